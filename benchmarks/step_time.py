@@ -1,0 +1,143 @@
+"""What distillation costs: a fine-tuning and an ILMIL training step in turn, in one process.
+
+`python benchmarks/step_time.py` prints medians for the small R18 and for R50-FPN, each ending in a line
+`<model> ratio <number> memory <number>`: ILMIL over fine-tuning. The student's own forward and backward pass cost about three
+forward passes, the teacher's one, so 1.33 is the floor.
+
+Memory is the peak of resident memory over what the process held before the models were built, each step in a process of its
+own; on a GPU it is the peak of allocated memory.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from mmilmil.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+MODES = ('finetune', 'ilmil')
+CASES = {
+    # name: (fine-tuning config, ILMIL config, image size in pixels, batch size)
+    'r18-small': ('baselines/finetune_pcb_4+2.py', 'ilmil/frcnn_pcb_4+2.py', 256, 8),
+    'r50-fpn': ('baselines/finetune_voc_15+5.py', 'ilmil/frcnn_voc_15+5.py', 320, 2),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--models', nargs='+', choices=CASES, default=list(CASES), help='which of them')
+    parser.add_argument('--steps', type=int, default=15, help='timed steps of each kind; default 15')
+    parser.add_argument('--warmup', type=int, default=3, help='steps of each kind before timing; default 3')
+    parser.add_argument('--threads', type=int, help='threads of torch; default all cores')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    return parser.parse_args()
+
+
+def make_teacher(student: Config, folder: str) -> str:
+    """Write a teacher with random weights for a student's config; returns the checkpoint's path."""
+    config = Config.fromfile(student.model.teacher.config)
+    torch.manual_seed(0)
+    detector = MODELS.build(config.model)
+    path = f'{folder}/teacher.pth'
+    torch.save(
+        dict(state_dict=detector.state_dict(), meta=dict(dataset_meta=dict(classes=config.metainfo.classes))), path)
+    return path
+
+
+def make_batch(size: int, images: int, label: int, device: str) -> dict:
+    """Noise images (images, 3, size, size) with four objects of one new class each."""
+    generator = torch.Generator().manual_seed(0)
+    samples = []
+    for _ in range(images):
+        corner = torch.rand(4, 2, generator=generator) * size * 0.7
+        extent = (0.1 + 0.2 * torch.rand(4, 2, generator=generator)) * size
+        sample = DetDataSample(
+            metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)),
+            gt_instances=InstanceData(bboxes=torch.cat([corner, corner + extent], 1), labels=torch.full((4, ), label)),
+            ignored_instances=InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)))
+        samples.append(sample)
+    pixels = torch.randint(0, 256, (images, 3, size, size), generator=generator, dtype=torch.uint8)
+    return dict(inputs=list(pixels.to(device)), data_samples=[sample.to(device) for sample in samples])
+
+
+def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
+    """A training step of one kind: preprocessing, losses, backward pass and optimizer."""
+    init_default_scope('mmilmil')
+    MMLogger.get_current_instance().setLevel('ERROR')
+    path = CASES[case][MODES.index(mode)]
+    size, images = CASES[case][2:]
+    config = Config.fromfile(CONFIGS / path)
+    with tempfile.TemporaryDirectory() as folder:
+        config.model.teacher.checkpoint = make_teacher(config, folder)
+        model = MODELS.build(config.model)
+        model.init_weights()
+    model.to(device).train()
+    optimizer = build_optim_wrapper(model, config.optim_wrapper)
+    batch = make_batch(size, images, len(config.metainfo.classes) - 1, device)
+    return lambda: model.train_step(batch, optimizer)
+
+
+def seconds(step: Callable[[], None], device: str) -> float:
+    """Wall time of one step."""
+    start = time.perf_counter()
+    step()
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def status(field: str) -> float:
+    """A size in MiB from ``/proc/self/status``."""
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(f'{field}:'):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f'/proc/self/status has no {field}: memory is measured on Linux only')
+
+
+def peak_memory(case: str, mode: str, device: str, threads: int) -> float:
+    """Peak memory of three steps in MiB; to be called in a fresh process."""
+    torch.set_num_threads(threads)
+    before = status('VmRSS')
+    step = make_step(case, mode, device)
+    for _ in range(3):
+        step()
+    return torch.cuda.max_memory_allocated() / 2**20 if device.startswith('cuda') else status('VmHWM') - before
+
+
+def main() -> None:
+    args = parse_args()
+    threads = args.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    print(f'torch {torch.__version__}, {args.device}, {threads} threads, medians of {args.steps} steps in turn')
+    for case in args.models:
+        size, images = CASES[case][2:]
+        # A fresh process for each, so that one's peak does not hide the other's.
+        with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
+            memory = [pool.apply(peak_memory, (case, mode, args.device, threads)) for mode in MODES]
+        steps = [make_step(case, mode, args.device) for mode in MODES]
+        times = [[], []]
+        for turn in range(args.warmup + args.steps):
+            for step, kept in zip(steps, times):
+                spent = seconds(step, args.device)
+                if turn >= args.warmup:
+                    kept.append(spent)
+        medians = [statistics.median(kept) for kept in times]
+        for mode, median, peak in zip(MODES, medians, memory):
+            print(f'{case} {mode}: {median:.3f} s a step at {size} px, batch {images}; peak {peak:.0f} MiB')
+        print(f'{case} ratio {medians[1] / medians[0]:.3f} memory {memory[1] / memory[0]:.3f}')
+
+
+if __name__ == '__main__':
+    main()

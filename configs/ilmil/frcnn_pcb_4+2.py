@@ -1,0 +1,11 @@
+# Second stage of DeepPCB 4+2: short and spur are new.
+_base_ = './frcnn_pcb_4.py'
+metainfo = dict(classes=('copper', 'mousebite', 'open', 'pin-hole', 'short', 'spur'), split=(4, 2))
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{ fileDirname }}/frcnn_pcb_4.py', checkpoint='work_dirs/frcnn_pcb_4/final.pth'),
+    roi_head=dict(bbox_head=dict(num_classes=6)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -1,0 +1,7 @@
+"""The stage filter on VOC-style and COCO-style sets, and the built-in demo set of drawn shapes."""
+
+from .incremental_coco import IncrementalCocoDataset
+from .incremental_voc import IncrementalVOCDataset
+from .report import StageReport
+
+__all__ = ['IncrementalCocoDataset', 'IncrementalVOCDataset', 'StageReport']

@@ -1,0 +1,236 @@
+"""The stage filter: which boxes and images of a dataset belong to a stage (protocol 1, 2 and 4)."""
+
+import difflib
+import os.path as osp
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from mmengine.fileio import list_dir_or_file
+from mmengine.logging import print_log
+
+from ..errors import InputError
+from ..stage import Stage
+from .report import StageReport
+
+# In this order of preference where one name stands with two extensions (as a mask beside its photo).
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+_SHOWN = 20
+
+
+def split_instances(instances: Sequence[dict], kept: Iterable[str]) -> tuple[list[dict], Counter]:
+    """Part the objects of one image into those of the kept classes and the names of the rest.
+
+    Args:
+        instances: Objects with at least a ``name``.
+        kept: Class names to keep, compared exactly.
+
+    Returns:
+        The kept objects in their order (the same dicts), and the number of the others by name.
+    """
+    kept = frozenset(kept)
+    return ([instance for instance in instances if instance['name'] in kept],
+            Counter(instance['name'] for instance in instances if instance['name'] not in kept))
+
+
+def clip_box(box: Sequence[float], width: float, height: float) -> list[float] | None:
+    """Clip a box to ``[0, width] x [0, height]``.
+
+    Args:
+        box: ``(x1, y1, x2, y2)`` in pixels.
+        width: Largest x, in pixels.
+        height: Largest y, in pixels.
+
+    Returns:
+        The clipped box, or None where nothing with an area is left (outside, flat, or corners swapped).
+    """
+    x1, x2 = (min(max(x, 0), width) for x in box[0::2])
+    y1, y2 = (min(max(y, 0), height) for y in box[1::2])
+    return [x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None
+
+
+def close_names(name: str, found: Iterable[str]) -> list[str]:
+    """Names of ``found`` that ``name`` may have been meant as: case, blanks and small slips apart."""
+    by_form = {}
+    for other in found:
+        by_form.setdefault(other.strip().lower(), other)
+    return [by_form[form] for form in difflib.get_close_matches(name.strip().lower(), by_form)]
+
+
+class ImageFolder:
+    """Finds images by name without a look at the disk for each: a folder is listed once.
+
+    Args:
+        root: Folder of the images.
+        backend_args: As in MMDetection's datasets.
+    """
+
+    def __init__(self, root: str, backend_args: dict | None = None) -> None:
+        self.root = root
+        self.backend_args = backend_args
+        self._files: dict[str, set[str]] = {}
+
+    def _listing(self, subfolder: str) -> set[str]:
+        if subfolder not in self._files:
+            folder = osp.join(self.root, subfolder) if subfolder else self.root
+            try:
+                names = set(list_dir_or_file(folder, list_dir=False, backend_args=self.backend_args))
+            except (FileNotFoundError, NotADirectoryError):
+                raise InputError(f'no image folder {folder}: check data_root and the name of the image folder'
+                                 ) from None
+            self._files[subfolder] = names
+        return self._files[subfolder]
+
+    def has(self, file_name: str) -> bool:
+        """Whether ``file_name`` (relative to the root, with extension) exists."""
+        return osp.basename(file_name) in self._listing(osp.dirname(file_name))
+
+    def find(self, stem: str) -> str | None:
+        """The file name (relative to the root) of the image called ``stem``, with any image extension, or None."""
+        names = self._listing(osp.dirname(stem))
+        for extension in IMAGE_EXTENSIONS:
+            for candidate in (stem + extension, stem + extension.upper()):
+                if osp.basename(candidate) in names:
+                    return candidate
+        return None
+
+
+class StageFilterMixin:
+    """Makes a BaseDetDataset incremental; stands before it in the list of bases.
+
+    The dataset loads every object of every listed image with the class name it carries, and hands them over to
+    :meth:`apply_stage`, once. What is left are boxes of the stage with global labels.
+
+    Args:
+        keep: Which boxes training keeps: ``'newest'``, those of the last group of ``metainfo.split``, or ``'seen'``,
+            those of all listed classes (joint training). Test mode always keeps all listed classes.
+        kwargs: As for the dataset.
+
+    Raises:
+        InputError: ``keep`` is neither; ``metainfo`` makes no stage.
+    """
+
+    report: StageReport | None = None
+    """What was kept and hidden; None until the dataset is fully initialised."""
+
+    def __init__(self, *args, keep: str = 'newest', **kwargs) -> None:
+        if keep not in ('newest', 'seen'):
+            raise InputError(f"dataset keep = {keep!r}: use 'newest' (the last group) or 'seen' (joint training)")
+        self.keep = keep
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
+        loaded = super()._load_metainfo(metainfo)
+        stage = Stage.from_metainfo(loaded)
+        loaded.update(classes=stage.classes, split=stage.split)
+        return loaded
+
+    @property
+    def stage(self) -> Stage:
+        """All seen classes and their groups, from ``metainfo``."""
+        return Stage(self._metainfo['classes'], self._metainfo['split'])
+
+    @property
+    def kept_classes(self) -> tuple[str, ...]:
+        """Classes whose boxes this dataset keeps, in label order."""
+        return self.stage.classes if self.test_mode or self.keep == 'seen' else self.stage.new
+
+    def filter_data(self) -> list[dict]:
+        """The stage filter has already run in ``load_data_list``: nothing is left to drop."""
+        return self.data_list
+
+    def apply_stage(self, images: Sequence[dict], right_edge: int = 0, notes: Sequence[str] = ()) -> list[dict]:
+        """Keep the boxes and images of the stage, write the report and log it.
+
+        Args:
+            images: One dict an image in MMDetection's format, plus ``source`` (the name to tell in messages); the
+                objects in ``instances`` have ``name``, ``bbox`` (``[x1, y1, x2, y2]``, 0-based pixels) and
+                ``ignore_flag``.
+            right_edge: How far below ``width`` and ``height`` the largest coordinate inside an image is (1 for VOC,
+                whose boxes name the last pixel; 0 for COCO).
+            notes: Lines to add to the report.
+
+        Returns:
+            The kept images with ``bbox_label`` in the place of ``name``.
+
+        Raises:
+            InputError: no image is listed; in training, a kept class has no box that is not ignored.
+        """
+        if not images:
+            raise InputError(f'{self.ann_file} lists no image: an empty file, or not the one you meant as ann_file')
+        kept_classes, old = self.kept_classes, frozenset(self.stage.classes) - frozenset(self.kept_classes)
+        label_of = {name: label for label, name in enumerate(self.stage.classes)}
+        filter_cfg = self.filter_cfg or {}
+        min_image, min_box = filter_cfg.get('min_size', 0), filter_cfg.get('bbox_min_size') or 0
+        report = StageReport(self.ann_file, self._purpose(), len(images), notes=list(notes))
+        boxes, ignored, found = Counter(), Counter(), Counter()
+
+        data_list = []
+        for image in images:
+            found.update(instance['name'] for instance in image['instances'])
+            kept, others = split_instances(image['instances'], kept_classes)
+            report.unlisted.update({name: count for name, count in others.items() if name not in label_of})
+            instances = []
+            for instance in kept:
+                box = clip_box(instance['bbox'], image['width'] - right_edge, image['height'] - right_edge)
+                if box is None:
+                    report.count_dropped(image['source'])
+                    continue
+                if box != list(instance['bbox']):
+                    report.count_clipped(image['source'])
+                instance = {**instance, 'bbox': box}
+                if not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < min_box:
+                    instance['ignore_flag'] = 1
+                instances.append(instance)
+            if not self.test_mode:
+                # Not `if not instances`: an image with nothing but ignored boxes has nothing to train on.
+                if all(instance['ignore_flag'] for instance in instances):
+                    continue
+                if min(image['width'], image['height']) < min_image:
+                    continue
+            for instance in instances:
+                name = instance.pop('name')
+                instance['bbox_label'] = label_of[name]
+                (ignored if instance['ignore_flag'] else boxes)[name] += 1
+            report.hidden_old += sum(count for name, count in others.items() if name in old)
+            report.hidden_unlisted.update({name: count for name, count in others.items() if name not in label_of})
+            image = {**image, 'instances': instances}
+            del image['source']
+            data_list.append(image)
+
+        report.images_kept = len(data_list)
+        report.boxes = {name: boxes[name] for name in kept_classes}
+        report.ignored = ignored.total()
+        if not self.test_mode:
+            self._check_classes(report, found)
+        self.report = report
+        print_log(report.summary(), logger='current')
+        return data_list
+
+    def _purpose(self) -> str:
+        if self.test_mode:
+            return 'testing, all seen classes'
+        return 'training, newest group' if self.keep == 'newest' else 'training, all seen classes'
+
+    def _check_classes(self, report: StageReport, found: Counter) -> None:
+        """A class without a box cannot be learnt, and the mean over classes would hide it."""
+        absent = [name for name, count in report.boxes.items() if not count]
+        if not absent:
+            return
+        # What was meant is rather a name that no class of the stage claims yet.
+        others = [name for name in found if name not in self.stage.classes]
+        hints = []
+        for name in absent[:_SHOWN]:
+            if found[name]:
+                hints.append(f'all boxes of {name!r} there ({found[name]}) are ignored, without area or in images too '
+                             'small')
+            elif near := close_names(name, others):
+                hints.append(f'did you mean {" or ".join(map(repr, near))} by {name!r}?')
+        if len(hints) < len(absent):
+            names = sorted(found)
+            hints.append(f'class names found there: {", ".join(map(repr, names[:_SHOWN])) or "none"}'
+                         f'{", ..." if len(names) > _SHOWN else ""}')
+        what = ('the stage is empty: ' if len(absent) == len(report.boxes) else '')
+        what += f'no box to train on for {"class" if len(absent) == 1 else "classes"} {", ".join(map(repr, absent))}'
+        raise InputError(f'{self.ann_file}: {what} ({report.images_listed} images listed). Correct metainfo.classes '
+                         f'(names are compared exactly) or ann_file; {"; ".join(hints)}')

@@ -1,0 +1,124 @@
+"""The stages that a config stands on, and running them one after the other."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+from ..errors import InputError
+from .cli import default_work_dir, read_config
+from .hooks.final_model import FINAL_CHECKPOINT
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+if not TOOLS.is_dir():  # installed as a wheel, the tools travel in the package
+    TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
+
+
+@dataclass
+class ChainStage:
+    """One run of a chain.
+
+    Attributes:
+        config: Config file.
+        work_dir: Folder of the run.
+        teacher: Work dir of the stage whose final model is the teacher; ``None`` for a run without one.
+    """
+
+    config: Path
+    work_dir: Path
+    teacher: Optional[Path] = None
+
+    @property
+    def name(self) -> str:
+        """The config file's name without its ending."""
+        return self.config.stem
+
+    @property
+    def final(self) -> Path:
+        """The checkpoint that tells that training is finished."""
+        return self.work_dir / FINAL_CHECKPOINT
+
+    def metrics(self) -> dict:
+        """The test figures; see :class:`MetricsFileHook`."""
+        return json.loads((self.work_dir / 'metrics.json').read_text())
+
+
+def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
+    """The stages behind ``config``, the first to train first and ``config`` itself last.
+
+    Args:
+        config: Config file of the last stage.
+        root: Folder that gets one work dir a stage. Without it each stage has its own default, and a teacher the folder in
+            which the student's config looks for it.
+
+    Raises:
+        InputError: a config is missing, two stages share a work dir, or a config is its own teacher.
+    """
+    stages: list[ChainStage] = []
+    work_dir = None
+    while config:
+        if any(Path(config).resolve() == stage.config.resolve() for stage in stages):
+            raise InputError(f'{config} is its own teacher, directly or through others: correct model.teacher.config')
+        cfg = read_config(str(config), work_dir=work_dir)
+        path = Path(root) / Path(config).stem if root else Path(cfg.work_dir)
+        stages.append(ChainStage(Path(config), path))
+        config, work_dir = _teacher(cfg)
+        if config and root is None and work_dir is None:
+            work_dir = str(default_work_dir(config))
+    stages.reverse()
+    for teacher, student in zip(stages, stages[1:]):
+        student.teacher = teacher.work_dir
+    folders = [stage.work_dir.resolve() for stage in stages]
+    for stage, folder in zip(stages, folders):
+        if folders.count(folder) > 1:
+            raise InputError(f'two stages would share the folder {stage.work_dir}: give their configs different names')
+    return stages
+
+
+def _teacher(cfg: Config) -> tuple[Optional[str], Optional[str]]:
+    """Config and work dir of the teacher; of a teacher without config nothing is known that could train it."""
+    teacher = cfg.model.get('teacher')
+    if not teacher or not isinstance(teacher.get('config'), str):
+        return None, None
+    checkpoint = Path(teacher.checkpoint)
+    return teacher.config, str(checkpoint.parent) if checkpoint.name == FINAL_CHECKPOINT else None
+
+
+def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
+    """Train and test one stage, or what of it is missing, each in a process of its own; returns the test figures.
+
+    Args:
+        stage: The stage. A run that was stopped goes on from its latest checkpoint.
+        options: Settings for ``--cfg-options``, as ``key=value``.
+
+    Raises:
+        InputError: training or testing ended with an error, which the process has printed.
+    """
+    options = [*options, f'model.teacher.checkpoint={stage.teacher / FINAL_CHECKPOINT}'] if stage.teacher else list(options)
+    shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *options] if options else [])]
+    if stage.final.is_file():
+        print(f'{stage.name}: trained already, {stage.final}', flush=True)
+    else:
+        resume = ['--resume'] if _stopped(stage.work_dir) else []
+        print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
+        _call('train.py', str(stage.config), *resume, *shared)
+    if not (stage.work_dir / 'metrics.json').is_file():
+        print(f'{stage.name}: testing', flush=True)
+        _call('test.py', str(stage.config), str(stage.final), *shared)
+    return stage.metrics()
+
+
+def _stopped(work_dir: Path) -> bool:
+    return (work_dir / 'last_checkpoint').is_file() and find_latest_checkpoint(str(work_dir)) is not None
+
+
+def _call(tool: str, *args: str) -> None:
+    command = [sys.executable, str(TOOLS / tool), *args]
+    status = subprocess.run(command, check=False).returncode
+    if status:
+        raise InputError(f'`{" ".join(command[1:])}` ended with status {status}: its own message stands above')

@@ -1,0 +1,58 @@
+"""What a finished stage leaves behind: a stock checkpoint and a stock config."""
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
+
+from ...compat import to_plain
+from ...registry import HOOKS
+from ..stock_config import stock_config
+
+FINAL_CHECKPOINT = 'final.pth'
+STOCK_CONFIG = 'stock_config.py'
+
+
+@HOOKS.register_module()
+class FinalModelHook(Hook):
+    """Writes ``final.pth`` and ``stock_config.py`` into the work dir when training ends.
+
+    ``final.pth`` holds weights and meta information only, with the keys of the stock detector: stock MMDetection loads it
+    with ``stock_config.py`` without importing mmilmil, and the next stage takes it as its teacher. That it exists tells that
+    the stage is finished. It is written whole, under a temporary name first.
+    """
+
+    priority = 'VERY_LOW'
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Save the weights as they are after the last iteration."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        meta = dict(
+            cfg=runner.cfg.pretty_text,
+            dataset_meta=dict(runner.train_dataloader.dataset.metainfo),
+            epoch=runner.epoch,
+            iter=runner.iter,
+            seed=runner.seed,
+            experiment_name=runner.experiment_name)
+        work_dir = Path(runner.work_dir)
+        stock_config(runner.cfg).dump(work_dir / STOCK_CONFIG)
+        save_whole(to_plain(dict(meta=meta, state_dict=weights_to_cpu(get_state_dict(model)))), work_dir / FINAL_CHECKPOINT)
+
+
+def save_whole(content: dict, path: Path) -> None:
+    """Save ``content`` so that ``path`` is either complete or as it was before."""
+    draft = path.with_name(f'{path.name}.part')
+    torch.save(content, draft)
+    os.replace(draft, path)
+
+
+def load_config_of(work_dir: Path) -> Config:
+    """The stock config that a finished stage left in ``work_dir``."""
+    return Config.fromfile(work_dir / STOCK_CONFIG)

@@ -1,0 +1,81 @@
+"""Stops a run whose parts contradict one another, before anything is trained."""
+
+from typing import Optional
+
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ...errors import InputError
+from ...models.detectors import IncrementalFasterRCNN
+from ...registry import HOOKS
+from ...stage import Stage
+
+
+@HOOKS.register_module()
+class StageCheckHook(Hook):
+    """Compares datasets, head and teacher before the run (protocol 4, 5, 7).
+
+    Raises:
+        InputError: ``num_classes`` is not the number of classes, datasets name different classes, or the teacher's classes
+            are not the student's old classes in the same order.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Check what the run will use: after the datasets are built, before any weight is initialised."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
+        stages = dict(_stages(runner))
+        check_classes(stages, model.roi_head.bbox_head.num_classes)
+        if training and isinstance(model, IncrementalFasterRCNN):
+            check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
+
+
+def check_classes(stages: dict[str, Stage], num_classes: int) -> None:
+    """Every dataset names the same classes, as many as the head has.
+
+    Args:
+        stages: The stage that each dataloader's metainfo describes, by the dataloader's name in the config.
+        num_classes: ``model.roi_head.bbox_head.num_classes``.
+    """
+    first_name, first = None, None
+    for name, stage in stages.items():
+        first_name, first = first_name or name, first or stage
+        if stage.classes != first.classes:
+            raise InputError(f'{first_name} and {name} have different classes: {list(first.classes)} and '
+                             f'{list(stage.classes)}. Give both the same metainfo')
+        if len(stage.classes) != num_classes:
+            raise InputError(f'num_classes = {num_classes} in model.roi_head.bbox_head, but metainfo.classes of {name} has '
+                             f'{len(stage.classes)} names: set num_classes to {len(stage.classes)} or correct the classes')
+
+
+def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: str) -> None:
+    """The teacher's classes are the stage's old classes, in the same order.
+
+    Args:
+        stage: The student's stage.
+        teacher_classes: Names in the teacher's checkpoint.
+        checkpoint: That checkpoint's path, for the message.
+    """
+    if not stage.old:
+        raise InputError(f'metainfo.split = {stage.split} has one group, so there is nothing that a teacher could know: '
+                         'split the classes into old and new groups, or train a stock FasterRCNN')
+    if tuple(teacher_classes) != stage.old:
+        raise InputError(f'the teacher {checkpoint} knows the classes {list(teacher_classes)}, but the old classes of this '
+                         f'stage (metainfo.classes without its last group of {stage.split[-1]}) are {list(stage.old)}: names '
+                         'and order must be equal. Choose the right teacher, or put the classes in its order')
+
+
+def _stages(runner: Runner):
+    for name, loop in (('train_dataloader', runner._train_loop), ('val_dataloader', runner._val_loop),
+                       ('test_dataloader', runner._test_loop)):
+        if loop is not None and not isinstance(loop, dict):
+            metainfo = _dataset(loop.dataloader.dataset).metainfo
+            yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
+
+
+def _dataset(dataset) -> Optional[BaseDataset]:
+    return dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset

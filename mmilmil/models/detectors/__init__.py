@@ -1,0 +1,3 @@
+from .incremental_faster_rcnn import IncrementalFasterRCNN
+
+__all__ = ['IncrementalFasterRCNN']

@@ -1,0 +1,171 @@
+"""The student: a stock Faster R-CNN with a teacher at its side."""
+
+from collections.abc import Callable
+from typing import Optional
+
+from mmdet.models.detectors import FasterRCNN
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox2roi
+from mmengine.structures import InstanceData
+from torch import Tensor, arange, cat
+
+from ...registry import MODELS
+from ..distillers import StudentOutputs
+from ..expand import grown_state_dict
+from ..merging import merge_teacher_boxes
+from ..teacher import Teacher, TeacherKnowledge
+
+
+DISTILLER = dict(type='MFRRKDistiller')
+MERGE = dict(score_thr=0.5, iou_thr=0.7)
+
+
+@MODELS.register_module()
+class IncrementalFasterRCNN(FasterRCNN):
+    """Learns the newest classes from images where only those are annotated.
+
+    Training starts from the teacher's weights with the RoI head grown by the new classes. Testing is the stock detector's
+    and needs no teacher; so does loading: the checkpoint has a stock Faster R-CNN's keys and nothing else.
+
+    Args:
+        *args: The stock detector's.
+        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config``, ``max_proposals``. The files are read when
+            training starts.
+        distiller: Config of the distiller, the full MFRRK by default; ``None`` distils nothing.
+        merge: ``score_thr`` and ``iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes. With neither
+            distiller nor merging this is plain fine-tuning.
+        **kwargs: The stock detector's.
+    """
+
+    def __init__(self,
+                 *args,
+                 teacher: dict,
+                 distiller: Optional[dict] = DISTILLER,
+                 merge: Optional[dict] = MERGE,
+                 **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.teacher_cfg = dict(teacher)
+        self.distiller = None if distiller is None else MODELS.build(distiller)
+        self.merge = None if merge is None else dict(merge)
+        self._keep_beside(None)
+
+    def _keep_beside(self, teacher: Optional[Teacher]) -> None:
+        # Past nn.Module.__setattr__, which would make the teacher a submodule: its weights would then be trained, saved,
+        # copied into EMA and synchronised between processes (protocol 6).
+        object.__setattr__(self, '_teacher', teacher)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher, read from its files on first use and moved to where the student is."""
+        if self._teacher is None:
+            weight = self.roi_head.bbox_head.fc_cls.weight
+            self._keep_beside(Teacher.load(**self.teacher_cfg).to(weight.device, weight.dtype))
+        return self._teacher
+
+    def _apply(self, fn: Callable, *args, **kwargs) -> 'IncrementalFasterRCNN':
+        """Move the teacher along with the student: every change of device or type comes through here."""
+        if self._teacher is not None:
+            self._teacher._apply(fn, *args, **kwargs)
+        return super()._apply(fn, *args, **kwargs)
+
+    def init_weights(self) -> None:
+        """Start from the teacher's weights, the RoI head grown by the new classes; nothing else is initialised."""
+        # Only the fresh rows of this head survive; pretrained backbone weights would be overwritten, so are not fetched.
+        self.roi_head.bbox_head.init_weights()
+        self.load_state_dict(grown_state_dict(self.teacher.detector.state_dict(), self.state_dict()))
+        self._is_init = True
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Losses of a batch: the four of Faster R-CNN on the merged ground truth, and the distiller's.
+
+        Args:
+            batch_inputs: (N, 3, H, W), augmented and normalised; teacher and student see this same tensor.
+            batch_data_samples: N samples with the annotated objects of the new classes.
+        """
+        annotated, ignored, metas = unpack_gt_instances(batch_data_samples)
+        targets, knowledge = annotated, None
+        if self.merge is not None or self.distiller is not None:
+            knowledge = self.teacher.observe(batch_inputs, batch_data_samples, **self._observed())
+        if self.merge is not None:
+            targets = [merge_teacher_boxes(gt, found, **self.merge)
+                       for gt, found in zip(annotated, knowledge.detections)]
+
+        stages = self.backbone(batch_inputs)
+        levels = self.neck(stages) if self.with_neck else stages
+        rpn_logits, rpn_deltas = self.rpn_head(levels)
+        losses = self.rpn_head.loss_by_feat(
+            rpn_logits, rpn_deltas, [_class_agnostic(gt) for gt in targets], metas, batch_gt_instances_ignore=ignored)
+        proposals = self.rpn_head.predict_by_feat(
+            rpn_logits, rpn_deltas, batch_img_metas=metas, cfg=self.train_cfg.get('rpn_proposal', self.test_cfg.rpn))
+
+        sampled = self._sample_rois(proposals, targets, ignored)
+        rois = bbox2roi([result.priors for result in sampled])
+        num_sampled = len(rois)
+        extra = None
+        if self.distiller is not None and self.distiller.needs_rois:
+            extra = self.distiller.choose_rois(knowledge, [gt.bboxes for gt in annotated])
+            # One RoIAlign and one head pass for the sampled and the distillation RoIs together.
+            rois = cat([rois, bbox2roi(extra.bboxes)])
+        heads = self.roi_head._bbox_forward(levels, rois)
+        logits, deltas = heads['cls_score'], heads['bbox_pred']
+        losses.update(
+            self.roi_head.bbox_head.loss_and_target(
+                cls_score=logits[:num_sampled],
+                bbox_pred=deltas[:num_sampled],
+                rois=rois[:num_sampled],
+                sampling_results=sampled,
+                rcnn_train_cfg=self.roi_head.train_cfg)['loss_bbox'])
+
+        if self.distiller is not None:
+            student = StudentOutputs(
+                stages=stages,
+                levels=levels,
+                rpn_logits=rpn_logits,
+                rpn_deltas=rpn_deltas,
+                roi_logits=logits[num_sampled:],
+                roi_deltas=deltas[num_sampled:],
+                matched_logits=logits[_matched_rows(sampled)],
+                matched_scores=_matched_scores(sampled, targets),
+                gt_bboxes=[gt.bboxes for gt in annotated],
+                input_shape=tuple(batch_inputs.shape[-2:]))
+            losses.update(self.distiller(student, knowledge, extra))
+        return losses
+
+    def _observed(self) -> dict:
+        return {} if self.merge is None else dict(score_thr=self.merge.get('score_thr', 0.5))
+
+    def _sample_rois(self, proposals: list[InstanceData], targets: list[InstanceData],
+                     ignored: list[Optional[InstanceData]]) -> list[SamplingResult]:
+        """Assign proposals to the merged ground truth and sample, image by image, as the stock RoI head does."""
+        head = self.roi_head
+        sampled = []
+        for found, gt, ignore in zip(proposals, targets, ignored):
+            priors = InstanceData(priors=found.bboxes)
+            sampled.append(head.bbox_sampler.sample(head.bbox_assigner.assign(priors, gt, ignore), priors, gt))
+        return sampled
+
+
+def _class_agnostic(gt: InstanceData) -> InstanceData:
+    """The same boxes with label 0, the RPN's only class."""
+    return InstanceData(bboxes=gt.bboxes, labels=gt.labels.new_zeros(len(gt.labels)))
+
+
+def _matched_rows(sampled: list[SamplingResult]) -> Tensor:
+    """Rows of the sampled RoIs that are matched to a box, (M,); in each image these come before the others."""
+    rows, start = [], 0
+    for result in sampled:
+        matched = len(result.pos_priors)
+        rows.append(arange(start, start + matched, device=result.pos_priors.device))
+        start += matched + len(result.neg_priors)
+    return cat(rows)
+
+
+def _matched_scores(sampled: list[SamplingResult], targets: list[InstanceData]) -> Tensor:
+    """Scores of the boxes that those RoIs are matched to, (M,); 1 for an annotated box."""
+    scores = []
+    for result, gt in zip(sampled, targets):
+        score = gt.get('scores', gt.bboxes.new_ones(len(gt.bboxes)))
+        scores.append(score[result.pos_assigned_gt_inds.long()])
+    return cat(scores)

@@ -1,0 +1,3 @@
+from .mfrrk import MFRRKDistiller, StudentOutputs
+
+__all__ = ['MFRRKDistiller', 'StudentOutputs']

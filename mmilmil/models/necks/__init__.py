@@ -1,0 +1,3 @@
+from .select_stages import SelectStages
+
+__all__ = ['SelectStages']

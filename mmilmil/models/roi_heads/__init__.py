@@ -1,0 +1,3 @@
+from .vgg_bbox_head import VGGBBoxHead
+
+__all__ = ['VGGBBoxHead']

@@ -1,0 +1,161 @@
+"""The teacher: a frozen stock detector that tells in one pass what it knows of a batch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+import torch
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox2roi
+from mmengine.config import Config, ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from ..compat import load_checkpoint_file
+from ..errors import InputError
+from ..registry import MODELS
+from .stock import stock_model_cfg
+
+
+@dataclass
+class TeacherKnowledge:
+    """What the teacher saw in one batch of N images; C_o is the number of classes it knows. Nothing here has a gradient.
+
+    Attributes:
+        stages: Backbone outputs, each (N, C, H, W).
+        levels: Neck outputs, each (N, C, H, W).
+        rpn_logits: Objectness by level, each (N, A, H, W).
+        rpn_deltas: Box deltas by level, each (N, 4 * A, H, W).
+        proposals: By image, ``bboxes`` (P, 4) in pixels of the input tensor, best objectness first.
+        roi_logits: By image, (P, C_o + 1), background last.
+        roi_deltas: By image, (P, 4 * C_o).
+        detections: By image, ``bboxes`` (D, 4), ``labels`` (D,), ``scores`` (D,), after non-maximum suppression.
+    """
+
+    stages: tuple[Tensor, ...]
+    levels: tuple[Tensor, ...]
+    rpn_logits: list[Tensor]
+    rpn_deltas: list[Tensor]
+    proposals: list[InstanceData]
+    roi_logits: tuple[Tensor, ...]
+    roi_deltas: tuple[Tensor, ...]
+    detections: list[InstanceData]
+
+
+class Teacher(nn.Module):
+    """A detector that is never trained: always in eval mode, without gradient (protocol 6).
+
+    The student keeps it beside itself, not as a submodule, so that it enters neither the student's parameters and checkpoint
+    nor the copies that an EMA hook makes.
+
+    Args:
+        detector: A stock two-stage detector with its weights loaded.
+        classes: The names of its classes, in label order.
+        max_proposals: Proposals an image that its RoI head sees. The training step pays for each; the detections that
+            count (score above one half) hardly change below MMDetection's 1000.
+    """
+
+    def __init__(self, detector: nn.Module, classes: tuple[str, ...], max_proposals: int = 128) -> None:
+        super().__init__()
+        self.detector = detector.eval().requires_grad_(False)
+        self.classes = tuple(classes)
+        self.max_proposals = max_proposals
+
+    @classmethod
+    def load(cls, checkpoint: str, config: Optional[Union[str, dict]] = None, **kwargs) -> 'Teacher':
+        """Build the teacher from its checkpoint, and its config where that is given.
+
+        Args:
+            checkpoint: File written by a training run; its ``meta.dataset_meta.classes`` names the classes.
+            config: Config file or dict of the run that made it. Without one, the config inside the checkpoint is used.
+
+        Raises:
+            InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
+        """
+        if not Path(checkpoint).is_file():
+            raise InputError(f'the teacher\'s checkpoint {checkpoint} does not exist: {_remedy(checkpoint, config)}')
+        content = load_checkpoint_file(checkpoint)
+        meta = content.get('meta') or {}
+        dataset_meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+        classes = dataset_meta.get('classes')
+        if not classes:
+            raise InputError(f'the teacher\'s checkpoint {checkpoint} does not name its classes (meta.dataset_meta.classes): '
+                             'use a checkpoint written by MMDetection 3 or later')
+        model_cfg = stock_model_cfg(_model_cfg(checkpoint, config, meta))
+        # The weights come from the checkpoint: nothing is to be fetched for a backbone that is overwritten anyway.
+        detector = MODELS.build(_without_init(model_cfg))
+        missing, unexpected = detector.load_state_dict(content.get('state_dict', content), strict=False)
+        wrong = [*missing, *unexpected]
+        if wrong:
+            raise InputError(f'the teacher\'s checkpoint {checkpoint} does not fit its config ({config or "in the checkpoint"}): '
+                             f'{len(missing)} weights missing, {len(unexpected)} unknown, the first is {wrong[0]}. '
+                             'Give model.teacher.config the config that this checkpoint was trained with')
+        return cls(detector, classes, **kwargs)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that it knows, C_o."""
+        return self.detector.roi_head.bbox_head.num_classes
+
+    def train(self, mode: bool = True) -> 'Teacher':
+        """Stay in eval mode, whatever the runner asks for."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> 'Teacher':
+        # Frozen, so one teacher serves a student and every copy of it.
+        return self
+
+    @torch.no_grad()
+    def observe(self, inputs: Tensor, samples: SampleList, score_thr: float = 0.5) -> TeacherKnowledge:
+        """One pass over a batch.
+
+        Args:
+            inputs: The student's own input tensor, (N, 3, H, W), augmented and normalised.
+            samples: N data samples; only their meta information (image shapes) is read.
+            score_thr: Detections with a lower score are left out.
+        """
+        detector = self.detector
+        stages = detector.backbone(inputs)
+        levels = detector.neck(stages) if detector.with_neck else stages
+        rpn_logits, rpn_deltas = detector.rpn_head(levels)
+        metas = [sample.metainfo for sample in samples]
+        rpn_cfg = ConfigDict(detector.test_cfg.rpn, max_per_img=min(self.max_proposals, detector.test_cfg.rpn.max_per_img))
+        proposals = detector.rpn_head.predict_by_feat(rpn_logits, rpn_deltas, batch_img_metas=metas, cfg=rpn_cfg)
+        counts = [len(found) for found in proposals]
+        rois = bbox2roi([found.bboxes for found in proposals])
+        heads = detector.roi_head._bbox_forward(levels, rois)
+        roi_logits, roi_deltas = heads['cls_score'].split(counts), heads['bbox_pred'].split(counts)
+        rcnn_cfg = ConfigDict(detector.test_cfg.rcnn, score_thr=score_thr)
+        detections = detector.roi_head.bbox_head.predict_by_feat(
+            rois.split(counts), roi_logits, roi_deltas, batch_img_metas=metas, rcnn_test_cfg=rcnn_cfg, rescale=False)
+        return TeacherKnowledge(tuple(stages), tuple(levels), rpn_logits, rpn_deltas, proposals, roi_logits, roi_deltas,
+                                detections)
+
+
+def _model_cfg(checkpoint: str, config: Optional[Union[str, dict]], meta: dict) -> dict:
+    if isinstance(config, dict):
+        return config.get('model', config)
+    if config is not None:
+        if not Path(config).is_file():
+            raise InputError(f'the teacher\'s config {config} does not exist: correct model.teacher.config')
+        return Config.fromfile(config).model
+    if not isinstance(meta.get('cfg'), str):
+        raise InputError(f'the teacher\'s checkpoint {checkpoint} carries no config: name the config that it was trained '
+                         'with in model.teacher.config')
+    return Config.fromstring(meta['cfg'], '.py').model
+
+
+def _remedy(checkpoint: str, config: Optional[Union[str, dict]]) -> str:
+    if isinstance(config, str):
+        return (f'train it with `python tools/train.py {config} --work-dir {Path(checkpoint).parent}`, or train the whole '
+                'chain with `python tools/train_chain.py` and this config')
+    return 'correct model.teacher.checkpoint'
+
+
+def _without_init(cfg: ConfigDict) -> ConfigDict:
+    """A copy of ``cfg`` whose modules do not fetch pretrained weights."""
+    cfg = ConfigDict({key: _without_init(value) if isinstance(value, dict) else value for key, value in cfg.items()})
+    init_cfg = cfg.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        cfg['init_cfg'] = None
+    return cfg

@@ -1,0 +1,59 @@
+"""What a stage is: all classes seen so far, and how they are grouped. Read from ``metainfo`` by everything else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The class groups of one incremental stage (protocol: labels are global, the newest group comes last).
+
+    Args:
+        classes: Names of all classes seen so far, in label order.
+        split: Number of classes in each group, oldest first; sums to ``len(classes)``.
+    """
+
+    classes: tuple[str, ...]
+    split: tuple[int, ...]
+
+    @classmethod
+    def from_metainfo(cls, metainfo: Mapping, where: str = 'metainfo') -> 'Stage':
+        """Read and check ``metainfo``; a missing ``split`` means one group.
+
+        Raises:
+            InputError: no classes, a class twice, or a split that does not sum to the number of classes.
+        """
+        classes = metainfo.get('classes') or ()
+        classes = (classes,) if isinstance(classes, str) else tuple(classes)
+        if not classes:
+            raise InputError(f'{where}.classes is empty: list the names of all classes seen so far, in label order')
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if twice:
+            raise InputError(f'{where}.classes names {", ".join(map(repr, twice))} more than once: name each class once')
+        split = metainfo.get('split')
+        split = (len(classes),) if split is None else split
+        split = (split,) if isinstance(split, int) else tuple(split)
+        if not all(isinstance(size, int) and size > 0 for size in split):
+            raise InputError(f'{where}.split = {split}: every group needs a positive whole number of classes')
+        if sum(split) != len(classes):
+            raise InputError(f'{where}.split = {split} sums to {sum(split)}, but {where}.classes has {len(classes)} names: '
+                             'make the two agree')
+        return cls(classes, split)
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Class names by group, oldest first."""
+        ends = [sum(self.split[:i + 1]) for i in range(len(self.split))]
+        return tuple(self.classes[end - size:end] for end, size in zip(ends, self.split))
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        """Classes of all groups but the newest; empty in a first stage."""
+        return self.classes[:len(self.classes) - self.split[-1]]
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        """Classes of the newest group."""
+        return self.groups[-1]

@@ -1,0 +1,63 @@
+"""Fixtures that several test files share."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import cv2
+import numpy as np
+import pytest
+
+# Real sets to measure on; see `data/README.md` of the project's shared notes.
+DATA_ROOT = Path(os.environ.get('MMILMIL_TEST_DATA', '/work/shared/data'))
+
+
+def make_voc(root: Path, images: Mapping[str, Sequence[tuple]], size: tuple[int, int] = (64, 64),
+             splits: Mapping[str, Sequence[str]] | None = None, extension: str = '.jpg') -> Path:
+    """Write a tiny VOC-style set.
+
+    Args:
+        root: Folder to make.
+        images: Objects of each image by name, as ``(class, x1, y1, x2, y2)`` or ``(..., difficult)``, 1-based as in
+            VOC.
+        size: Width and height of the images in pixels.
+        splits: Image names by split; by default all of them in ``train`` and in ``test``.
+        extension: Of the image files.
+
+    Returns:
+        ``root``.
+    """
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    width, height = size
+    rng = np.random.default_rng(0)
+    for name, objects in images.items():
+        cv2.imwrite(str(root / 'JPEGImages' / f'{name}{extension}'), rng.integers(0, 255, (height, width, 3), np.uint8))
+        lines = ['<annotation>', f'<size><width>{width}</width><height>{height}</height><depth>3</depth></size>']
+        for label, x1, y1, x2, y2, *difficult in objects:
+            lines.append(f'<object><name>{escape(label)}</name><difficult>{int(any(difficult))}</difficult><bndbox>'
+                         f'<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>')
+        (root / 'Annotations' / f'{name}.xml').write_text('\n'.join([*lines, '</annotation>']))
+    for split, names in (splits or {'train': list(images), 'test': list(images)}).items():
+        (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text(''.join(f'{name}\n' for name in names))
+    return root
+
+
+@pytest.fixture
+def voc_set(tmp_path):
+    """``voc_set(images, size=..., splits=...)`` writes a tiny set into the test's folder; see ``make_voc``."""
+    return partial(make_voc, tmp_path / 'voc')
+
+
+@pytest.fixture
+def real_data():
+    """``real_data(name)`` is the folder of a real set; the test is skipped where it is missing."""
+
+    def folder(name: str) -> Path:
+        if not (DATA_ROOT / name).is_dir():
+            pytest.skip(f'no {DATA_ROOT / name}: set MMILMIL_TEST_DATA to the folder of the real sets to run this test')
+        return DATA_ROOT / name
+
+    return folder

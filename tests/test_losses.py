@@ -1,0 +1,463 @@
+"""Every loss against numbers worked out by hand, and what all of them promise.
+
+The expected values are written as the arithmetic of the formula on scalars; no function of the package computes them.
+"""
+
+from math import exp, log
+
+import pytest
+import torch
+from torch import tensor
+
+from mmilmil import InputError
+from mmilmil.models import losses
+from mmilmil.registry import MODELS
+
+
+def value(loss):
+    assert loss.dim() == 0 and loss.dtype == torch.float32
+    return loss.item()
+
+
+def softmax(*z):
+    total = sum(exp(v) for v in z)
+    return [exp(v) / total for v in z]
+
+
+# --- feature ---------------------------------------------------------------------------------------------------------
+
+# N=1, C=2, H=1, W=2. Channel 0 differs by (1, 0), channel 1 by (2, -1).
+F_S = tensor([[[[2., 1.]], [[3., 0.]]]])
+F_T = tensor([[[[1., 1.]], [[1., 1.]]]])
+F_W = tensor([[[[3., 1.]]]])
+
+
+def test_feature_mse():
+    loss = losses.FeatureMSELoss(loss_weight=2.)
+    assert value(loss(F_S, F_T)) == pytest.approx(2 * (1 + 0 + 4 + 1) / 4)
+    # Mean over channels: location 0 (1 + 4) / 2, location 1 (0 + 1) / 2; weights 3 and 1.
+    assert value(loss(F_S, F_T, F_W)) == pytest.approx(2 * (3 * 2.5 + 1 * 0.5) / 4)
+
+
+def test_feature_mse_gradient():
+    student = F_S.clone().requires_grad_()
+    losses.FeatureMSELoss()(student, F_T).backward()
+    assert torch.allclose(student.grad, tensor([[[[0.5, 0.]], [[1., -0.5]]]]))  # 2 (F_S - F_T) / 4
+
+
+def test_feature_hinge():
+    student, teacher = tensor([[[[0., 4.]]]]), tensor([[[[5., 1.]]]])
+    # Centred: student (-2, 2), teacher (2, -2); gaps 4 and -4, of which only the first costs.
+    loss = losses.FeatureHingeLoss(loss_weight=3.)
+    assert value(loss(student, teacher)) == pytest.approx(3 * 4 / 2)
+    assert value(loss(student, teacher, tensor([[[[1., 3.]]]]))) == pytest.approx(3 * 4 * 1 / 4)
+    # A constant added to a level is no knowledge.
+    assert value(loss(teacher + 7, teacher)) == pytest.approx(0, abs=1e-6)
+
+
+def test_feature_hinge_gradient():
+    student = tensor([[[[0., 4.]]]], requires_grad=True)
+    losses.FeatureHingeLoss()(student, tensor([[[[5., 1.]]]])).backward()
+    # d/ds of (1/2) (g_T - (s_0 - mean s)): -1/2 (1 - 1/2) for s_0, +1/2 * 1/2 for s_1.
+    assert torch.allclose(student.grad, tensor([[[[-0.25, 0.25]]]]))
+
+
+def test_feature_norm_mse():
+    teacher = tensor([[[[1., 2.]], [[3., 4.]]]])
+    student = tensor([[[[2., 2.]], [[3., 2.]]]])
+    loss = losses.FeatureNormMSELoss(loss_weight=2.)
+    assert value(loss(student, teacher)) == pytest.approx(2 * (1 + 4) / (1 + 4 + 9 + 16))
+    # Location 0: error 1, square 1 + 9; location 1: error 4, square 4 + 16.
+    assert value(loss(student, teacher, F_W)) == pytest.approx(2 * (3 * 1 + 1 * 4) / (3 * 10 + 1 * 20))
+    assert value(loss(100 * student, 100 * teacher)) == pytest.approx(2 * 5 / 30)
+
+
+def test_feature_norm_mse_gradient():
+    student = tensor([[[[2., 2.]], [[3., 2.]]]], requires_grad=True)
+    losses.FeatureNormMSELoss()(student, tensor([[[[1., 2.]], [[3., 4.]]]])).backward()
+    assert torch.allclose(student.grad, tensor([[[[2 / 30, 0.]], [[0., -4 / 30]]]]))
+
+
+@pytest.mark.parametrize('name', ['FeatureMSELoss', 'FeatureHingeLoss', 'FeatureNormMSELoss'])
+def test_feature_weight_and_shape(name):
+    loss = getattr(losses, name)()
+    student = F_S.clone().requires_grad_()
+    zero = loss(student, F_T, torch.zeros(1, 1, 1, 2))
+    zero.backward()
+    assert value(zero) == 0 and torch.equal(student.grad, torch.zeros_like(F_S))
+    assert value(loss(F_S, F_T, torch.full((1, 1, 1, 2), 5.))) == pytest.approx(value(loss(F_S, F_T)))
+    with pytest.raises(InputError, match=r'\(1, 2, 1, 2\).*\(1, 1, 1, 2\)'):
+        loss(F_S, F_T[:, :1])
+
+
+# --- rpn -------------------------------------------------------------------------------------------------------------
+
+O_S, O_T = tensor([0., 2., -1.]), tensor([2., 1., -1.])
+MASK = tensor([True, True, False])
+
+
+def test_rpn_objectness_hinge():
+    loss = losses.RPNObjectnessHingeLoss(loss_weight=6.)
+    assert value(loss(O_S, O_T)) == pytest.approx(6 * 4 / 3)
+    assert value(loss(O_S, O_T, MASK)) == pytest.approx(6 * 4 / 2)
+    student = O_S.clone().requires_grad_()
+    loss(student, O_T).backward()
+    assert torch.allclose(student.grad, tensor([6 * -4 / 3, 0., 0.]))
+
+
+def test_rpn_objectness_mse():
+    loss = losses.RPNObjectnessMSELoss(loss_weight=6.)
+    assert value(loss(O_S, O_T)) == pytest.approx(6 * (4 + 1) / 3)
+    assert value(loss(O_S, O_T, MASK)) == pytest.approx(6 * (4 + 1) / 2)
+    student = O_S.clone().requires_grad_()
+    loss(student, O_T).backward()
+    assert torch.allclose(student.grad, tensor([6 * -4 / 3, 6 * 2 / 3, 0.]))
+
+
+def test_rpn_objectness_bce():
+    def kl(s, t):
+        p, q = 1 / (1 + exp(-s)), 1 / (1 + exp(-t))
+        return q * log(q / p) + (1 - q) * log((1 - q) / (1 - p))
+
+    loss = losses.RPNObjectnessBCELoss(loss_weight=3.)
+    assert value(loss(O_S, O_T)) == pytest.approx(kl(0, 2) + kl(2, 1), rel=1e-5)
+    assert value(loss(O_S, O_T, MASK)) == pytest.approx(3 * (kl(0, 2) + kl(2, 1)) / 2, rel=1e-5)
+    student = O_S.clone().requires_grad_()
+    loss(student, O_T).backward()
+    assert torch.allclose(student.grad, O_S.sigmoid() - O_T.sigmoid())
+    # Saturated logits stay finite.
+    assert value(loss(tensor([-100.]), tensor([100.]))) == pytest.approx(300, rel=1e-5)
+
+
+R_S = tensor([[0., 0., 0., 0.], [1., 1., 1., 1.], [0., 0., 0., 0.]])
+R_T = tensor([[1., 2., 0., 0.], [1., 1., 1., 3.], [0., 0., 0., 1.]])
+
+
+def test_rpn_delta():
+    # o_T - o_S = 2, -1, 0: only anchor 0 passes the margin; its error is 1 + 4, over ALL 3 anchors.
+    loss = losses.RPNDeltaLoss(loss_weight=3.)
+    assert loss.margin == 0.1
+    assert value(loss(R_S, R_T, O_S, O_T)) == pytest.approx(3 * 5 / 3)
+    assert value(loss(R_S, R_T, O_S, O_T, MASK)) == pytest.approx(3 * 5 / 2)
+    assert value(losses.RPNDeltaLoss(margin=None)(R_S, R_T, O_S, O_T)) == pytest.approx((5 + 4 + 1) / 3)
+    # The margin is exclusive: the gap 0 of anchor 2 does not exceed a margin of 0.
+    assert value(losses.RPNDeltaLoss(margin=0.)(R_S, R_T, O_S, O_T)) == pytest.approx(5 / 3)
+    deltas, logits = R_S.clone().requires_grad_(), O_S.clone().requires_grad_()
+    loss(deltas, R_T, logits, O_T).backward()
+    assert logits.grad is None
+    assert torch.allclose(deltas.grad, tensor([[-2., -4., 0., 0.], [0.] * 4, [0.] * 4]))
+
+
+def test_rpn_foreground_delta():
+    # sigmoid(o_T) > 0.5 where o_T > 0: anchors 0 and 1. Smooth-L1 with beta 1/9 is |d| - 1/18 beyond it.
+    loss = losses.RPNForegroundDeltaLoss(loss_weight=2.)
+    expected = (1 - 1 / 18) + (2 - 1 / 18) + (2 - 1 / 18)
+    assert value(loss(R_S, R_T, O_S, O_T)) == pytest.approx(2 * expected / 2)
+    only_first = tensor([True, False, True])
+    assert value(loss(R_S, R_T, O_S, O_T, only_first)) == pytest.approx(2 * (3 - 2 / 18))
+    # Inside beta: 0.5 d^2 / beta.
+    assert value(losses.RPNForegroundDeltaLoss(beta=4.)(R_S, R_T, O_S, O_T)) == pytest.approx((0.5 + 2 + 2) / 4 / 2)
+    assert value(losses.RPNForegroundDeltaLoss(threshold=0.99)(R_S, R_T, O_S, O_T)) == 0
+    deltas = R_S.clone().requires_grad_()
+    loss(deltas, R_T, O_S, O_T).backward()
+    assert torch.allclose(deltas.grad, tensor([[-1., -1., 0., 0.], [0., 0., 0., -1.], [0.] * 4]))
+
+
+# --- roi: 2 old classes, 1 new class, background last ----------------------------------------------------------------
+
+Z_S = tensor([[1., 0., 2., -1.], [0., 0., 0., 0.]])
+Z_T = tensor([[2., 0., 1.], [0., 0., 0.]])
+
+
+def unbiased_kd_by_hand(z_s, z_t, temperature=1.):
+    p, q = softmax(*(v / temperature for v in z_s)), softmax(*(v / temperature for v in z_t))
+    return -(q[0] * log(p[0]) + q[1] * log(p[1]) + q[2] * log(p[3] + p[2]))
+
+
+def test_unbiased_kd():
+    first, second = (unbiased_kd_by_hand(s, t) for s, t in zip(Z_S.tolist(), Z_T.tolist()))
+    # The second row on paper: p = 1/4, q = 1/3, so the merged background has probability 1/2.
+    assert second == pytest.approx(-(2 * log(1 / 4) + log(1 / 2)) / 3)
+    assert value(losses.UnbiasedKDLoss(loss_weight=3.)(Z_S, Z_T)) == pytest.approx(3 * (first + second) / 2 / 3, rel=1e-5)
+    assert value(losses.UnbiasedKDLoss(normalize=False)(Z_S, Z_T)) == pytest.approx((first + second) / 2, rel=1e-5)
+    weighted = losses.UnbiasedKDLoss(normalize=False)(Z_S, Z_T, tensor([1., 3.]))
+    assert value(weighted) == pytest.approx((first + 3 * second) / 4, rel=1e-5)
+    warm = losses.UnbiasedKDLoss(temperature=2., normalize=False)(Z_S[:1], Z_T[:1])
+    assert value(warm) == pytest.approx(unbiased_kd_by_hand(Z_S[0].tolist(), Z_T[0].tolist(), 2.), rel=1e-5)
+
+
+def test_unbiased_kd_as_divergence():
+    loss = losses.UnbiasedKDLoss(subtract_entropy=True)
+    # Background 1 splits into new and background with log(e / 2) each: p_b + p_new is the teacher's background again.
+    half = 1 - log(2)
+    match = tensor([[2., 0., half, half]])
+    assert value(loss(match, Z_T[:1])) == pytest.approx(0, abs=1e-6)
+    entropy = [-sum(q * log(q) for q in softmax(*t)) for t in Z_T.tolist()]
+    plain = [unbiased_kd_by_hand(s, t) for s, t in zip(Z_S.tolist(), Z_T.tolist())]
+    assert value(loss(Z_S, Z_T)) == pytest.approx((sum(plain) - sum(entropy)) / 2 / 3, rel=1e-4)
+
+
+def test_unbiased_kd_gradient():
+    """Zero logits: d/dz_old = p - q, and the merged background shares p_m - q_b between its two columns."""
+    student = torch.zeros(1, 4, requires_grad=True)
+    losses.UnbiasedKDLoss(normalize=False)(student, Z_T[:1]).backward()
+    q = softmax(2, 0, 1)
+    rest = 0.5 * (1 - q[2] / 0.5) * 0.5  # p_b - q_b p_b / (p_b + p_new)
+    assert torch.allclose(student.grad, tensor([[0.25 - q[0], 0.25 - q[1], rest, rest]]), atol=1e-6)
+
+
+def test_logit_mse():
+    # Row 0: student's old and background (1, 0, -1), mean 0; teacher (2, 0, 1), mean 1, centred (1, -1, 0).
+    loss = losses.LogitMSELoss(loss_weight=2.)
+    assert value(loss(Z_S, Z_T)) == pytest.approx(2 * (0 + 1 + 1) / 3 / 2)
+    assert value(loss(Z_S, Z_T, tensor([3., 1.]))) == pytest.approx(2 * (2 / 3) * 3 / 4)
+    # Neither the new class nor a constant matters.
+    assert value(loss(tensor([[7., 5., 99., 6.]]), Z_T[:1])) == pytest.approx(0, abs=1e-6)
+    student = Z_S[:1].clone().requires_grad_()
+    losses.LogitMSELoss()(student, Z_T[:1]).backward()
+    # 2/3 of the centred gap (0, 1, -1), which has mean 0 already.
+    assert torch.allclose(student.grad, tensor([[0., 2 / 3, 0., -2 / 3]]))
+
+
+# Deltas of 2 old classes and 1 new one.
+D_S = tensor([[0., 0., 0., 0., 1., 1., 1., 1., 9., 9., 9., 9.], [0.] * 12])
+D_T = tensor([[0.5, 2., 0., 0., 1., 1., 1., 4.], [0.] * 8])
+
+
+def test_roi_delta():
+    # Row 0, smooth-L1 with beta 1: class 0 0.125 + 1.5, class 1 2.5. Squared: 0.25 + 4 and 9.
+    smooth, square = (0.125 + 1.5, 2.5), (0.25 + 4, 9.)
+    loss = losses.RoIDeltaLoss(loss_weight=2.)
+    assert value(loss(D_S, D_T)) == pytest.approx(2 * sum(smooth) / 2 / 2)
+    assert value(losses.RoIDeltaLoss(squared=True)(D_S, D_T)) == pytest.approx(sum(square) / 2 / 2)
+    assert value(losses.RoIDeltaLoss(beta=2.)(D_S[:1], D_T[:1])) == pytest.approx((0.0625 + 1 + 2) / 2)
+    assert value(loss(D_S, D_T, tensor([1., 0.]))) == pytest.approx(2 * sum(smooth) / 2)
+    student = D_S.clone().requires_grad_()
+    losses.RoIDeltaLoss()(student, D_T).backward()
+    expected = torch.zeros(2, 12)
+    expected[0, [0, 1, 7]] = tensor([-0.5, -1., -1.]) / 2 / 2
+    assert torch.allclose(student.grad, expected)
+
+
+def test_roi_delta_by_probability():
+    q = softmax(2, 0, 1)
+    loss = losses.RoIDeltaLoss(by_probability=True)
+    expected = q[0] * 1.625 + q[1] * 2.5
+    assert value(loss(D_S[:1], D_T[:1], teacher_logits=Z_T[:1])) == pytest.approx(expected, rel=1e-5)
+    assert value(loss(D_S, D_T, tensor([1., 3.]), Z_T)) == pytest.approx(expected / 4, rel=1e-5)
+    with pytest.raises(InputError, match='got None'):
+        loss(D_S, D_T)
+    with pytest.raises(InputError, match='class-agnostic'):
+        loss(D_S[:, :4], D_T[:, :4], teacher_logits=Z_T)
+
+
+def test_score_l1():
+    # Row 0: the best foreground class is the new one; row 1: every class has 1/4.
+    best = softmax(1, 0, 2, -1)[2]
+    loss = losses.ScoreL1Loss(loss_weight=2.)
+    assert value(loss(Z_S, tensor([0.9, 0.2]))) == pytest.approx(2 * ((0.9 - best) + 0.05) / 2, rel=1e-5)
+    # Background is no class to be sure of.
+    assert value(loss(tensor([[0., 0., 0., 9.]]), tensor([0.]))) == pytest.approx(2 * softmax(0, 0, 0, 9)[0], rel=1e-4)
+
+
+def test_score_l1_reaches_the_logits():
+    student = Z_S[:1].clone().requires_grad_()
+    losses.ScoreL1Loss()(student, tensor([0.9])).backward()
+    p = softmax(1, 0, 2, -1)
+    # -dp_2/dz: the probability lies below the target and must rise.
+    expected = [p[2] * p[0], p[2] * p[1], -p[2] * (1 - p[2]), p[2] * p[3]]
+    assert torch.allclose(student.grad, tensor([expected]), atol=1e-6)
+
+
+def test_unbiased_cross_entropy():
+    p = softmax(1, 0, 2, -1)
+    background, new, old = -log(p[3] + p[0] + p[1]), -log(p[2]), -log(p[1])
+    logits, label = Z_S[:1].expand(3, 4), tensor([3, 2, 1])
+    loss = losses.UnbiasedCrossEntropyLoss(num_old_classes=2, loss_weight=2.)
+    assert value(loss(logits, label)) == pytest.approx(2 * (background + new + old) / 3, rel=1e-5)
+    weight = tensor([1., 0., 3.])
+    assert value(loss(logits, label, weight, avg_factor=4.)) == pytest.approx(2 * (background + 3 * old) / 4, rel=1e-5)
+    assert value(loss(logits, label, reduction_override='sum')) == pytest.approx(2 * (background + new + old), rel=1e-5)
+    each = loss(logits, label, reduction_override='none')
+    assert torch.allclose(each, 2 * tensor([background, new, old]))
+
+
+def test_unbiased_cross_entropy_gradient_and_limits():
+    student = torch.zeros(1, 4, requires_grad=True)
+    losses.UnbiasedCrossEntropyLoss(num_old_classes=2)(student, tensor([3])).backward()
+    # -log(3/4): each of old and background p - p / (3/4) = 1/4 - 1/3, the new class p.
+    assert torch.allclose(student.grad, tensor([[-1 / 12, -1 / 12, 1 / 4, -1 / 12]]))
+    plain = losses.UnbiasedCrossEntropyLoss(num_old_classes=0)(Z_S, tensor([3, 1]))
+    p = softmax(1, 0, 2, -1)
+    assert value(plain) == pytest.approx((-log(p[3]) - log(1 / 4)) / 2, rel=1e-5)
+    with pytest.raises(InputError, match='num_old_classes=4'):
+        losses.UnbiasedCrossEntropyLoss(num_old_classes=4)(Z_S, tensor([3, 1]))
+    with pytest.raises(InputError, match='num_old_classes=-1'):
+        losses.UnbiasedCrossEntropyLoss(num_old_classes=-1)
+
+
+def test_unbiased_cross_entropy_in_the_box_head():
+    """MMDetection's own box head builds it and takes it for a plain softmax loss."""
+    head = MODELS.build(
+        dict(type='mmdet.Shared2FCBBoxHead', in_channels=2, fc_out_channels=4, roi_feat_size=1, num_classes=3,
+             loss_cls=dict(type='mmilmil.UnbiasedCrossEntropyLoss', num_old_classes=2)))
+    assert isinstance(head.loss_cls, losses.UnbiasedCrossEntropyLoss) and head.fc_cls.out_features == 4
+    out = head.loss(Z_S.clone().requires_grad_(), torch.zeros(2, 12), torch.zeros(2, 5), tensor([3, 2]), torch.ones(2),
+                    torch.zeros(2, 4), torch.zeros(2, 4))
+    p = softmax(1, 0, 2, -1)
+    assert value(out['loss_cls']) == pytest.approx((-log(1 - p[2]) - log(1 / 4)) / 2, rel=1e-5)
+    assert 'acc' in out
+
+
+@pytest.mark.parametrize('name', ['UnbiasedKDLoss', 'LogitMSELoss', 'RoIDeltaLoss'])
+def test_roi_shapes_are_checked(name):
+    loss = getattr(losses, name)()
+    with pytest.raises(InputError, match='num_classes'):
+        loss(torch.zeros(2, 4), torch.zeros(2, 8))
+    with pytest.raises(InputError, match='rows'):
+        loss(torch.zeros(2, 8), torch.zeros(3, 4))
+
+
+def test_rpn_and_score_shapes_are_checked():
+    for name in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss'):
+        with pytest.raises(ValueError, match='same anchors'):
+            getattr(losses, name)()(torch.zeros(3, 1), torch.zeros(3))  # would broadcast to (3, 3)
+    with pytest.raises(ValueError, match='one target score'):
+        losses.ScoreL1Loss()(torch.zeros(3, 4), torch.zeros(3, 1))
+
+
+# --- what every loss promises ----------------------------------------------------------------------------------------
+
+def maps(n):
+    return torch.randn(n, 3, 4, 4)
+
+
+def case(name, kwargs, make, zero_at_equality):
+    return pytest.param(name, kwargs, make, zero_at_equality, id=name + '-'.join(['', *kwargs]))
+
+
+def objectness(n):
+    return torch.randn(n), torch.randn(n)
+
+
+def anchors(n):
+    # Teacher surer than the student, so that the one-sided terms are alive.
+    return torch.randn(n, 4), torch.randn(n, 4), torch.randn(n), torch.randn(n) + 1
+
+
+def deltas(n):
+    return torch.randn(n, 12), torch.randn(n, 8)
+
+
+# name, arguments, maker of (student, teacher, others...) for n rows, makes a teacher from a student where zero is due
+CASES = [
+    *[case(n, {}, lambda n: (maps(n), maps(n)), lambda s: s)
+      for n in ('FeatureMSELoss', 'FeatureHingeLoss', 'FeatureNormMSELoss')],
+    *[case(n, {}, objectness, lambda s: s)
+      for n in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss')],
+    case('RPNDeltaLoss', {}, anchors, lambda s: s),
+    case('RPNDeltaLoss', dict(margin=None), anchors, lambda s: s),
+    case('RPNForegroundDeltaLoss', {}, anchors, lambda s: s),
+    case('UnbiasedKDLoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)), None),
+    case('UnbiasedKDLoss', dict(subtract_entropy=True), lambda n: (torch.randn(n, 6), torch.randn(n, 4)),
+         lambda s: torch.cat([s[:, :3], s[:, 3:].logsumexp(1, keepdim=True)], 1)),
+    case('LogitMSELoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)), lambda s: s[:, [0, 1, 2, 5]]),
+    case('RoIDeltaLoss', {}, deltas, lambda s: s[:, :8]),
+    case('RoIDeltaLoss', dict(squared=True), deltas, lambda s: s[:, :8]),
+    case('RoIDeltaLoss', dict(by_probability=True), lambda n: (*deltas(n), torch.ones(n), torch.randn(n, 3)),
+         lambda s: s[:, :8]),
+    case('ScoreL1Loss', {}, lambda n: (torch.randn(n, 4), torch.rand(n)), lambda s: s.softmax(1)[:, :-1].amax(1)),
+    case('UnbiasedCrossEntropyLoss', dict(num_old_classes=2), lambda n: (torch.randn(n, 4), torch.arange(n) % 4), None),
+]
+every_loss = pytest.mark.parametrize('name, kwargs, make, equal', CASES)
+
+
+def test_every_exported_loss_is_a_case():
+    assert {c.values[0] for c in CASES} == set(losses.__all__)
+    for name in losses.__all__:
+        assert MODELS.get(name) is getattr(losses, name)
+
+
+@every_loss
+def test_gradient_matches_finite_differences(name, kwargs, make, equal):
+    torch.manual_seed(0)
+    loss = getattr(losses, name)(**kwargs)
+    student, *others = make(5)
+    direction = torch.randn_like(student)
+    student.requires_grad_()
+    loss(student, *others).backward()
+    assert student.grad.abs().sum() > 0
+    step = 1e-3
+    with torch.no_grad():
+        numeric = (loss(student + step * direction, *others) - loss(student - step * direction, *others)) / (2 * step)
+    assert numeric.item() == pytest.approx((student.grad * direction).sum().item(), rel=0.03, abs=2e-3)
+
+
+@every_loss
+def test_teacher_gets_no_gradient(name, kwargs, make, equal):
+    torch.manual_seed(0)
+    student, *others = make(5)
+    student.requires_grad_()
+    others = [o.requires_grad_() if o.is_floating_point() else o for o in others]
+    getattr(losses, name)(**kwargs)(student, *others).backward()
+    assert all(o.grad is None for o in others)
+
+
+@every_loss
+def test_zero_at_equality(name, kwargs, make, equal):
+    if equal is None:
+        pytest.skip('a cross entropy is not zero at equality')
+    torch.manual_seed(0)
+    student, _, *others = make(5)
+    student.requires_grad_()
+    loss = getattr(losses, name)(**kwargs)(student, equal(student).detach(), *others)
+    assert value(loss) == pytest.approx(0, abs=1e-6)
+
+
+@every_loss
+def test_empty_input_is_zero_with_a_graph(name, kwargs, make, equal):
+    student, *others = make(0)
+    student.requires_grad_()
+    loss = getattr(losses, name)(**kwargs)(student, *others)
+    assert value(loss) == 0
+    loss.backward()
+    assert student.grad is not None
+
+
+@every_loss
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_low_precision_input_is_computed_in_float32(name, kwargs, make, equal, dtype):
+    torch.manual_seed(0)
+    loss = getattr(losses, name)(**kwargs)
+    low = [x.to(dtype) if x.is_floating_point() else x for x in make(5)]
+    low[0].requires_grad_()
+    result = loss(*low)
+    exact = loss(*[x.float() if x.is_floating_point() else x for x in low])
+    assert value(result) == value(exact)
+    result.backward()
+    assert low[0].grad.isfinite().all() and low[0].grad.abs().sum() > 0
+
+
+@every_loss
+def test_autocast_changes_nothing(name, kwargs, make, equal):
+    torch.manual_seed(0)
+    loss = getattr(losses, name)(**kwargs)
+    inputs = make(5)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        result = loss(*inputs)
+    assert value(result) == value(loss(*inputs))
+
+
+def test_mask_of_nothing_is_zero():
+    none = torch.zeros(3, dtype=torch.bool)
+    for name in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss'):
+        assert value(getattr(losses, name)()(O_S, O_T, none)) == 0
+    for name in ('RPNDeltaLoss', 'RPNForegroundDeltaLoss'):
+        assert value(getattr(losses, name)()(R_S, R_T, O_S, O_T, none)) == 0
+
+
+def test_weight_of_nothing_is_zero():
+    none = torch.zeros(2)
+    assert value(losses.UnbiasedKDLoss()(Z_S, Z_T, none)) == 0
+    assert value(losses.LogitMSELoss()(Z_S, Z_T, none)) == 0
+    assert value(losses.RoIDeltaLoss()(D_S, D_T, none)) == 0

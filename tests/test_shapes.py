@@ -1,0 +1,148 @@
+"""The built-in demo set: content, determinism, and care with what is already in the folder."""
+
+import filecmp
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmilmil import InputError
+from mmilmil.datasets import IncrementalVOCDataset
+from mmilmil.datasets import shapes as shapes_module
+from mmilmil.datasets.shapes import CLASSES, RECORD, ShapesSettings, draw_image, write_shapes
+
+SMALL = ShapesSettings(train=24, val=6, test=12, size=96)
+TOOL = Path(__file__).parents[1] / 'tools' / 'make_shapes_dataset.py'
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    out = tmp_path_factory.mktemp('data') / 'shapes'
+    assert write_shapes(str(out), SMALL)
+    return out
+
+
+def load(root, split, **kwargs):
+    return IncrementalVOCDataset(data_root=str(root), ann_file=f'ImageSets/Main/{split}.txt',
+                                 metainfo={'classes': CLASSES, 'split': (4, 2)}, **kwargs)
+
+
+def test_classes_are_alphabetical():
+    assert len(CLASSES) == 6 and list(CLASSES) == sorted(CLASSES)
+
+
+def test_folder_is_a_voc_style_set(shapes):
+    for split, count in (('train', 24), ('val', 6), ('trainval', 30), ('test', 12)):
+        dataset = load(shapes, split, keep='seen')
+        assert dataset.report.images_listed == dataset.report.images_kept == count
+        assert all(dataset.report.boxes.values())
+        assert (dataset.report.clipped, dataset.report.dropped) == (0, 0) and not dataset.report.unlisted
+        for index in range(count):
+            info = dataset.get_data_info(index)
+            assert 2 <= len(info['instances']) <= 5
+            assert cv2.imread(info['img_path']).shape == (96, 96, 3)
+    assert (shapes / 'classes.txt').read_text().split() == list(CLASSES)
+
+
+def test_old_and_new_objects_share_images(shapes):
+    assert load(shapes, 'train').report.hidden_old > 0
+
+
+def test_boxes_are_tight(monkeypatch):
+    masks = []
+    monkeypatch.setattr(shapes_module, '_paint', lambda image, mask, rng: masks.append(mask > 127))
+    for seed in range(20):
+        masks.clear()
+        image, objects = draw_image(160, np.random.default_rng(seed), first=3)
+        assert image.shape == (160, 160, 3) and image.dtype == np.uint8
+        assert objects[0][0] == 'square' and len(objects) == len(masks)
+        for (_, (x1, y1, x2, y2)), mask in zip(objects, masks, strict=True):
+            assert 1 <= x1 < x2 <= 160 and 1 <= y1 < y2 <= 160
+            columns, rows = mask.any(axis=0), mask.any(axis=1)
+            assert columns[x1 - 1] and columns[x2 - 1] and not columns[:x1 - 1].any() and not columns[x2:].any()
+            assert rows[y1 - 1] and rows[y2 - 1] and not rows[:y1 - 1].any() and not rows[y2:].any()
+
+
+@pytest.mark.parametrize('name', CLASSES)
+def test_outline_is_the_shape_it_is_called(name):
+    """Corners (None for round) and whether the middle is filled."""
+    corners, filled = {'circle': (None, True), 'cross': (12, True), 'ring': (None, False), 'square': (4, True),
+                       'star': (10, True), 'triangle': (3, True)}[name]
+    contours = shapes_module._outline(name)
+    assert max(np.abs(points).max() for points in contours) <= 1
+    if corners:
+        assert [len(points) for points in contours] == [corners]
+    mask = shapes_module._shape_mask(name, 200, np.random.default_rng(0))
+    ys, xs = np.nonzero(mask > 127)
+    assert (mask[int(ys.mean()), int(xs.mean())] > 127) == filled
+
+
+def test_same_seed_same_files_and_longer_sets_begin_alike(shapes, tmp_path):
+    again, other = tmp_path / 'again', tmp_path / 'other'
+    write_shapes(str(again), ShapesSettings(train=30, val=6, test=12, size=96))
+    write_shapes(str(other), ShapesSettings(train=24, val=6, test=12, size=96, seed=1))
+    names = [path.relative_to(shapes) for path in shapes.glob('*/*_0*')]
+    assert len(names) == 2 * 42
+    assert all(filecmp.cmp(shapes / name, again / name, shallow=False) for name in names)
+    assert not any(filecmp.cmp(shapes / name, other / name, shallow=False) for name in names)
+
+
+def test_made_folder_is_left_or_replaced_and_nothing_stays_behind(tmp_path):
+    out = tmp_path / 'shapes'
+    few = ShapesSettings(train=2, val=1, test=1, size=64)
+    assert write_shapes(str(out), few) and not write_shapes(str(out), few)
+    assert write_shapes(str(out), few, force=True)
+    assert write_shapes(str(out), ShapesSettings(train=3, val=1, test=1, size=64))
+    assert len((out / 'ImageSets/Main/train.txt').read_text().split()) == 3
+    assert json.loads((out / RECORD).read_text())['train'] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ['shapes']
+
+
+def test_foreign_folder_is_not_touched_without_force(tmp_path):
+    out = tmp_path / 'mine'
+    out.mkdir()
+    few = ShapesSettings(train=1, val=1, test=1, size=64)
+    assert write_shapes(str(out), few)  # empty: fine
+    (out / RECORD).write_text('[]')
+    with pytest.raises(InputError, match='mine is not empty and was not made by make_shapes_dataset.py.*--force'):
+        write_shapes(str(out), few)
+    assert (out / RECORD).read_text() == '[]'
+    assert write_shapes(str(out), few, force=True)
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match='is a file'):
+        write_shapes(str(tmp_path / 'file'), few, force=True)
+
+
+def test_failure_half_way_leaves_the_old_folder(tmp_path):
+    out = tmp_path / 'shapes'
+    write_shapes(str(out), ShapesSettings(train=1, val=1, test=1, size=64))
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shapes(str(out), ShapesSettings(train=9, val=1, test=1, size=64), progress=stop)
+    assert json.loads((out / RECORD).read_text())['train'] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['shapes']
+
+
+@pytest.mark.parametrize('setting', [{'train': 0}, {'test': -1}, {'size': 63}, {'seed': -1}])
+def test_settings_out_of_range(setting):
+    (name, value), = setting.items()
+    with pytest.raises(InputError, match=f'{name} = {value}, use at least'):
+        ShapesSettings(**setting)
+
+
+def test_tool(tmp_path):
+    def run(*args):
+        return subprocess.run([sys.executable, '-W', 'ignore', TOOL, *args], capture_output=True, text=True,
+                              check=False, cwd=tmp_path, env={'PYTHONPATH': str(TOOL.parents[1]), 'PATH': ''})
+
+    done = run('out', '--train', '2', '--val', '1', '--test', '1', '--size', '64')
+    assert done.returncode == 0 and 'drawn 4 of 4 images' in done.stdout and 'out: written' in done.stdout
+    failed = run('out', '--train', '0')
+    assert failed.returncode == 1 and failed.stderr.endswith('error: shapes set: train = 0, use at least 1\n')

@@ -1,0 +1,58 @@
+"""Test a checkpoint: `python tools/test.py CONFIG CHECKPOINT`. Flags are those of MMDetection's own tool.
+
+Writes metrics.json into the work dir. No teacher is needed.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.evaluation import DumpDetResults
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.errors import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a detector')
+    parser.add_argument('config', help='config file of the stage')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>')
+    parser.add_argument('--out', help='write the detections to this .pkl file')
+    parser.add_argument('--show', action='store_true', help='show the detections in a window')
+    parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    setup_cache_size_limit_of_dynamo()
+    if not Path(args.checkpoint).is_file():
+        raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path of a .pth file')
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
+    cfg = read_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        cfg = trigger_visualization_hook(cfg, args)
+    runner = Runner.from_cfg(cfg)
+    if args.out:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()

@@ -1,0 +1,56 @@
+"""Train one stage: `python tools/train.py configs/ilmil/frcnn_voc_15+5.py`. Flags are those of MMDetection's own tool."""
+
+import argparse
+import os
+
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.errors import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train one stage of an incremental detector')
+    parser.add_argument('config', help='config file of the stage')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<name of the config>')
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from this checkpoint; without a value from the latest one in the work dir')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torch.distributed.launch of torch < 2 passes --local_rank, newer versions --local-rank.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    setup_cache_size_limit_of_dynamo()
+    cfg = read_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if not {'enable', 'base_batch_size'} <= cfg.get('auto_scale_lr', {}).keys():
+            raise InputError(f'{args.config} has no auto_scale_lr.enable and auto_scale_lr.base_batch_size: add '
+                             'auto_scale_lr = dict(enable=False, base_batch_size=...) or leave --auto-scale-lr out')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()

@@ -1,0 +1,38 @@
+"""Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
+
+Finished stages are skipped, a stopped one goes on. Every stage is tested, and a table of the figures ends the run.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmilmil.engine.chain import run_stage, stages_of
+from mmilmil.engine.cli import user_errors
+from mmilmil.evaluation import results_table
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a chain of stages and what stands beside it')
+    parser.add_argument('config', help='config file of the last stage')
+    parser.add_argument(
+        '--beside', nargs='+', default=[], metavar='CONFIG',
+        help='further configs for the same table, such as the fine-tuning and joint baselines')
+    parser.add_argument(
+        '--work-dir', help='folder that gets one work dir a stage; default: where each stage\'s config puts it')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    stages = {}
+    for config in [args.config, *args.beside]:
+        for stage in stages_of(config, args.work_dir):
+            stages.setdefault(Path(stage.config).resolve(), stage)
+    rows = {stage.name: run_stage(stage, tuple(args.cfg_options)) for stage in stages.values()}
+    print(results_table(rows))
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
