@@ -49,5 +49,5 @@ test_dataloader = dict(
         ann_file='ImageSets/Main/test.txt',
         test_mode=True,
         pipeline=test_pipeline))
-val_evaluator = dict(type='IncrementalVOCMetric')
+val_evaluator = dict(type='IncrementalVOCMetric', eval_mode='area')
 test_evaluator = val_evaluator

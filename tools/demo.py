@@ -1,0 +1,89 @@
+"""The main job on the built-in demo set: `make demo`.
+
+Draws the shapes set, trains the first stage, fine-tuning, ILMIL and joint training, prints one table and writes one picture.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from mmcv import imread
+from mmdet.apis import inference_detector, init_detector
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmilmil.datasets.shapes import ShapesSettings, write_shapes
+from mmilmil.engine.chain import ChainStage, run_stage, stages_of
+from mmilmil.engine.cli import user_errors
+from mmilmil.engine.hooks.final_model import STOCK_CONFIG
+from mmilmil.evaluation import results_table
+from mmilmil.registry import DATASETS
+from mmilmil.visualization import draw_comparison
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+ROWS = {
+    'teacher (old classes only)': 'ilmil/frcnn_shapes_4.py',
+    'fine-tuning': 'baselines/finetune_shapes_4+2.py',
+    'ILMIL': 'ilmil/frcnn_shapes_4+2.py',
+    'joint': 'baselines/joint_shapes_4+2.py',
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train the demo set incrementally and show what was kept and learnt')
+    parser.add_argument('--data', default='data/shapes', help='folder of the shapes set; made if it is missing')
+    parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of the runs; finished ones are kept')
+    parser.add_argument('--images', type=int, default=5, help='test images in the picture')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
+    return parser.parse_args()
+
+
+def draw(stages: dict[str, ChainStage], data: str, count: int, out: Path) -> None:
+    """Draw the first test images with ground truth and each stage's detections side by side.
+
+    Args:
+        stages: Finished stages by title; the last one's classes name all columns.
+        data: Folder of the shapes set.
+        count: Number of images.
+        out: File of the picture.
+    """
+    init_default_scope('mmilmil')
+    cfg = Config.fromfile(str(list(stages.values())[-1].config))
+    dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, data_root=data, pipeline=[]))
+    items = [dataset.get_data_info(index) for index in range(min(count, len(dataset)))]
+    paths = [item['img_path'] for item in items]
+    columns = {
+        'ground truth': [([box['bbox'] for box in item['instances']], [box['bbox_label'] for box in item['instances']],
+                          None) for item in items]
+    }
+    for title, stage in stages.items():
+        # Stock MMDetection on what the run left behind: the same way as a user takes the model elsewhere.
+        detector = init_detector(str(stage.work_dir / STOCK_CONFIG), str(stage.final), palette='random', device='cpu')
+        found = [result.pred_instances.numpy() for result in inference_detector(detector, paths)]
+        columns[title] = [(result.bboxes, result.labels, result.scores) for result in found]
+    draw_comparison([imread(path, channel_order='rgb') for path in paths], columns, dataset.stage, str(out))
+
+
+def main() -> None:
+    args = parse_args()
+    start = time.monotonic()
+    write_shapes(args.data, ShapesSettings())
+    # The configs find the set through this variable, in the processes that train too.
+    os.environ['MMILMIL_SHAPES_ROOT'] = str(Path(args.data).resolve())
+    stages, rows = {}, {}
+    for title, config in ROWS.items():
+        stages[title] = stages_of(str(CONFIGS / config), args.work_dir)[-1]
+        rows[title] = run_stage(stages[title], tuple(args.cfg_options))
+    table = results_table(rows)
+    out = Path(args.work_dir)
+    (out / 'table.md').write_text(f'{table}\n')
+    picture = out / 'comparison.png'
+    draw({title: stage for title, stage in stages.items() if title != 'joint'}, args.data, args.images, picture)
+    print(f'\n{table}\n\npicture: {picture}\ntable: {out / "table.md"}\ntime: {(time.monotonic() - start) / 60:.1f} minutes')
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
