@@ -1,7 +1,194 @@
-"""Every quirk of other packages versions, and nothing else."""
-# TEMPORARY by the lead: helper overwrites
+"""Every quirk of other packages' versions, and nothing else.
+
+Three of them: the versions that work together, MMRazor's quantization on torch 2, and checkpoints under torch's safe loading.
+"""
+
+import pickle
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
 import torch
-def load_checkpoint_file(path, map_location='cpu'):
-    return torch.load(path, map_location=map_location, weights_only=True)
-def to_plain(x): return x
-def from_plain(x): return x
+from mmengine.logging import HistoryBuffer
+from packaging.specifiers import SpecifierSet
+
+from .errors import InputError
+
+# mmdet needs mmcv < 2.2.0.
+REQUIRED = {'mmengine': '>=0.7.1,<1.0.0', 'mmcv': '>=2.0.0,<2.2.0', 'mmdet': '>=3.0.0,<4.0.0'}
+
+
+def check_versions(required: Mapping[str, str] = REQUIRED) -> None:
+    """Stop where a package of the stack is missing or of a version that cannot work.
+
+    Raises:
+        ImportError: names the package, the version found, the versions needed and the command that installs them.
+    """
+    for package, needed in required.items():
+        remedy = f'install it with `pip install "{package}{needed}"` (requirements.txt has the tested versions)'
+        try:
+            found = version(package)
+        except PackageNotFoundError as error:
+            raise ImportError(f'mmilmil needs {package} {needed}, which is not installed: {remedy}') from error
+        if not SpecifierSet(needed, prereleases=True).contains(found):
+            raise ImportError(f'mmilmil needs {package} {needed}, but {found} is installed: {remedy}')
+
+
+class _NotHere(type):
+    """Class of the stand-ins below: they may be named, not used."""
+
+    def __call__(cls, *args, **kwargs):
+        raise RuntimeError(f'mmrazor.structures.quantization.{cls.__name__} cannot be used: MMRazor\'s quantization needs '
+                           'torch < 2.0, and mmilmil does not quantize')
+
+
+class _QuantizationStandIn(types.ModuleType):
+
+    __all__ = ()
+    __path__ = ()
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return _NotHere(name, (), {})
+
+
+def let_mmrazor_import() -> None:
+    """Stand in for ``mmrazor.structures.quantization``, which fails to import on torch >= 2.0 and takes all of MMRazor along.
+
+    Costs nothing where MMRazor is never imported.
+    """
+    name = 'mmrazor.structures.quantization'
+    if int(torch.__version__.split('.')[0]) >= 2:
+        sys.modules.setdefault(name, _QuantizationStandIn(name, 'A stand-in made by mmilmil.compat.'))
+
+
+# Marks the plain form of a history buffer in a checkpoint.
+_BUFFER = '__mmengine_history_buffer__'
+
+
+def to_plain(content):
+    """A checkpoint made of tensors, numbers, strings and containers only, so that torch's safe loading takes it.
+
+    MMEngine's history buffers become marked dicts and numpy values become numbers and lists; tensors are shared, not copied.
+
+    Args:
+        content: A checkpoint or any part of one.
+    """
+    if isinstance(content, HistoryBuffer):
+        log, count = content.data
+        return {_BUFFER: True, 'log': log.tolist(), 'count': count.tolist(), 'max_length': content.max_length}
+    if isinstance(content, OrderedDict):
+        plain = OrderedDict((key, to_plain(value)) for key, value in content.items())
+        if hasattr(content, '_metadata'):  # module versions, which load_state_dict reads
+            plain._metadata = content._metadata
+        return plain
+    if isinstance(content, Mapping):
+        return {to_plain(key): to_plain(value) for key, value in content.items()}
+    if isinstance(content, (list, set, frozenset)) or type(content) is tuple:
+        return type(content)(to_plain(value) for value in content)
+    if isinstance(content, np.generic):
+        return content.item()
+    if isinstance(content, np.ndarray):
+        return content.tolist()
+    if isinstance(content, Path):
+        return str(content)
+    return content
+
+
+def from_plain(content):
+    """The inverse of :func:`to_plain` for history buffers; numpy values stay numbers and lists."""
+    if isinstance(content, Mapping):
+        if content.get(_BUFFER):
+            return HistoryBuffer(content['log'], content['count'], content['max_length'])
+        for key in content:
+            content[key] = from_plain(content[key])
+    elif isinstance(content, list):
+        return [from_plain(value) for value in content]
+    return content
+
+
+class _Inert:
+    """Takes the place of every object in a foreign checkpoint that is neither tensor nor plain data, and does nothing."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        pass
+
+    def __setstate__(self, state) -> None:
+        pass
+
+    def __setitem__(self, key, value) -> None:
+        pass
+
+    def __hash__(self) -> int:
+        return 0
+
+    def append(self, value) -> None:
+        """Drop an item that unpickling adds."""
+
+    def extend(self, values) -> None:
+        """Drop items that unpickling adds."""
+
+
+# What a tensor is rebuilt with; none of these runs code that a file brings along.
+_TENSOR_PARTS = {
+    ('collections', 'OrderedDict'),
+    ('torch._utils', '_rebuild_tensor_v2'),
+    ('torch._utils', '_rebuild_parameter'),
+    ('torch', 'Size'),
+    ('torch', 'device'),
+    ('torch.serialization', '_get_layout'),
+}
+
+
+class _TensorsOnlyUnpickler(pickle.Unpickler):
+
+    def find_class(self, module: str, name: str):
+        storage = module in ('torch', 'torch.storage') and name.endswith('Storage')
+        dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
+        if (module, name) in _TENSOR_PARTS or storage or dtype:
+            return super().find_class(module, name)
+        return _Inert
+
+
+def load_checkpoint_file(path: str, map_location: str = 'cpu') -> dict:
+    """Read a checkpoint file without running anything that it brings along.
+
+    torch's safe loading comes first. MMEngine's own checkpoints are refused by it, for the history buffers inside; of these,
+    tensors and plain data (so ``state_dict`` and ``meta``) are read and every other object is left out.
+
+    Args:
+        path: Checkpoint file.
+        map_location: Device for the tensors.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no state dict that can be read safely.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'the checkpoint {path} does not exist: give the path of a .pth file')
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = str(error).strip().splitlines()[-1]
+    except (RuntimeError, EOFError, OSError) as error:
+        raise InputError(f'the checkpoint {path} cannot be read: {error}. Is the file complete?') from error
+    # Safe although weights_only is off: this unpickler builds tensors and plain data and knows no other class or function.
+    reader = types.SimpleNamespace(__name__='mmilmil.compat', Unpickler=_TensorsOnlyUnpickler, load=None)
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
+    except Exception as error:
+        raise InputError(f'the checkpoint {path} cannot be read safely ({refused}): in the environment that made it, and if '
+                         'you trust it, save torch.save(dict(state_dict=..., meta=...)) anew') from error
+    weights = content.get('state_dict', content) if isinstance(content, dict) else None
+    if not isinstance(weights, Mapping) or not any(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise InputError(f'the checkpoint {path} holds no state_dict with tensors that can be read safely ({refused}): save '
+                         'torch.save(dict(state_dict=..., meta=...)) in the environment that made it')
+    return content
+
+
+check_versions()
+let_mmrazor_import()

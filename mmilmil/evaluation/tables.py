@@ -5,28 +5,68 @@ from collections.abc import Mapping
 COLUMNS = ('old', 'new', 'all', 'avg')
 
 
-def results_table(rows: Mapping[str, Mapping]) -> str:
+def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint: str | None = None) -> str:
     """A Markdown table of AP50 in per cent, aligned for reading as plain text too.
 
+    Runs with more than two class groups add a column for each group. A run with one group has no ``old``: its classes
+    are what later stages call old, so its ``all`` stands there.
+
     Args:
-        rows: By row title, figures as in ``metrics.json``: ``old``, ``new``, ``all``, ``avg`` in [0, 1] or None. A run with one
-            group has no ``old``: its classes are what later stages call old, so its ``all`` stands there.
+        rows: By row title, the content of ``metrics.json``: ``old``, ``new``, ``all``, ``avg`` and ``groups`` in [0, 1]
+            or None, and for the ratios ``classes`` and ``split``.
+        teacher: Title of the teacher's row; adds the column ``old/teacher``, in per cent.
+        joint: Title of the joint row; adds the columns ``new/joint`` and ``all/joint``, in per cent.
+
+    Returns:
+        Lines of Markdown. ``-`` stands where a figure is undefined, or a ratio would compare different classes.
     """
-    cells = [('AP50 (%)', *COLUMNS)]
+    groups = max((len(figures['groups']) for figures in rows.values()), default=0)
+    shown = [f'group {index}' for index in range(groups if groups > 2 else 0)]
+    ratios = ['old/teacher'] * (teacher is not None) + ['new/joint', 'all/joint'] * (joint is not None)
+    cells = [['AP50 (%)', *COLUMNS, *shown, *ratios]]
     for title, figures in rows.items():
-        if len(figures['groups']) == 1:
-            figures = dict(old=figures['all'])
-        cells.append((title, *(_per_cent(figures.get(column)) for column in COLUMNS)))
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = [_line(row, widths) for row in cells]
+        values = _by_column(figures)
+        if teacher is not None:
+            values['old/teacher'] = _old_kept(figures, rows[teacher])
+        if joint is not None:
+            values.update(_share_of_joint(figures, rows[joint]))
+        cells.append([title.replace('|', '\\|'), *(_per_cent(values.get(column)) for column in cells[0][1:])])
+    widths = [max(map(len, column)) for column in zip(*cells)]
     rule = '|'.join('-' * (width + 1) + ('-' if i == 0 else ':') for i, width in enumerate(widths))
-    return '\n'.join([lines[0], f'|{rule}|', *lines[1:]])
+    return '\n'.join([_line(cells[0], widths), f'|{rule}|', *(_line(row, widths) for row in cells[1:])])
+
+
+def _by_column(figures: Mapping) -> dict[str, float | None]:
+    groups = {f'group {index}': value for index, value in enumerate(figures['groups'])}
+    if len(figures['groups']) == 1:
+        return dict(groups, old=figures['all'])
+    return dict(groups, **{column: figures.get(column) for column in COLUMNS})
+
+
+def _old_kept(figures: Mapping, teacher: Mapping) -> float | None:
+    """What is left of the teacher's AP, where the old classes are the teacher's."""
+    old = len(figures['classes']) - figures['split'][-1]
+    return _ratio(figures['old'], teacher['all']) if figures['classes'][:old] == teacher['classes'] else None
+
+
+def _share_of_joint(figures: Mapping, joint: Mapping) -> dict[str, float | None]:
+    if figures['classes'] != joint['classes']:
+        return {}
+    same_new = figures['split'][-1] == joint['split'][-1]
+    return {
+        'new/joint': _ratio(figures['new'], joint['new']) if same_new else None,
+        'all/joint': _ratio(figures['all'], joint['all']),
+    }
+
+
+def _ratio(value: float | None, bound: float | None) -> float | None:
+    return value / bound if value is not None and bound else None
 
 
 def _per_cent(value: float | None) -> str:
     return '-' if value is None else f'{100 * value:.1f}'
 
 
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
+def _line(row: list[str], widths: list[int]) -> str:
     padded = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
     return f'| {" | ".join(padded)} |'

@@ -1,0 +1,3 @@
+from .comparison import draw_comparison
+
+__all__ = ['draw_comparison']

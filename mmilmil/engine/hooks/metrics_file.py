@@ -3,41 +3,45 @@
 import json
 import os
 from pathlib import Path
-from typing import Optional
 
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...registry import HOOKS
 
+TEST_FILE = 'metrics.json'
+VAL_FILE = 'metrics_val.json'
+
 
 @HOOKS.register_module()
 class MetricsFileHook(Hook):
-    """Writes what the incremental metric found into the work dir: ``metrics.json`` after a test, ``metrics_val.json`` after
-    each validation. The file is written whole, under a temporary name first.
+    """Writes what :class:`IncrementalVOCMetric` found into the work dir.
 
-    Its content is the metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups``, ``per_class`` (AP50 in [0, 1], null where
-    there is none), the settings behind them and the same figures by the other way of averaging.
+    ``metrics.json`` after a test, ``metrics_val.json`` after each validation (the latest one stays). The content is the
+    metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP50 in [0, 1], null where
+    undefined), the same by the other way of averaging, and the settings behind them. A file is written whole, under a
+    temporary name first. Without such a metric nothing is written.
     """
 
     priority = 'LOW'
 
-    def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics_val.json``."""
-        self._write(runner, runner.val_evaluator, 'metrics_val.json')
+        _write(runner.val_evaluator, Path(runner.work_dir) / VAL_FILE)
 
-    def after_test_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics.json``."""
-        self._write(runner, runner.test_evaluator, 'metrics.json')
+        _write(runner.test_evaluator, Path(runner.work_dir) / TEST_FILE)
 
-    @staticmethod
-    def _write(runner: Runner, evaluator: Evaluator, name: str) -> None:
-        summary = next((metric.summary for metric in evaluator.metrics if getattr(metric, 'summary', None)), None)
-        if summary is None or not is_main_process():
-            return
-        path = Path(runner.work_dir) / name
-        draft = path.with_name(f'{name}.part')
-        draft.write_text(json.dumps(summary, indent=2) + '\n')
-        os.replace(draft, path)
+
+@master_only
+def _write(evaluator: Evaluator, path: Path) -> None:
+    summary = next((metric.summary for metric in evaluator.metrics if getattr(metric, 'summary', None)), None)
+    if summary is None:
+        return
+    draft = path.with_name(f'{path.name}.part')
+    # A NaN would not be JSON; undefined figures are null.
+    draft.write_text(json.dumps(summary, indent=2, allow_nan=False) + '\n', encoding='utf-8')
+    os.replace(draft, path)

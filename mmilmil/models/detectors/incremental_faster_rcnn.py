@@ -19,7 +19,7 @@ from ..teacher import Teacher, TeacherKnowledge
 
 
 DISTILLER = dict(type='MFRRKDistiller')
-MERGE = dict(score_thr=0.5, iou_thr=0.7)
+MERGING = dict(score_thr=0.5, iou_thr=0.7)
 
 
 @MODELS.register_module()
@@ -34,7 +34,7 @@ class IncrementalFasterRCNN(FasterRCNN):
         teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config``, ``max_proposals``. The files are read when
             training starts.
         distiller: Config of the distiller, the full MFRRK by default; ``None`` distils nothing.
-        merge: ``score_thr`` and ``iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes. With neither
+        merging: ``score_thr`` and ``iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes. With neither
             distiller nor merging this is plain fine-tuning.
         **kwargs: The stock detector's.
     """
@@ -43,12 +43,12 @@ class IncrementalFasterRCNN(FasterRCNN):
                  *args,
                  teacher: dict,
                  distiller: Optional[dict] = DISTILLER,
-                 merge: Optional[dict] = MERGE,
+                 merging: Optional[dict] = MERGING,
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.teacher_cfg = dict(teacher)
         self.distiller = None if distiller is None else MODELS.build(distiller)
-        self.merge = None if merge is None else dict(merge)
+        self.merging = None if merging is None else dict(merging)
         self._keep_beside(None)
 
     def _keep_beside(self, teacher: Optional[Teacher]) -> None:
@@ -86,10 +86,10 @@ class IncrementalFasterRCNN(FasterRCNN):
         """
         annotated, ignored, metas = unpack_gt_instances(batch_data_samples)
         targets, knowledge = annotated, None
-        if self.merge is not None or self.distiller is not None:
+        if self.merging is not None or self.distiller is not None:
             knowledge = self.teacher.observe(batch_inputs, batch_data_samples, **self._observed())
-        if self.merge is not None:
-            targets = [merge_teacher_boxes(gt, found, **self.merge)
+        if self.merging is not None:
+            targets = [merge_teacher_boxes(gt, found, **self.merging)
                        for gt, found in zip(annotated, knowledge.detections)]
 
         stages = self.backbone(batch_inputs)
@@ -134,7 +134,7 @@ class IncrementalFasterRCNN(FasterRCNN):
         return losses
 
     def _observed(self) -> dict:
-        return {} if self.merge is None else dict(score_thr=self.merge.get('score_thr', 0.5))
+        return {} if self.merging is None else dict(score_thr=self.merging.get('score_thr', 0.5))
 
     def _sample_rois(self, proposals: list[InstanceData], targets: list[InstanceData],
                      ignored: list[Optional[InstanceData]]) -> list[SamplingResult]:

@@ -1,0 +1,11 @@
+# Second stage of the demo set 4+2: star and triangle are new.
+_base_ = './frcnn_shapes_4.py'
+metainfo = dict(classes=_base_.all_classes, split=(4, 2))
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{ fileDirname }}/frcnn_shapes_4.py', checkpoint='work_dirs/frcnn_shapes_4/final.pth'),
+    roi_head=dict(bbox_head=dict(num_classes=6)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -1,0 +1,11 @@
+# First stage of the demo set 4+2: a stock Faster R-CNN on circle, cross, ring and square.
+_base_ = [
+    '../_base_/models/frcnn_r18_fpn_small.py', '../_base_/datasets/shapes.py', '../_base_/schedules/adamw_small.py',
+    '../_base_/default_runtime.py'
+]
+metainfo = dict(classes=_base_.all_classes[:4], split=(4, ))
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=4)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

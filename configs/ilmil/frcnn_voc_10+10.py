@@ -1,0 +1,17 @@
+# Second stage of VOC2007 10+10, R50-FPN: diningtable to tvmonitor are new.
+_base_ = [
+    '../_base_/models/frcnn_r50_fpn.py', '../_base_/datasets/voc07.py', '../_base_/schedules/sgd_voc_incremental.py',
+    '../_base_/default_runtime.py'
+]
+metainfo = dict(classes=_base_.all_classes, split=(10, 10))
+epochs = 12  # these ten classes have about three times the images of 15+5, whose stage takes 36
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{ fileDirname }}/frcnn_voc_10.py', checkpoint='work_dirs/frcnn_voc_10/final.pth'),
+    roi_head=dict(bbox_head=dict(num_classes=20)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+train_cfg = dict(max_epochs=epochs)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], milestones=[9])]

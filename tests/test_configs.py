@@ -1,0 +1,243 @@
+"""The configs in `configs/`: they agree with themselves, with one another and with their names, and their models run."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmilmil.datasets.shapes import CLASSES as SHAPES_CLASSES
+from mmilmil.models import stock_model_cfg
+from mmilmil.registry import MODELS
+from mmilmil.stage import Stage
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+STAGES = sorted(path for folder in ('ilmil', 'baselines', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
+ALL = {'voc': 20, 'shapes': 6, 'pcb': 6}
+# Terms of the distiller, by the name of the ablation that switches them off.
+TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls', 'roi_reg'}, 'score': {'score'}}
+LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
+KD_LOSSES = {f'loss_kd_{term}' for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score')}
+
+every_config = pytest.mark.parametrize('path', STAGES, ids=lambda path: f'{path.parent.name}/{path.stem}')
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('mmilmil')
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(CONFIGS / name)
+
+
+def stage_of(cfg: Config) -> Stage:
+    return Stage.from_metainfo(cfg.metainfo)
+
+
+def build(model: dict) -> torch.nn.Module:
+    """The model without storage for its weights: quick, whatever its size."""
+    with torch.device('meta'):
+        return MODELS.build(model)
+
+
+@every_config
+def test_stage_agrees_with_itself_and_its_name(path):
+    cfg = Config.fromfile(path)
+    stage = stage_of(cfg)
+    named = tuple(int(size) for size in re.search(r'_(\d+(?:\+\d+)*)(?:_|$)', path.stem)[1].split('+'))
+    assert stage.split == named
+    assert list(stage.classes) == sorted(stage.classes)
+    assert cfg.model.roi_head.bbox_head.num_classes == len(stage.classes)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.metainfo == cfg.metainfo
+    if len(named) > 1:
+        assert len(stage.classes) == next(count for data, count in ALL.items() if f'{data}_' in path.stem)
+    assert cfg.train_dataloader.dataset.get('keep', 'newest') == ('seen' if path.stem.startswith('joint') else 'newest')
+
+
+@every_config
+def test_student_stands_on_the_right_teacher(path):
+    cfg = Config.fromfile(path)
+    if len(stage_of(cfg).split) == 1 or path.stem.startswith('joint'):
+        assert cfg.model.type == 'FasterRCNN'
+        assert not {'teacher', 'distiller', 'merge'} & cfg.model.keys()
+        return
+    assert cfg.model.type == 'IncrementalFasterRCNN'
+    config = Path(cfg.model.teacher.config)
+    # Named in a file of configs/ilmil, which holds for whoever inherits that file.
+    assert config.is_file() and config.parent == CONFIGS / 'ilmil'
+    assert cfg.model.teacher.checkpoint == f'work_dirs/{config.stem}/final.pth'
+    teacher = Config.fromfile(config)
+    assert stage_of(teacher).classes == stage_of(cfg).old
+    for key in ('data_preprocessor', 'backbone', 'neck', 'rpn_head'):
+        assert cfg.model.get(key) == teacher.model.get(key)
+    assert cfg.test_dataloader.dataset.pipeline == teacher.test_dataloader.dataset.pipeline
+
+
+@every_config
+def test_chooses_on_val_and_reports_on_test(path):
+    cfg = Config.fromfile(path)
+    lists = [cfg[f'{split}_dataloader'].dataset.ann_file for split in ('train', 'val', 'test')]
+    assert [Path(name).stem for name in lists] == ['trainval' if 'voc' in path.stem else 'train', 'val', 'test']
+    assert 'save_best' not in cfg.default_hooks.checkpoint
+    if 'voc' in path.stem:  # val is part of trainval
+        assert cfg.train_cfg.val_begin > cfg.train_cfg.max_epochs
+
+
+@every_config
+def test_schedule_ends_with_the_run(path):
+    cfg = Config.fromfile(path)
+    epochs = cfg.train_cfg.max_epochs
+    for scheduler in cfg.param_scheduler:
+        if scheduler.type == 'CosineAnnealingLR':
+            assert scheduler.end == scheduler.T_max == epochs
+        elif scheduler.type == 'MultiStepLR':
+            assert all(0 < milestone < epochs for milestone in scheduler.milestones)
+    if 'voc' in path.stem:
+        assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
+
+
+@every_config
+def test_model_builds_also_as_a_stock_one(path):
+    cfg = Config.fromfile(path)
+    names = build(cfg.model).state_dict().keys()
+    assert build(stock_model_cfg(cfg.model)).state_dict().keys() == names
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda path: path.stem)
+def test_names_no_path_of_a_machine(path):
+    text = path.read_text()
+    assert not re.search(r'''['"](/|~|[A-Za-z]:\\|file:)|/(home|work|root|mnt|data\d*|tmp)/''', text)
+    if "data_root = '" in text:
+        assert re.search(r"data_root = '\{\{\$MMILMIL_\w+:data/[\w./-]+\}\}'", text)
+
+
+def test_data_root_comes_from_the_environment(monkeypatch):
+    monkeypatch.delenv('MMILMIL_VOC_ROOT', raising=False)
+    assert load('ilmil/frcnn_voc_15+5.py').train_dataloader.dataset.data_root == 'data/VOCdevkit/VOC2007'
+    monkeypatch.setenv('MMILMIL_VOC_ROOT', 'elsewhere/VOC2007')
+    cfg = load('ilmil/frcnn_voc_15+5.py')
+    assert {cfg[f'{split}_dataloader'].dataset.data_root for split in ('train', 'val', 'test')} == {'elsewhere/VOC2007'}
+
+
+def test_demo_set_has_the_classes_that_are_drawn():
+    assert tuple(load('ilmil/frcnn_shapes_4+2.py').metainfo.classes) == SHAPES_CLASSES
+
+
+@pytest.mark.parametrize('split', ['pcb_4+2', 'shapes_4+2', 'voc_15+5', 'vgg16_voc_19+1'])
+def test_baselines_stand_beside_the_student(split):
+    student, finetune, joint = (
+        load(f'{name}_{split}.py') for name in ('ilmil/frcnn', 'baselines/finetune', 'baselines/joint'))
+    assert finetune.model.distiller is None and finetune.model.merge is None
+    assert finetune.model.teacher == student.model.teacher
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
+        assert finetune[key] == student[key]
+    assert stock_model_cfg(student.model) == joint.model
+    if 'voc' not in split:
+        teacher = Config.fromfile(student.model.teacher.config)
+        assert joint.train_cfg.max_epochs == teacher.train_cfg.max_epochs + student.train_cfg.max_epochs
+
+
+@pytest.mark.parametrize('term', ['feature', 'rpn', 'rcn', 'merge', 'score'])
+def test_ablation_takes_one_term_away(term):
+    full, ablated = (load(name).to_dict() for name in ('ilmil/frcnn_pcb_4+2.py', f'ablations/pcb_4+2_no_{term}.py'))
+    default = dict(type='MFRRKDistiller')
+    if term == 'merge':
+        assert ablated['model'].pop('merge') is None
+        full['model'].pop('merge', None)
+    else:
+        off = {key: None for key in TERMS[term]}
+        assert ablated['model'].pop('distiller') == {**full['model'].pop('distiller', default), **off}
+    assert ablated == full
+
+
+@pytest.mark.parametrize('name', ['pcb_4+2', 'vgg16_voc_19+1'])
+def test_paper_form(name):
+    model = build(load(f'ilmil/frcnn_{name}_paper.py').model)
+    distiller = model.distiller
+    assert type(distiller.feature).__name__ == 'FeatureMSELoss' and type(distiller.score).__name__ == 'ScoreL1Loss'
+    assert (distiller.stages, distiller.levels, distiller.spare_new) == ((-2, -1), (), False)
+    assert [distiller.rpn_cls, distiller.rpn_reg, distiller.roi_cls, distiller.roi_reg] == [None] * 4
+    assert model.merge == dict(score_thr=0.5, iou_thr=0.7)
+
+
+def test_r50_is_mmdetections_own():
+    """Setting by setting, so that figures compare with those of its users."""
+    ours, theirs = load('_base_/models/frcnn_r50_fpn.py').model, Config.fromfile(mmdet_base()).model
+    assert ours.backbone.pop('base_channels') == 64  # the default of ResNet
+    for model in (ours, theirs):
+        del model.roi_head.bbox_head.num_classes
+    assert ours.to_dict() == theirs.to_dict()
+
+
+def mmdet_base() -> Path:
+    import mmdet
+    for root in (Path(mmdet.__file__).parent / '.mim', Path(mmdet.__file__).parents[1]):
+        if (path := root / 'configs/_base_/models/faster-rcnn_r50_fpn.py').is_file():
+            return path
+    pytest.skip('this MMDetection came without its configs')
+
+
+def test_vgg16_is_the_papers():
+    model = build(load('ilmil/frcnn_vgg16_voc_19.py').model)
+    generator = model.rpn_head.prior_generator
+    assert (generator.strides, generator.num_base_priors, generator.base_sizes) == ([(16, 16)], [9], [16])
+    shapes = {name: tuple(weight.shape) for name, weight in model.roi_head.bbox_head.state_dict().items()}
+    assert shapes['shared_fcs.0.weight'] == (4096, 512 * 7 * 7)
+    assert shapes['shared_fcs.1.weight'] == (4096, 4096)
+    assert shapes['fc_cls.weight'] == (20, 4096)
+    # torchvision's vgg16().features has 14 714 688 weights; the paper freezes the first two stages.
+    assert sum(weight.numel() for weight in model.backbone.parameters()) == 14_714_688
+    assert sum(not weight.requires_grad for weight in model.backbone.parameters()) == 8
+
+
+def batch(label: int, size: int = 128) -> dict:
+    """One noise image with an annotated box."""
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+    sample = DetDataSample(
+        metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)),
+        gt_instances=InstanceData(bboxes=torch.tensor([[8., 8., 100., 90.]]), labels=torch.tensor([label])),
+        ignored_instances=InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)))
+    return dict(inputs=[torch.randint(0, 256, (3, size, size), dtype=torch.uint8)], data_samples=[sample])
+
+
+def step(model: torch.nn.Module, label: int) -> set[str]:
+    """One training iteration with its backward pass; the names of the losses."""
+    data = model.train().data_preprocessor(batch(label), training=True)
+    total, log = model.parse_losses(model(**data, mode='loss'))
+    total.backward()
+    assert all(value.isfinite().all() for value in log.values()), log
+    grads = [weight.grad for weight in model.parameters() if weight.requires_grad and weight.grad is not None]
+    assert grads and all(grad.isfinite().all() for grad in grads)
+    return {name for name in log if name.startswith('loss_')}
+
+
+@pytest.mark.parametrize(
+    ('student', 'kd'),
+    [('frcnn_voc_15+5', KD_LOSSES), ('frcnn_vgg16_voc_19+1', KD_LOSSES),
+     ('frcnn_vgg16_voc_19+1_paper', {'loss_kd_feature', 'loss_kd_score'})])
+def test_full_size_models_train(student, kd, tmp_path):
+    """Teacher and student at their full width, but for VGG16's FC layers, which alone would be a file of 480 MB."""
+    torch.manual_seed(0)
+    cfg = load(f'ilmil/{student}.py')
+    teacher_cfg = Config.fromfile(cfg.model.teacher.config)
+    for model in (cfg.model, teacher_cfg.model):
+        if 'vgg16' in student:
+            model.roi_head.bbox_head.update(fc_out_channels=64, init_cfg=None)
+        model.backbone.init_cfg = None  # nothing is fetched
+    teacher = MODELS.build(teacher_cfg.model)
+    assert step(teacher, 0) == LOSSES
+    path = tmp_path / 'final.pth'
+    meta = dict(cfg=teacher_cfg.pretty_text, dataset_meta=dict(classes=tuple(teacher_cfg.metainfo.classes)))
+    torch.save(dict(state_dict=teacher.state_dict(), meta=meta), path)
+
+    cfg.model.teacher = dict(checkpoint=str(path))  # the config travels in the checkpoint
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    path.unlink()  # pytest would keep it
+    assert model.teacher.classes == stage_of(cfg).old
+    assert step(model, len(stage_of(cfg).classes) - 1) == LOSSES | kd

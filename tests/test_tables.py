@@ -1,0 +1,61 @@
+from mmilmil.evaluation import results_table
+
+
+def figures(classes, split, groups, **means):
+    return dict(dict(old=None, new=None, all=None, avg=None), classes=list(classes), split=list(split), groups=groups,
+                **means) | means
+
+
+TEACHER = figures('abcd', (4, ), [.9], new=.9, all=.9)
+TUNED = figures('abcd' 'ef', (4, 2), [0., .8], old=0., new=.8, all=.8 / 3, avg=.4)
+ILMIL = figures('abcd' 'ef', (4, 2), [.882, .72], old=.882, new=.72, all=.828, avg=.801)
+JOINT = figures('abcd' 'ef', (4, 2), [.92, .8], old=.92, new=.8, all=.88, avg=.86)
+
+
+def test_plain():
+    assert results_table({'teacher': TEACHER, 'fine-tuning': TUNED, 'ILMIL': ILMIL, 'joint': JOINT}) == '\n'.join([
+        '| AP50 (%)    |  old |  new |  all |  avg |',
+        '|-------------|-----:|-----:|-----:|-----:|',
+        '| teacher     | 90.0 |    - |    - |    - |',
+        '| fine-tuning |  0.0 | 80.0 | 26.7 | 40.0 |',
+        '| ILMIL       | 88.2 | 72.0 | 82.8 | 80.1 |',
+        '| joint       | 92.0 | 80.0 | 88.0 | 86.0 |',
+    ])
+
+
+def test_ratios():
+    rows = {'first': TEACHER, 'ILMIL': ILMIL, 'all': JOINT}
+    assert results_table(rows, teacher='first', joint='all') == '\n'.join([
+        '| AP50 (%) |  old |  new |  all |  avg | old/teacher | new/joint | all/joint |',
+        '|----------|-----:|-----:|-----:|-----:|------------:|----------:|----------:|',
+        '| first    | 90.0 |    - |    - |    - |           - |         - |         - |',
+        '| ILMIL    | 88.2 | 72.0 | 82.8 | 80.1 |        98.0 |      90.0 |      94.1 |',
+        '| all      | 92.0 | 80.0 | 88.0 | 86.0 |       102.2 |     100.0 |     100.0 |',
+    ])
+
+
+def test_ratios_compare_the_same_classes_only():
+    other = figures('bacdef', (4, 2), [.8, .7], old=.8, new=.7, all=.75, avg=.75)
+    three = figures('abcdef', (3, 3), [.8, .7], old=.8, new=.7, all=.75, avg=.75)
+    table = results_table({'t': TEACHER, 'j': JOINT, 'other': other, 'three': three}, teacher='t', joint='j')
+    rows = {row.split('|')[1].strip(): [cell.strip() for cell in row.split('|')[6:9]] for row in table.splitlines()}
+    assert rows['other'] == ['-', '-', '-']
+    assert rows['three'] == ['-', '-', '85.2']
+
+
+def test_chain_has_a_column_a_group():
+    chain = figures('abcdefgh', (4, 2, 2), [.5, .6, .7], old=.8 / 1.5, new=.7, all=.575, avg=.6)
+    lines = results_table({'1': TEACHER, '2': ILMIL, '3': chain}).splitlines()
+    assert lines[0].endswith('| group 0 | group 1 | group 2 |')
+    assert lines[2].endswith('|    90.0 |       - |       - |')
+    assert lines[3].endswith('|    88.2 |    72.0 |       - |')
+    assert lines[4].endswith('|    50.0 |    60.0 |    70.0 |')
+
+
+def test_title_with_a_bar():
+    assert results_table({'a|b': ILMIL}).splitlines()[2].startswith('| a\\|b ')
+
+
+def test_undefined():
+    empty = figures('abcdef', (4, 2), [.5, None], old=.5, all=.5)
+    assert results_table({'x': empty}).splitlines()[2] == '| x        | 50.0 |   - | 50.0 |   - |'
