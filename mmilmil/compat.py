@@ -42,7 +42,7 @@ class _NotHere(type):
     """Class of the stand-ins below: they may be named, not used."""
 
     def __call__(cls, *args, **kwargs):
-        raise RuntimeError(f'mmrazor.structures.quantization.{cls.__name__} cannot be used: MMRazor\'s quantization needs '
+        raise RuntimeError(f"mmrazor.structures.quantization.{cls.__name__} cannot be used: MMRazor's quantization needs "
                            'torch < 2.0, and mmilmil does not quantize')
 
 

@@ -1,12 +1,17 @@
 """The configs in `configs/`: they agree with themselves, with one another and with their names, and their models run."""
 
+import copy
+import functools
 import re
 from pathlib import Path
 
+import mmdet
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from mmilmil.datasets.shapes import CLASSES as SHAPES_CLASSES
 from mmilmil.models import stock_model_cfg
@@ -29,8 +34,14 @@ def _scope():
     init_default_scope('mmilmil')
 
 
-def load(name: str) -> Config:
-    return Config.fromfile(CONFIGS / name)
+def load(name: str | Path) -> Config:
+    """A config by its path, absolute or below `configs/`; the caller may change it."""
+    return copy.deepcopy(_read(CONFIGS / name))
+
+
+@functools.cache
+def _read(path: Path) -> Config:
+    return Config.fromfile(path)
 
 
 def stage_of(cfg: Config) -> Stage:
@@ -45,7 +56,7 @@ def build(model: dict) -> torch.nn.Module:
 
 @every_config
 def test_stage_agrees_with_itself_and_its_name(path):
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     stage = stage_of(cfg)
     named = tuple(int(size) for size in re.search(r'_(\d+(?:\+\d+)*)(?:_|$)', path.stem)[1].split('+'))
     assert stage.split == named
@@ -60,17 +71,17 @@ def test_stage_agrees_with_itself_and_its_name(path):
 
 @every_config
 def test_student_stands_on_the_right_teacher(path):
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     if len(stage_of(cfg).split) == 1 or path.stem.startswith('joint'):
         assert cfg.model.type == 'FasterRCNN'
-        assert not {'teacher', 'distiller', 'merge'} & cfg.model.keys()
+        assert not {'teacher', 'distiller', 'merging'} & cfg.model.keys()
         return
     assert cfg.model.type == 'IncrementalFasterRCNN'
     config = Path(cfg.model.teacher.config)
     # Named in a file of configs/ilmil, which holds for whoever inherits that file.
     assert config.is_file() and config.parent == CONFIGS / 'ilmil'
     assert cfg.model.teacher.checkpoint == f'work_dirs/{config.stem}/final.pth'
-    teacher = Config.fromfile(config)
+    teacher = load(config)
     assert stage_of(teacher).classes == stage_of(cfg).old
     for key in ('data_preprocessor', 'backbone', 'neck', 'rpn_head'):
         assert cfg.model.get(key) == teacher.model.get(key)
@@ -79,7 +90,7 @@ def test_student_stands_on_the_right_teacher(path):
 
 @every_config
 def test_chooses_on_val_and_reports_on_test(path):
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     lists = [cfg[f'{split}_dataloader'].dataset.ann_file for split in ('train', 'val', 'test')]
     assert [Path(name).stem for name in lists] == ['trainval' if 'voc' in path.stem else 'train', 'val', 'test']
     assert 'save_best' not in cfg.default_hooks.checkpoint
@@ -89,7 +100,7 @@ def test_chooses_on_val_and_reports_on_test(path):
 
 @every_config
 def test_schedule_ends_with_the_run(path):
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     epochs = cfg.train_cfg.max_epochs
     for scheduler in cfg.param_scheduler:
         if scheduler.type == 'CosineAnnealingLR':
@@ -102,7 +113,7 @@ def test_schedule_ends_with_the_run(path):
 
 @every_config
 def test_model_builds_also_as_a_stock_one(path):
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     names = build(cfg.model).state_dict().keys()
     assert build(stock_model_cfg(cfg.model)).state_dict().keys() == names
 
@@ -110,16 +121,17 @@ def test_model_builds_also_as_a_stock_one(path):
 @pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda path: path.stem)
 def test_names_no_path_of_a_machine(path):
     text = path.read_text()
-    assert not re.search(r'''['"](/|~|[A-Za-z]:\\|file:)|/(home|work|root|mnt|data\d*|tmp)/''', text)
+    assert not re.search(r"""['"](/|~|[A-Za-z]:\\|file:)|/(home|work|root|mnt|data\d*|tmp)/""", text)
     if "data_root = '" in text:
         assert re.search(r"data_root = '\{\{\$MMILMIL_\w+:data/[\w./-]+\}\}'", text)
 
 
 def test_data_root_comes_from_the_environment(monkeypatch):
     monkeypatch.delenv('MMILMIL_VOC_ROOT', raising=False)
-    assert load('ilmil/frcnn_voc_15+5.py').train_dataloader.dataset.data_root == 'data/VOCdevkit/VOC2007'
+    path = CONFIGS / 'ilmil/frcnn_voc_15+5.py'
+    assert Config.fromfile(path).train_dataloader.dataset.data_root == 'data/VOCdevkit/VOC2007'
     monkeypatch.setenv('MMILMIL_VOC_ROOT', 'elsewhere/VOC2007')
-    cfg = load('ilmil/frcnn_voc_15+5.py')
+    cfg = Config.fromfile(path)
     assert {cfg[f'{split}_dataloader'].dataset.data_root for split in ('train', 'val', 'test')} == {'elsewhere/VOC2007'}
 
 
@@ -131,13 +143,13 @@ def test_demo_set_has_the_classes_that_are_drawn():
 def test_baselines_stand_beside_the_student(split):
     student, finetune, joint = (
         load(f'{name}_{split}.py') for name in ('ilmil/frcnn', 'baselines/finetune', 'baselines/joint'))
-    assert finetune.model.distiller is None and finetune.model.merge is None
+    assert finetune.model.distiller is None and finetune.model.merging is None
     assert finetune.model.teacher == student.model.teacher
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
         assert finetune[key] == student[key]
     assert stock_model_cfg(student.model) == joint.model
     if 'voc' not in split:
-        teacher = Config.fromfile(student.model.teacher.config)
+        teacher = load(student.model.teacher.config)
         assert joint.train_cfg.max_epochs == teacher.train_cfg.max_epochs + student.train_cfg.max_epochs
 
 
@@ -146,8 +158,8 @@ def test_ablation_takes_one_term_away(term):
     full, ablated = (load(name).to_dict() for name in ('ilmil/frcnn_pcb_4+2.py', f'ablations/pcb_4+2_no_{term}.py'))
     default = dict(type='MFRRKDistiller')
     if term == 'merge':
-        assert ablated['model'].pop('merge') is None
-        full['model'].pop('merge', None)
+        assert ablated['model'].pop('merging') is None
+        full['model'].pop('merging', None)
     else:
         off = {key: None for key in TERMS[term]}
         assert ablated['model'].pop('distiller') == {**full['model'].pop('distiller', default), **off}
@@ -161,12 +173,12 @@ def test_paper_form(name):
     assert type(distiller.feature).__name__ == 'FeatureMSELoss' and type(distiller.score).__name__ == 'ScoreL1Loss'
     assert (distiller.stages, distiller.levels, distiller.spare_new) == ((-2, -1), (), False)
     assert [distiller.rpn_cls, distiller.rpn_reg, distiller.roi_cls, distiller.roi_reg] == [None] * 4
-    assert model.merge == dict(score_thr=0.5, iou_thr=0.7)
+    assert model.merging == dict(score_thr=0.5, iou_thr=0.7)
 
 
 def test_r50_is_mmdetections_own():
     """Setting by setting, so that figures compare with those of its users."""
-    ours, theirs = load('_base_/models/frcnn_r50_fpn.py').model, Config.fromfile(mmdet_base()).model
+    ours, theirs = load('_base_/models/frcnn_r50_fpn.py').model, load(mmdet_base()).model
     assert ours.backbone.pop('base_channels') == 64  # the default of ResNet
     for model in (ours, theirs):
         del model.roi_head.bbox_head.num_classes
@@ -174,7 +186,6 @@ def test_r50_is_mmdetections_own():
 
 
 def mmdet_base() -> Path:
-    import mmdet
     for root in (Path(mmdet.__file__).parent / '.mim', Path(mmdet.__file__).parents[1]):
         if (path := root / 'configs/_base_/models/faster-rcnn_r50_fpn.py').is_file():
             return path
@@ -196,8 +207,6 @@ def test_vgg16_is_the_papers():
 
 def batch(label: int, size: int = 128) -> dict:
     """One noise image with an annotated box."""
-    from mmdet.structures import DetDataSample
-    from mmengine.structures import InstanceData
     sample = DetDataSample(
         metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)),
         gt_instances=InstanceData(bboxes=torch.tensor([[8., 8., 100., 90.]]), labels=torch.tensor([label])),
@@ -224,7 +233,7 @@ def test_full_size_models_train(student, kd, tmp_path):
     """Teacher and student at their full width, but for VGG16's FC layers, which alone would be a file of 480 MB."""
     torch.manual_seed(0)
     cfg = load(f'ilmil/{student}.py')
-    teacher_cfg = Config.fromfile(cfg.model.teacher.config)
+    teacher_cfg = load(cfg.model.teacher.config)
     for model in (cfg.model, teacher_cfg.model):
         if 'vgg16' in student:
             model.roi_head.bbox_head.update(fc_out_channels=64, init_cfg=None)

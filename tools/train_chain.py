@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         '--beside', nargs='+', default=[], metavar='CONFIG',
         help='further configs for the same table, such as the fine-tuning and joint baselines')
     parser.add_argument(
-        '--work-dir', help='folder that gets one work dir a stage; default: where each stage\'s config puts it')
+        '--work-dir', help="folder that gets one work dir a stage; default: where each stage's config puts it")
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
 

@@ -46,7 +46,7 @@ def grown_state_dict(teacher: dict[str, Tensor], fresh: dict[str, Tensor]) -> di
     wrong = sorted(teacher.keys() ^ fresh.keys())
     if wrong:
         raise InputError(f'teacher and student are different detectors: {len(wrong)} weights are in one of them only, the '
-                         f'first is {wrong[0]}. Let the student\'s config inherit the teacher\'s')
+                         f"first is {wrong[0]}. Let the student's config inherit the teacher's")
     grown = {}
     for name, old in teacher.items():
         new = fresh[name]

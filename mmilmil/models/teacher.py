@@ -73,13 +73,13 @@ class Teacher(nn.Module):
             InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
         """
         if not Path(checkpoint).is_file():
-            raise InputError(f'the teacher\'s checkpoint {checkpoint} does not exist: {_remedy(checkpoint, config)}')
+            raise InputError(f"the teacher's checkpoint {checkpoint} does not exist: {_remedy(checkpoint, config)}")
         content = load_checkpoint_file(checkpoint)
         meta = content.get('meta') or {}
         dataset_meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
         classes = dataset_meta.get('classes')
         if not classes:
-            raise InputError(f'the teacher\'s checkpoint {checkpoint} does not name its classes (meta.dataset_meta.classes): '
+            raise InputError(f"the teacher's checkpoint {checkpoint} does not name its classes (meta.dataset_meta.classes): "
                              'use a checkpoint written by MMDetection 3 or later')
         model_cfg = stock_model_cfg(_model_cfg(checkpoint, config, meta))
         # The weights come from the checkpoint: nothing is to be fetched for a backbone that is overwritten anyway.
@@ -137,10 +137,10 @@ def _model_cfg(checkpoint: str, config: Optional[Union[str, dict]], meta: dict) 
         return config.get('model', config)
     if config is not None:
         if not Path(config).is_file():
-            raise InputError(f'the teacher\'s config {config} does not exist: correct model.teacher.config')
+            raise InputError(f"the teacher's config {config} does not exist: correct model.teacher.config")
         return Config.fromfile(config).model
     if not isinstance(meta.get('cfg'), str):
-        raise InputError(f'the teacher\'s checkpoint {checkpoint} carries no config: name the config that it was trained '
+        raise InputError(f"the teacher's checkpoint {checkpoint} carries no config: name the config that it was trained "
                          'with in model.teacher.config')
     return Config.fromstring(meta['cfg'], '.py').model
 

@@ -15,8 +15,7 @@ from ...registry import MODELS
 from ..distillers import StudentOutputs
 from ..expand import grown_state_dict
 from ..merging import merge_teacher_boxes
-from ..teacher import Teacher, TeacherKnowledge
-
+from ..teacher import Teacher
 
 DISTILLER = dict(type='MFRRKDistiller')
 MERGING = dict(score_thr=0.5, iou_thr=0.7)

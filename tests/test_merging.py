@@ -1,0 +1,81 @@
+"""Which teacher boxes join the ground truth."""
+
+import torch
+from tiny import instances
+
+from mmilmil.models.merging import merge_teacher_boxes
+
+GT = [[0., 0., 10., 10.], [50., 50., 60., 60.]]
+
+
+def merged(detections, gt=None, **kwargs):
+    return merge_teacher_boxes(instances(GT, [4, 3]) if gt is None else gt, detections, **kwargs)
+
+
+def test_score_must_be_higher_than_the_threshold():
+    far = [[20., 20., 30., 30.], [30., 30., 40., 40.], [40., 20., 48., 30.]]
+    out = merged(instances(far, [0, 1, 2], [0.5, 0.5 + 1e-6, 0.9]))
+    assert out.bboxes.tolist() == [*GT, far[1], far[2]]
+    assert out.labels.tolist() == [4, 3, 1, 2]
+
+
+def test_iou_must_be_lower_than_the_threshold():
+    # Against the first annotated box (0, 0, 10, 10), area 100: boxes 10 wide inside it have IoU height / 10.
+    inside = [[0., 0., 10., 7.], [0., 0., 10., 6.9], [0., 0., 10., 7.1]]
+    out = merged(instances(inside, [0, 1, 2], [0.9, 0.8, 0.7]))
+    assert out.bboxes[2:].tolist() == torch.tensor([inside[1]]).tolist()  # 0.7 exactly is out, as is 0.71
+    assert out.labels.tolist() == [4, 3, 1]
+
+
+def test_iou_with_every_annotated_box_counts():
+    # IoU 0.8 with the second annotated box, none with the first.
+    out = merged(instances([[50., 50., 60., 58.]], [0], [0.99]))
+    assert out.bboxes.tolist() == GT
+
+
+def test_thresholds_can_be_chosen():
+    found = instances([[0., 0., 10., 5.], [20., 20., 30., 30.]], [0, 1], [0.6, 0.3])
+    assert merged(found).labels.tolist() == [4, 3, 0]
+    assert merged(found, score_thr=0.2).labels.tolist() == [4, 3, 0, 1]
+    assert merged(found, iou_thr=0.5).labels.tolist() == [4, 3]
+    assert merged(found, score_thr=0.2, iou_thr=0.51).labels.tolist() == [4, 3, 0, 1]
+
+
+def test_scores_are_one_for_annotated_and_the_teachers_for_merged():
+    out = merged(instances([[20., 20., 30., 30.], [0., 0., 9., 10.]], [0, 1], [0.75, 0.95]))
+    assert out.scores.tolist() == [1., 1., 0.75]
+    assert len(out) == 3
+
+
+def test_no_ground_truth():
+    out = merged(instances([[0., 0., 10., 10.], [1., 1., 2., 2.]], [2, 1], [0.9, 0.1]), gt=instances([], []))
+    assert out.bboxes.tolist() == [[0., 0., 10., 10.]]
+    assert out.labels.tolist() == [2]
+    assert out.scores.tolist() == torch.tensor([0.9]).tolist()
+
+
+def test_no_detections():
+    out = merged(instances([], [], []))
+    assert out.bboxes.tolist() == GT
+    assert out.labels.tolist() == [4, 3]
+    assert out.scores.tolist() == [1., 1.]
+
+
+def test_neither():
+    out = merged(instances([], [], []), gt=instances([], []))
+    assert out.bboxes.shape == (0, 4) and out.labels.shape == (0, ) and out.scores.shape == (0, )
+    assert out.labels.dtype == torch.int64
+
+
+def test_inputs_stay_as_they_are():
+    gt, found = instances(GT, [4, 3]), instances([[20., 20., 30., 30.]], [0], [0.9])
+    merged(found, gt=gt)
+    assert len(gt) == 2 and 'scores' not in gt
+    assert len(found) == 1
+
+
+def test_types_follow_the_ground_truth():
+    found = instances([[20., 20., 30., 30.]], [0], [0.9])
+    found.bboxes, found.scores = found.bboxes.double(), found.scores.double()
+    out = merged(found)
+    assert out.bboxes.dtype == out.scores.dtype == torch.float32 and out.labels.dtype == torch.int64

@@ -1,0 +1,119 @@
+"""A detector small enough to run in milliseconds, its teacher and its input, all fixed by seed."""
+
+from pathlib import Path
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+import mmilmil  # noqa: F401
+from mmilmil.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[1]
+OLD = ('ant', 'bee', 'cat')
+SEEN = (*OLD, 'dog', 'emu')
+
+# On top of configs/_base_/models/frcnn_r18_fpn_small.py.
+SMALL = dict(
+    backbone=dict(base_channels=8),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
+    rpn_head=dict(in_channels=16, feat_channels=16, anchor_generator=dict(scales=[4])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(roi_layer=dict(output_size=3), out_channels=16),
+        bbox_head=dict(in_channels=16, fc_out_channels=16, roi_feat_size=3)),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=32)),
+        rpn_proposal=dict(nms_pre=100, max_per_img=50),
+        rcnn=dict(sampler=dict(num=16))),
+    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50)))
+
+
+def stock_cfg(num_classes: int, **changes) -> ConfigDict:
+    """Model config of a stock Faster R-CNN; ``changes`` are merged into it."""
+    cfg = Config.fromfile(ROOT / 'configs/_base_/models/frcnn_r18_fpn_small.py')
+    cfg.merge_from_dict(dict(model=SMALL))
+    cfg.merge_from_dict(dict(model=dict(roi_head=dict(bbox_head=dict(num_classes=num_classes)))))
+    cfg.merge_from_dict(dict(model=changes))
+    return cfg.model
+
+
+def student_cfg(checkpoint: Path, num_classes: int = len(SEEN), teacher: dict | None = None, **changes) -> ConfigDict:
+    """Model config of a student whose teacher is ``checkpoint``; without ``distiller`` and ``merging`` the default ones."""
+    return stock_cfg(
+        num_classes, type='IncrementalFasterRCNN', teacher=dict(checkpoint=str(checkpoint), **(teacher or {})), **changes)
+
+
+def build(cfg: ConfigDict, seed: int = 0) -> torch.nn.Module:
+    """The model of ``cfg``, initialised as the runner does."""
+    init_default_scope('mmilmil')
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return model
+
+
+def shake(model: torch.nn.Module, seed: int = 0, amount: float = 0.3) -> torch.nn.Module:
+    """Move every weight by noise relative to its tensor's size, as training would, so that nothing is equal by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            weight += amount * noise * weight.std(unbiased=False).clamp(min=0.05)
+    return model
+
+
+def teacher_file(path: Path, classes: tuple[str, ...] = OLD, cfg: ConfigDict | None = None, **meta) -> Path:
+    """Write the checkpoint of a decided teacher: it finds objects, and some of its scores are near 1.
+
+    Args:
+        path: File to write.
+        classes: Names for ``meta.dataset_meta``; empty for none.
+        cfg: Model config, by default that of a stock detector of these classes.
+        meta: More of the checkpoint's meta information.
+    """
+    cfg = cfg or stock_cfg(len(classes))
+    model = shake(build(cfg, seed=1), seed=1)
+    with torch.no_grad():
+        model.rpn_head.rpn_cls.weight *= 20
+        model.roi_head.bbox_head.fc_cls.weight *= 10
+    meta = dict(cfg=Config(dict(model=cfg)).pretty_text, **meta)
+    if classes:
+        meta['dataset_meta'] = dict(classes=classes, split=(len(classes), ))
+    torch.save(dict(meta=meta, state_dict=model.state_dict()), path)
+    return path
+
+
+def batch(objects=(((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.))), ignored=(), size: int = 64,
+          seed: int = 0):
+    """Input tensor and data samples.
+
+    Args:
+        objects: Of each image, as ``(label, x1, y1, x2, y2)``.
+        ignored: Of each image, boxes not to be trained on.
+        size: Height and width in pixels.
+        seed: Of the pixels.
+
+    Returns:
+        (N, 3, size, size) and N data samples.
+    """
+    pixels = torch.randn(len(objects), 3, size, size, generator=torch.Generator().manual_seed(seed))
+    samples = []
+    for index, found in enumerate(objects):
+        shape = (size, size)
+        sample = DetDataSample(metainfo=dict(
+            img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1., 1.), img_id=index))
+        sample.gt_instances = instances([box[1:] for box in found], [box[0] for box in found])
+        hidden = ignored[index] if index < len(ignored) else ()
+        sample.ignored_instances = instances(hidden, [0] * len(hidden))
+        samples.append(sample)
+    return pixels, samples
+
+
+def instances(bboxes, labels, scores=None) -> InstanceData:
+    """Instances of plain numbers."""
+    found = InstanceData(bboxes=torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels).long())
+    if scores is not None:
+        found.scores = torch.tensor(scores, dtype=torch.float32)
+    return found
