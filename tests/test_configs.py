@@ -1,4 +1,4 @@
-"""The configs in `configs/`: they agree with themselves, with one another and with their names, and their models run."""
+"""The configs in `configs/`: they agree with themselves, one another and their names, and their models run."""
 
 import copy
 import functools

@@ -84,12 +84,13 @@ class Teacher(nn.Module):
         model_cfg = stock_model_cfg(_model_cfg(checkpoint, config, meta))
         # The weights come from the checkpoint: nothing is to be fetched for a backbone that is overwritten anyway.
         detector = MODELS.build(_without_init(model_cfg))
-        missing, unexpected = detector.load_state_dict(content.get('state_dict', content), strict=False)
-        wrong = [*missing, *unexpected]
-        if wrong:
-            raise InputError(f'the teacher\'s checkpoint {checkpoint} does not fit its config ({config or "in the checkpoint"}): '
-                             f'{len(missing)} weights missing, {len(unexpected)} unknown, the first is {wrong[0]}. '
-                             'Give model.teacher.config the config that this checkpoint was trained with')
+        try:
+            detector.load_state_dict(content.get('state_dict', content))
+        except RuntimeError as error:
+            source = config if isinstance(config, str) else 'the one in the checkpoint'
+            raise InputError(f"the teacher's checkpoint {checkpoint} does not fit its config ({source}): give "
+                             'model.teacher.config the config that this checkpoint was trained with. '
+                             f'{_first_lines(str(error))}') from error
         return cls(detector, classes, **kwargs)
 
     @property
@@ -150,6 +151,11 @@ def _remedy(checkpoint: str, config: Optional[Union[str, dict]]) -> str:
         return (f'train it with `python tools/train.py {config} --work-dir {Path(checkpoint).parent}`, or train the whole '
                 'chain with `python tools/train_chain.py` and this config')
     return 'correct model.teacher.checkpoint'
+
+
+def _first_lines(message: str, count: int = 3) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return ' '.join(lines[:count]) + (f' (and {len(lines) - count} more)' if len(lines) > count else '')
 
 
 def _without_init(cfg: ConfigDict) -> ConfigDict:

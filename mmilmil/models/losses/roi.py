@@ -77,10 +77,7 @@ def roi_delta(student_deltas: Tensor,
     if len(student_deltas) == 0:
         return student_deltas.float().sum() * 0
     student, teacher = student_deltas[:, :teacher_deltas.size(1)].float(), teacher_deltas.detach().float()
-    if squared:
-        error = (student - teacher).square()
-    else:
-        error = F.smooth_l1_loss(student, teacher, reduction='none', beta=beta)
+    error = (student - teacher).square() if squared else F.smooth_l1_loss(student, teacher, reduction='none', beta=beta)
     error = error.view(len(error), -1, 4).sum(dim=2)
     per_roi = error.mean(dim=1) if class_weights is None else (error * class_weights).sum(dim=1)
     return _roi_mean(per_roi, weight)

@@ -1,0 +1,135 @@
+"""Growing the RoI head: the student starts as the teacher, plus rows for the new classes."""
+
+import pytest
+import torch
+from mmdet.structures.bbox import bbox2roi
+from tiny import OLD, SEEN, batch, build, shake, stock_cfg, student_cfg, teacher_file
+
+from mmilmil import InputError
+from mmilmil.models.expand import grow_box_rows, grow_class_rows, grown_state_dict
+
+NUM_OLD, NUM_SEEN = len(OLD), len(SEEN)
+AGNOSTIC = dict(roi_head=dict(bbox_head=dict(reg_class_agnostic=True)))
+CLS, REG = 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg'
+
+
+def rows(*values):
+    return torch.tensor([[float(value)] for value in values])
+
+
+def test_background_stays_last():
+    # Teacher: two classes and background; fresh: four classes and background.
+    grown = grow_class_rows(rows(1, 2, 9), rows(10, 20, 30, 40, 90))
+    assert grown.flatten().tolist() == [1, 2, 30, 40, 9]
+    assert grow_class_rows(torch.tensor([1., 9.]), torch.tensor([10., 20., 90.])).tolist() == [1, 20, 9]
+
+
+def test_box_rows_have_no_background():
+    # One class grows to two, four rows each.
+    grown = grow_box_rows(rows(1, 2, 3, 4), rows(10, 20, 30, 40, 50, 60, 70, 80))
+    assert grown.flatten().tolist() == [1, 2, 3, 4, 50, 60, 70, 80]
+
+
+@pytest.fixture(params=['class-wise', 'class-agnostic'])
+def pair(request, tmp_path):
+    """A teacher and its student right after head growth, and whether boxes are class-agnostic."""
+    agnostic = AGNOSTIC if request.param == 'class-agnostic' else {}
+    checkpoint = teacher_file(tmp_path / 'teacher.pth', cfg=stock_cfg(NUM_OLD, **agnostic))
+    student = build(student_cfg(checkpoint, **agnostic), seed=7)
+    return student.teacher.detector, student.eval(), bool(agnostic)
+
+
+@torch.no_grad()
+def test_student_sees_what_the_teacher_sees(pair):
+    teacher, student, agnostic = pair
+    inputs, samples = batch(size=96)
+    levels, theirs = student.extract_feat(inputs), teacher.extract_feat(inputs)
+    for mine, his in zip(levels, theirs, strict=True):
+        assert torch.allclose(mine, his, rtol=0, atol=1e-6)
+    proposals = [found.bboxes for found in teacher.rpn_head.predict(theirs, samples, rescale=False)]
+    mine = [found.bboxes for found in student.rpn_head.predict(levels, samples, rescale=False)]
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(mine, proposals, strict=True))
+
+    rois = bbox2roi(proposals)
+    assert len(rois) > 20
+    mine, his = student.roi_head._bbox_forward(levels, rois), teacher.roi_head._bbox_forward(theirs, rois)
+    assert mine['cls_score'].shape == (len(rois), NUM_SEEN + 1) and his['cls_score'].shape == (len(rois), NUM_OLD + 1)
+    old_and_background = [*range(NUM_OLD), NUM_SEEN]
+    assert torch.allclose(mine['cls_score'][:, old_and_background], his['cls_score'], rtol=1e-5, atol=1e-5)
+    assert his['cls_score'].std() > 0.1  # something to compare
+
+    width = 4 if agnostic else 4 * NUM_OLD
+    assert mine['bbox_pred'].shape == (len(rois), 4 if agnostic else 4 * NUM_SEEN)
+    assert his['bbox_pred'].shape == (len(rois), width)
+    assert torch.allclose(mine['bbox_pred'][:, :width], his['bbox_pred'], rtol=1e-5, atol=1e-5)
+    coder = student.roi_head.bbox_head.bbox_coder
+    his_boxes = teacher.roi_head.bbox_head.bbox_coder.decode(rois[:, 1:], his['bbox_pred'])
+    assert torch.allclose(coder.decode(rois[:, 1:], mine['bbox_pred'])[:, :width], his_boxes, atol=1e-3)
+
+
+def test_new_rows_are_fresh_and_small(pair):
+    teacher, student, _ = pair
+    weight = student.roi_head.bbox_head.fc_cls.weight
+    new = weight[NUM_OLD:NUM_SEEN]
+    assert 0.005 < new.std() < 0.02  # Normal(0, 0.01), MMDetection's initialisation of fc_cls
+    assert student.roi_head.bbox_head.fc_cls.bias[NUM_OLD:NUM_SEEN].tolist() == [0.] * (NUM_SEEN - NUM_OLD)
+    assert torch.equal(weight[-1], teacher.roi_head.bbox_head.fc_cls.weight[-1])
+    assert teacher.roi_head.bbox_head.fc_cls.weight.std() > 0.05
+
+
+def test_student_owns_its_weights(pair):
+    teacher, student, _ = pair
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    shake(student)
+    for name, value in teacher.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_all_weights_but_the_class_rows_are_the_teachers():
+    teacher, fresh = build(stock_cfg(2), seed=1).state_dict(), build(stock_cfg(3), seed=2).state_dict()
+    grown = grown_state_dict(teacher, fresh)
+    assert grown.keys() == fresh.keys()
+    for name, value in grown.items():
+        assert value.shape == fresh[name].shape
+        if not name.startswith((CLS, REG)):
+            assert torch.equal(value, teacher[name]), name
+    assert torch.equal(grown[f'{REG}.weight'][:8], teacher[f'{REG}.weight'])
+    assert torch.equal(grown[f'{REG}.bias'][8:], fresh[f'{REG}.bias'][8:])
+
+
+def test_more_heads_of_a_cascade_grow_too():
+    name = 'roi_head.bbox_head.1.fc_cls.weight'
+    assert grown_state_dict({name: rows(1, 9)}, {name: rows(10, 20, 90)})[name].flatten().tolist() == [1, 20, 9]
+
+
+def test_shrinking_is_refused():
+    with pytest.raises(InputError, match='only the class rows of the RoI head may differ, and only grow'):
+        grown_state_dict(build(stock_cfg(3)).state_dict(), build(stock_cfg(2)).state_dict())
+
+
+def test_another_width_is_refused_by_name_and_shapes():
+    wide = stock_cfg(3, roi_head=dict(bbox_head=dict(fc_out_channels=24)))
+    with pytest.raises(InputError) as error:
+        grown_state_dict(build(stock_cfg(2)).state_dict(), build(wide).state_dict())
+    assert 'roi_head.bbox_head.' in str(error.value) and '24' in str(error.value) and '16' in str(error.value)
+
+
+def test_another_architecture_is_refused(tmp_path):
+    deep = stock_cfg(NUM_OLD, backbone=dict(depth=34))
+    checkpoint = teacher_file(tmp_path / 'teacher.pth', cfg=deep)
+    with pytest.raises(InputError) as error:
+        build(student_cfg(checkpoint))
+    assert 'different detectors' in str(error.value) and 'backbone.layer1.2.' in str(error.value)
+    assert 'inherit' in str(error.value)
+
+
+def test_class_wise_teacher_of_a_class_agnostic_student_is_refused(tmp_path):
+    checkpoint = teacher_file(tmp_path / 'teacher.pth')
+    with pytest.raises(InputError, match=r'fc_reg\.'):
+        build(student_cfg(checkpoint, **AGNOSTIC))
+
+
+def test_same_number_of_classes_changes_nothing():
+    weights = build(stock_cfg(3), seed=1).state_dict()
+    grown = grown_state_dict(weights, build(stock_cfg(3), seed=2).state_dict())
+    assert all(torch.equal(grown[name], weights[name]) for name in weights)
