@@ -22,11 +22,12 @@ from mmilmil.registry import DATASETS
 from mmilmil.visualization import draw_comparison
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+TEACHER, JOINT = 'teacher (old classes only)', 'joint'
 ROWS = {
-    'teacher (old classes only)': 'ilmil/frcnn_shapes_4.py',
+    TEACHER: 'ilmil/frcnn_shapes_4.py',
     'fine-tuning': 'baselines/finetune_shapes_4+2.py',
     'ILMIL': 'ilmil/frcnn_shapes_4+2.py',
-    'joint': 'baselines/joint_shapes_4+2.py',
+    JOINT: 'baselines/joint_shapes_4+2.py',
 }
 
 
@@ -76,11 +77,11 @@ def main() -> None:
     for title, config in ROWS.items():
         stages[title] = stages_of(str(CONFIGS / config), args.work_dir)[-1]
         rows[title] = run_stage(stages[title], tuple(args.cfg_options))
-    table = results_table(rows)
+    table = results_table(rows, teacher=TEACHER, joint=JOINT)
     out = Path(args.work_dir)
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'
-    draw({title: stage for title, stage in stages.items() if title != 'joint'}, args.data, args.images, picture)
+    draw({title: stage for title, stage in stages.items() if title != JOINT}, args.data, args.images, picture)
     print(f'\n{table}\n\npicture: {picture}\ntable: {out / "table.md"}\ntime: {(time.monotonic() - start) / 60:.1f} minutes')
 
 

@@ -16,7 +16,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of the last stage')
     parser.add_argument(
         '--beside', nargs='+', default=[], metavar='CONFIG',
-        help='further configs for the same table, such as the fine-tuning and joint baselines')
+        help='further configs for the same table, such as fine-tuning')
+    parser.add_argument('--joint', metavar='CONFIG', help='joint training, of which the other rows are told as shares')
     parser.add_argument(
         '--work-dir', help="folder that gets one work dir a stage; default: where each stage's config puts it")
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
@@ -26,11 +27,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     stages = {}
-    for config in [args.config, *args.beside]:
+    for config in filter(None, [args.config, *args.beside, args.joint]):
         for stage in stages_of(config, args.work_dir):
             stages.setdefault(Path(stage.config).resolve(), stage)
     rows = {stage.name: run_stage(stage, tuple(args.cfg_options)) for stage in stages.values()}
-    print(results_table(rows))
+    teacher = next((stage.name for stage in stages.values() if stage.teacher is None), None)
+    print(results_table(rows, teacher=teacher, joint=args.joint and Path(args.joint).stem))
 
 
 if __name__ == '__main__':

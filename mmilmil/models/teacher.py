@@ -57,9 +57,10 @@ class Teacher(nn.Module):
 
     def __init__(self, detector: nn.Module, classes: tuple[str, ...], max_proposals: int = 128) -> None:
         super().__init__()
-        self.detector = detector.eval().requires_grad_(False)
+        self.detector = detector.requires_grad_(False)
         self.classes = tuple(classes)
         self.max_proposals = max_proposals
+        self.eval()
 
     @classmethod
     def load(cls, checkpoint: str, config: Optional[Union[str, dict]] = None, **kwargs) -> 'Teacher':
@@ -91,6 +92,10 @@ class Teacher(nn.Module):
             raise InputError(f"the teacher's checkpoint {checkpoint} does not fit its config ({source}): give "
                              'model.teacher.config the config that this checkpoint was trained with. '
                              f'{_first_lines(str(error))}') from error
+        num_classes = detector.roi_head.bbox_head.num_classes
+        if len(classes) != num_classes:
+            raise InputError(f"the teacher's checkpoint {checkpoint} names {len(classes)} classes, {list(classes)}, but its "
+                             f'head has num_classes = {num_classes}: use a checkpoint of a run in which the two agree')
         return cls(detector, classes, **kwargs)
 
     @property

@@ -22,6 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Collect the figures of finished runs')
     parser.add_argument('folders', nargs='+', help='folders that hold one work dir a stage, such as one folder a seed')
     parser.add_argument('--out', required=True, help='folder for the JSON files')
+    parser.add_argument('--teacher', help='stage whose old AP is the measure of keeping')
+    parser.add_argument('--joint', help='stage that is the upper bound')
     return parser.parse_args()
 
 
@@ -45,7 +47,7 @@ def main() -> None:
         out.mkdir(parents=True, exist_ok=True)
         for name, row in rows.items():
             (out / f'{name}.json').write_text(json.dumps(row, indent=2) + '\n')
-        print(f'{folder}\n{results_table(rows)}\n')
+        print(f'{folder}\n{results_table(rows, teacher=args.teacher, joint=args.joint)}\n')
 
 
 if __name__ == '__main__':
