@@ -1,15 +1,20 @@
 """Fixtures that several test files share."""
 
 import os
+import runpy
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from xml.sax.saxutils import escape
 
 import cv2
 import numpy as np
 import pytest
 
+REPO = Path(__file__).resolve().parents[1]
 # Real sets to measure on; see `data/README.md` of the project's shared notes.
 DATA_ROOT = Path(os.environ.get('MMILMIL_TEST_DATA', '/work/shared/data'))
 
@@ -61,3 +66,46 @@ def real_data():
         return DATA_ROOT / name
 
     return folder
+
+
+def run_tool(*args, cwd: Path, **kwargs) -> subprocess.CompletedProcess:
+    """Run a command with this Python, in ``cwd``, as a user would; output is captured as text."""
+    env = dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
+    return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, check=False,
+                          **kwargs)
+
+
+@pytest.fixture(scope='session')
+def chain(tmp_path_factory):
+    """A first and a second stage on a tiny set, trained and tested by one call of tools/train_chain.py."""
+    import tiny
+    folder = tmp_path_factory.mktemp('chain')
+    data = make_voc(folder / 'data', tiny.OBJECTS)
+    base, student = tiny.write_configs(folder, data)
+    done = run_tool(REPO / 'tools/train_chain.py', student, '--work-dir', folder / 'runs', cwd=folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return SimpleNamespace(
+        folder=folder, data=data, base=base, student=student, runs=folder / 'runs', output=done.stdout)
+
+
+@pytest.fixture
+def tool(monkeypatch, capfd):
+    """``tool('train.py', *args)`` runs a tool in this process as ``python tools/train.py`` does.
+
+    Returns:
+        ``status``, and ``out`` and ``err``: what it and its processes wrote.
+    """
+
+    def run(name, *args):
+        monkeypatch.setenv('PYTHONPATH', str(REPO))
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        capfd.readouterr()
+        status = 0
+        try:
+            runpy.run_path(str(REPO / 'tools' / name), run_name='__main__')
+        except SystemExit as exit:
+            status = exit.code
+        captured = capfd.readouterr()
+        return SimpleNamespace(status=status, err=captured.err, out=captured.out)
+
+    return run

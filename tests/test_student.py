@@ -73,7 +73,7 @@ def test_without_teacher_knowledge_it_is_the_stock_detector(make, objects):
     student = make(distiller=None, merging=None, **ignore)
     stock = build(stock_model_cfg(student_cfg('unused.pth', distiller=None, merging=None, **ignore)))
     stock.load_state_dict(student.state_dict())
-    inputs, samples = batch(objects, ignored=([(0., 32., 32., 64.)], ()))
+    inputs, samples = batch(objects, ignored=[[(0., 32., 32., 64.)]] * 2)
     mine = losses_of(student, inputs, copy.deepcopy(samples))
     theirs = losses_of(stock.train(), inputs, copy.deepcopy(samples))
 
@@ -124,7 +124,7 @@ def test_terms_do_not_change_the_stock_losses(make):
         assert torch.allclose(alone[name], beside[name], rtol=1e-5), name
 
 
-@pytest.mark.parametrize('amp', [False, True], ids=['float32', 'bfloat16'])
+@pytest.mark.parametrize('amp', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
 @pytest.mark.parametrize('distiller, terms', [
     (dict(type='MFRRKDistiller'), TERMS),
     (PEERS, TERMS),
@@ -133,7 +133,7 @@ def test_terms_do_not_change_the_stock_losses(make):
 def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp):
     """Protocol 14: present, finite, float32, with a gradient of its own in the parts that it is about."""
     student = make(distiller=distiller)
-    with torch.autocast('cpu', dtype=torch.bfloat16) if amp else nullcontext():
+    with torch.autocast('cpu', dtype=amp) if amp else nullcontext():
         losses = losses_of(student, *batch())
     assert losses.keys() == STOCK_LOSSES | terms.keys()
     names, weights = zip(*student.named_parameters())

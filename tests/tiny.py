@@ -1,5 +1,7 @@
 """A detector small enough to run in milliseconds, its teacher and its input, all fixed by seed."""
 
+import json
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -74,15 +76,22 @@ def teacher_file(path: Path, classes: tuple[str, ...] = OLD, cfg: ConfigDict | N
         meta: More of the checkpoint's meta information.
     """
     cfg = cfg or stock_cfg(len(classes))
+    text, weights = _teacher_content(json.dumps(cfg))
+    meta = dict(cfg=text, **meta)
+    if classes:
+        meta['dataset_meta'] = dict(classes=classes, split=(len(classes), ))
+    torch.save(dict(meta=meta, state_dict=weights), path)
+    return path
+
+
+@lru_cache
+def _teacher_content(cfg: str) -> tuple[str, dict]:
+    cfg = ConfigDict(json.loads(cfg))
     model = shake(build(cfg, seed=1), seed=1)
     with torch.no_grad():
         model.rpn_head.rpn_cls.weight *= 20
         model.roi_head.bbox_head.fc_cls.weight *= 10
-    meta = dict(cfg=Config(dict(model=cfg)).pretty_text, **meta)
-    if classes:
-        meta['dataset_meta'] = dict(classes=classes, split=(len(classes), ))
-    torch.save(dict(meta=meta, state_dict=model.state_dict()), path)
-    return path
+    return Config(dict(model=cfg)).pretty_text, model.state_dict()
 
 
 def batch(objects=(((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.))), ignored=(), size: int = 64,
@@ -117,3 +126,68 @@ def instances(bboxes, labels, scores=None) -> InstanceData:
     if scores is not None:
         found.scores = torch.tensor(scores, dtype=torch.float32)
     return found
+
+
+BASE_CONFIG = """
+_base_ = '{root}/configs/ilmil/frcnn_pcb_4.py'
+metainfo = dict(classes={old}, split={old_split})
+data_root = '{data}'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=(64, 64), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(64, 64), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+model = {small}
+loading = dict(batch_size=2, num_workers=0, persistent_workers=False)
+train_dataloader = dict(**loading, dataset=dict(metainfo=metainfo, data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(**loading, dataset=dict(
+    metainfo=metainfo, data_root=data_root, pipeline=test_pipeline, ann_file='ImageSets/Main/test.txt'))
+test_dataloader = dict(**loading, dataset=dict(metainfo=metainfo, data_root=data_root, pipeline=test_pipeline))
+train_cfg = dict(max_epochs=2, val_interval=2)
+param_scheduler = []
+"""
+STUDENT_CONFIG = """
+_base_ = './base.py'
+metainfo = dict(classes={seen}, split={split})
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{{{ fileDirname }}}}/base.py', checkpoint='{teacher}'),
+    roi_head=dict(bbox_head=dict(num_classes={num_seen})))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+"""
+# Every class in every split; old objects do appear unlabelled in the second stage.
+OBJECTS = {
+    'one': [('ant', 5, 5, 30, 30), ('dog', 30, 30, 60, 60), ('bee', 40, 2, 60, 22)],
+    'two': [('bee', 5, 5, 40, 30), ('emu', 10, 30, 40, 62)],
+    'three': [('cat', 20, 20, 50, 55), ('dog', 2, 2, 20, 25)],
+    'four': [('ant', 2, 30, 30, 60), ('cat', 30, 2, 62, 32), ('emu', 34, 34, 60, 60)],
+}
+
+
+def write_configs(folder: Path, data: Path, teacher: str = 'work_dirs/base/final.pth', old=OLD, seen=SEEN,
+                  split=None) -> tuple[Path, Path]:
+    """Write ``base.py`` and ``student.py``, a first and a second stage that inherit the project's configs.
+
+    Args:
+        folder: Where to.
+        data: VOC-style set, with splits train and test.
+        teacher: The student's teacher.
+        old, seen: Classes of the two stages.
+        split: The student's groups, by default ``old`` and the rest.
+    """
+    small = stock_cfg(len(old)).to_dict()
+    (folder / 'base.py').write_text(BASE_CONFIG.format(
+        root=ROOT, old=tuple(old), old_split=(len(old), ), data=data, small=small))
+    (folder / 'student.py').write_text(STUDENT_CONFIG.format(
+        seen=tuple(seen), split=split or (len(old), len(seen) - len(old)), num_seen=len(seen), teacher=teacher))
+    return folder / 'base.py', folder / 'student.py'

@@ -5,6 +5,7 @@ import os
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from mmilmil.engine.cli import read_config, user_errors
@@ -38,6 +39,8 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options, args.work_dir)
     cfg.launcher = args.launcher
     if args.amp:
+        if get_device() in ('cpu', 'mps'):
+            raise InputError(f'--amp needs a GPU, MMEngine does not train with it on {get_device()}: leave it out')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..compat import load_checkpoint_file
 from ..errors import InputError
 from ..registry import MODELS
+from .precision import for_roi_align, full_precision
 from .stock import stock_model_cfg
 
 
@@ -123,14 +124,14 @@ class Teacher(nn.Module):
         detector = self.detector
         stages = detector.backbone(inputs)
         levels = detector.neck(stages) if detector.with_neck else stages
-        rpn_logits, rpn_deltas = detector.rpn_head(levels)
+        rpn_logits, rpn_deltas = map(full_precision, detector.rpn_head(levels))
         metas = [sample.metainfo for sample in samples]
         rpn_cfg = ConfigDict(detector.test_cfg.rpn, max_per_img=min(self.max_proposals, detector.test_cfg.rpn.max_per_img))
         proposals = detector.rpn_head.predict_by_feat(rpn_logits, rpn_deltas, batch_img_metas=metas, cfg=rpn_cfg)
         counts = [len(found) for found in proposals]
         rois = bbox2roi([found.bboxes for found in proposals])
-        heads = detector.roi_head._bbox_forward(levels, rois)
-        roi_logits, roi_deltas = heads['cls_score'].split(counts), heads['bbox_pred'].split(counts)
+        heads = detector.roi_head._bbox_forward(for_roi_align(levels), rois)
+        roi_logits, roi_deltas = (full_precision(heads[name]).split(counts) for name in ('cls_score', 'bbox_pred'))
         rcnn_cfg = ConfigDict(detector.test_cfg.rcnn, score_thr=score_thr)
         detections = detector.roi_head.bbox_head.predict_by_feat(
             rois.split(counts), roi_logits, roi_deltas, batch_img_metas=metas, rcnn_test_cfg=rcnn_cfg, rescale=False)

@@ -6,6 +6,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import Tensor
 
 from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
@@ -19,7 +20,7 @@ class StageCheckHook(Hook):
 
     Raises:
         InputError: ``num_classes`` is not the number of classes, datasets name different classes, or the teacher's classes
-            are not the student's old classes in the same order.
+            are not the student's old classes in the same order; in testing also: the checkpoint is another model's.
     """
 
     priority = 'VERY_HIGH'
@@ -27,11 +28,35 @@ class StageCheckHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check what the run will use: after the datasets are built, before any weight is initialised."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
+        training = _is_built(runner._train_loop)
         stages = dict(_stages(runner))
         check_classes(stages, model.roi_head.bbox_head.num_classes)
         if training and isinstance(model, IncrementalFasterRCNN):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that a checkpoint to be tested fits the model; MMEngine would leave out what does not, and test noise."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not _is_built(runner._train_loop):
+            weights = checkpoint.get('state_dict', checkpoint)
+            weights = {name.removeprefix('module.'): value for name, value in weights.items()}
+            check_weights(weights, model.state_dict(), runner._load_from)
+
+
+def check_weights(weights: dict[str, Tensor], own: dict[str, Tensor], checkpoint: str) -> None:
+    """A checkpoint has the model's weights, all of them and in the same shapes.
+
+    Args:
+        weights: State dict of the checkpoint.
+        own: The model's.
+        checkpoint: The checkpoint's path, for the message.
+    """
+    wrong = [f'{name} ({"missing" if name in own else "unknown"})' for name in sorted(own.keys() ^ weights.keys())]
+    wrong += [f'{name} ({tuple(weights[name].shape)} instead of {tuple(value.shape)})'
+              for name, value in own.items() if name in weights and weights[name].shape != value.shape]
+    if wrong:
+        raise InputError(f'the checkpoint {checkpoint} does not fit the model of the config, {len(wrong)} weights are missing, '
+                         f'unknown or of another shape: {", ".join(wrong[:3])}. Give the config that it was trained with')
 
 
 def check_classes(stages: dict[str, Stage], num_classes: int) -> None:
@@ -69,10 +94,14 @@ def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: st
                          'and order must be equal. Choose the right teacher, or put the classes in its order')
 
 
+def _is_built(loop) -> bool:
+    return loop is not None and not isinstance(loop, dict)
+
+
 def _stages(runner: Runner):
     for name, loop in (('train_dataloader', runner._train_loop), ('val_dataloader', runner._val_loop),
                        ('test_dataloader', runner._test_loop)):
-        if loop is not None and not isinstance(loop, dict):
+        if _is_built(loop):
             metainfo = _dataset(loop.dataloader.dataset).metainfo
             yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
 

@@ -15,6 +15,7 @@ from ...registry import MODELS
 from ..distillers import StudentOutputs
 from ..expand import grown_state_dict
 from ..merging import merge_teacher_boxes
+from ..precision import for_roi_align, full_precision
 from ..teacher import Teacher
 
 DISTILLER = dict(type='MFRRKDistiller')
@@ -93,7 +94,7 @@ class IncrementalFasterRCNN(FasterRCNN):
 
         stages = self.backbone(batch_inputs)
         levels = self.neck(stages) if self.with_neck else stages
-        rpn_logits, rpn_deltas = self.rpn_head(levels)
+        rpn_logits, rpn_deltas = map(full_precision, self.rpn_head(levels))
         losses = self.rpn_head.loss_by_feat(
             rpn_logits, rpn_deltas, [_class_agnostic(gt) for gt in targets], metas, batch_gt_instances_ignore=ignored)
         proposals = self.rpn_head.predict_by_feat(
@@ -107,8 +108,8 @@ class IncrementalFasterRCNN(FasterRCNN):
             extra = self.distiller.choose_rois(knowledge, [gt.bboxes for gt in annotated])
             # One RoIAlign and one head pass for the sampled and the distillation RoIs together.
             rois = cat([rois, bbox2roi(extra.bboxes)])
-        heads = self.roi_head._bbox_forward(levels, rois)
-        logits, deltas = heads['cls_score'], heads['bbox_pred']
+        heads = self.roi_head._bbox_forward(for_roi_align(levels), rois)
+        logits, deltas = full_precision(heads['cls_score']), full_precision(heads['bbox_pred'])
         losses.update(
             self.roi_head.bbox_head.loss_and_target(
                 cls_score=logits[:num_sampled],

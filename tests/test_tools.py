@@ -1,0 +1,279 @@
+"""The command-line tools from end to end on a tiny set, and every mistake of a user that they must catch."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import REPO, make_voc, run_tool
+from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
+
+from mmilmil.models import IncrementalFasterRCNN
+
+GROUPS = ('old', 'new', 'all', 'avg', 'groups', 'per_class')
+
+
+# A chain of two stages
+
+
+def test_chain_leaves_the_finished_stages_behind(chain):
+    for stage, classes, split in (('base', OLD, (3, )), ('student', SEEN, (3, 2))):
+        folder = chain.runs / stage
+        final = torch.load(folder / 'final.pth', weights_only=True)
+        assert tuple(final['meta']['dataset_meta']['classes']) == classes
+        assert tuple(final['meta']['dataset_meta']['split']) == split
+        assert (final['meta']['epoch'], final['meta']['iter']) == (2, 4)
+        assert (folder / 'stock_config.py').is_file()
+        assert (folder / 'metrics_val.json').is_file()  # the last epoch was validated
+
+
+def test_metrics_file(chain):
+    base, student = (json.loads((chain.runs / stage / 'metrics.json').read_text()) for stage in ('base', 'student'))
+    for metrics in (base, student):
+        assert set(GROUPS) <= metrics.keys()
+    assert list(student['per_class']) == list(SEEN) and list(base['per_class']) == list(OLD)
+    assert base['old'] is None and base['avg'] is None
+    aps = list(student['per_class'].values())
+    assert all(0 <= ap <= 1 for ap in aps)
+    assert student['old'] == pytest.approx(sum(aps[:3]) / 3)
+    assert student['new'] == pytest.approx(sum(aps[3:]) / 2)
+    assert student['all'] == pytest.approx(sum(aps) / 5)
+    assert student['avg'] == pytest.approx((student['old'] + student['new']) / 2)
+    assert student['groups'] == pytest.approx([student['old'], student['new']])
+    assert student['images'] == 4 and student['boxes'] == 10
+
+
+def test_table_ends_the_run(chain):
+    lines = chain.output.strip().splitlines()
+    header = next(i for i, line in enumerate(lines) if 'AP50' in line)
+    assert all(column in lines[header] for column in ('old', 'new', 'all', 'avg'))
+    assert [line.split('|')[1].strip() for line in lines[header + 2:]] == ['base', 'student']
+
+
+def test_second_call_trains_nothing(chain, tool):
+    before = {path: path.stat().st_mtime_ns for path in chain.runs.rglob('*') if path.is_file()}
+    again = tool('train_chain.py', chain.student, '--work-dir', chain.runs)
+    assert again.status == 0
+    assert again.out.count('trained already') == 2 and 'testing' not in again.out
+    assert '| student' in again.out
+    assert {path: path.stat().st_mtime_ns for path in chain.runs.rglob('*') if path.is_file()} == before
+
+
+def test_student_learnt_from_the_teachers_weights(chain):
+    base, student = (torch.load(chain.runs / stage / 'final.pth')['state_dict'] for stage in ('base', 'student'))
+    assert base.keys() == student.keys()
+    assert len(student['roi_head.bbox_head.fc_cls.weight']) == len(SEEN) + 1
+    name = 'backbone.conv1.weight'
+    moved, size = (student[name] - base[name]).norm(), base[name].norm()
+    assert 0 < moved < 0.5 * size
+
+
+def test_interrupted_stage_goes_on(chain, tool, tmp_path, monkeypatch):
+    """A run stopped in its second epoch: the chain skips the first stage and resumes the second."""
+    runs = tmp_path / 'runs'
+    shutil.copytree(chain.runs / 'base', runs / 'base')
+    calls, loss = [], IncrementalFasterRCNN.loss
+
+    def stop_at_third(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss(self, *args)
+
+    monkeypatch.setattr(IncrementalFasterRCNN, 'loss', stop_at_third)
+    checkpoint = f'model.teacher.checkpoint={runs / "base/final.pth"}'
+    with pytest.raises(KeyboardInterrupt):
+        tool('train.py', chain.student, '--work-dir', runs / 'student', '--cfg-options', checkpoint)
+    assert (runs / 'student/epoch_1.pth').is_file() and not (runs / 'student/final.pth').exists()
+
+    monkeypatch.undo()
+    done = tool('train_chain.py', chain.student, '--work-dir', runs)
+    assert done.status == 0, done.err[-3000:]
+    assert 'base: trained already' in done.out and 'student: training goes on' in done.out
+    told = done.out + done.err
+    assert 'resumed epoch: 1, iter: 2' in told
+    assert 'Saving checkpoint at 2 epochs' in told and 'Saving checkpoint at 1 epochs' not in told
+    final = torch.load(runs / 'student/final.pth', weights_only=True)
+    assert (final['meta']['epoch'], final['meta']['iter']) == (2, 4)
+
+
+def test_resuming_does_not_grow_again(chain, tool, tmp_path):
+    """Resumed with nothing left to train, the weights are the checkpoint's, new rows included."""
+    work = tmp_path / 'student'
+    shutil.copytree(chain.runs / 'student', work)
+    (work / 'final.pth').unlink()
+    saved = torch.load(work / 'epoch_2.pth', weights_only=True)['state_dict']
+    done = tool('train.py', chain.student, '--resume', '--work-dir', work, '--cfg-options',
+                f'model.teacher.checkpoint={chain.runs / "base/final.pth"}')
+    assert done.status == 0
+    resumed = torch.load(work / 'final.pth', weights_only=True)['state_dict']
+    assert resumed.keys() == saved.keys()
+    assert all(torch.equal(resumed[name], value) for name, value in saved.items())
+
+
+def test_testing_needs_no_teacher(chain, tool, tmp_path):
+    done = tool('test.py', chain.student, chain.runs / 'student/final.pth', '--work-dir', tmp_path / 'work', '--cfg-options',
+                f'model.teacher.checkpoint={tmp_path / "gone.pth"}', f'model.teacher.config={tmp_path / "gone.py"}')
+    assert done.status == 0, done.err
+    found, wanted = (json.loads((f / 'metrics.json').read_text()) for f in (tmp_path / 'work', chain.runs / 'student'))
+    assert found == wanted
+
+
+def test_amp_needs_a_gpu(tmp_path, tool, data):
+    base, _ = write_configs(tmp_path, data)
+    if torch.cuda.is_available():
+        assert tool('train.py', base, '--work-dir', tmp_path / 'work', '--amp').status == 0
+    else:
+        stopped(tool('train.py', base, '--work-dir', tmp_path / 'work', '--amp'), tmp_path, '--amp', 'GPU', 'leave it out')
+
+
+# A user's mistakes: exit status, one line that names the value and the remedy, nothing trained
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_voc(tmp_path / 'data', OBJECTS)
+
+
+@pytest.fixture
+def train(tmp_path, tool, data):
+    """``train('student', split=...)`` trains a stage of changed configs, with a teacher at hand."""
+
+    def run(stage, *options, teacher_classes=OLD, **changes):
+        teacher = teacher_file(tmp_path / 'teacher.pth', teacher_classes)
+        configs = dict(zip(('base', 'student'), write_configs(tmp_path, data, **{'teacher': str(teacher), **changes})))
+        return tool('train.py', configs[stage], '--work-dir', tmp_path / 'work', *options)
+
+    return run
+
+
+def stopped(done, tmp_path, *words):
+    """The run ended with a user's message that has ``words``, before a first checkpoint."""
+    assert done.status == 1
+    message = done.err.strip().splitlines()[-1]
+    assert message.startswith('error: ')
+    for word in words:
+        assert word in message, (word, message)
+    assert 'Traceback' not in done.err + done.out
+    assert [line for line in done.err.splitlines() if line.startswith('error: ')] == [message]
+    assert not list((tmp_path / 'work').rglob('*.pth'))
+    assert 'Epoch(train)' not in done.out + done.err
+
+
+def test_all_is_well_without_a_mistake(train, tmp_path):
+    """What the cases below change does train when it is left as it is."""
+    assert train('student').status == 0
+    assert (tmp_path / 'work/final.pth').is_file()
+
+
+@pytest.mark.parametrize('stage, names', [('base', 3), ('student', 5)])
+def test_num_classes(train, tmp_path, stage, names):
+    done = train(stage, '--cfg-options', 'model.roi_head.bbox_head.num_classes=7')
+    stopped(done, tmp_path, 'num_classes = 7', f'{names} names', f'set num_classes to {names}')
+
+
+def test_split_does_not_sum(train, tmp_path):
+    stopped(train('student', split=(3, 1)), tmp_path, '(3, 1)', 'sums to 4', '5 names')
+
+
+def test_class_twice(train, tmp_path):
+    stopped(train('student', seen=(*OLD, 'dog', 'bee')), tmp_path, "'bee'", 'more than once', 'each class once')
+
+
+@pytest.mark.parametrize('classes', [('bee', 'ant', 'cat'), ('ant', 'bee', 'dog')])
+def test_wrong_teacher(train, tmp_path, classes):
+    done = train('student', teacher_classes=classes)
+    stopped(done, tmp_path, str(tmp_path / 'teacher.pth'), str(list(classes)), str(list(OLD)), 'order')
+
+
+def test_teacher_of_another_number_of_classes(train, tmp_path):
+    done = train('student', '--cfg-options', 'model.teacher.config=None', teacher_classes=('ant', 'bee'))
+    stopped(done, tmp_path, str(tmp_path / 'teacher.pth'), str(['ant', 'bee']), str(list(OLD)))
+
+
+def test_class_without_box(train, tmp_path):
+    done = train('student', seen=(*OLD, 'dog', 'eMu'))
+    stopped(done, tmp_path, "'eMu'", 'train.txt', 'metainfo.classes', "'emu'")
+
+
+def test_empty_stage(train, tmp_path):
+    done = train('student', seen=(*OLD, 'yak', 'zebra'))
+    stopped(done, tmp_path, 'the stage is empty', "'yak'", "'zebra'", 'train.txt', 'metainfo.classes')
+
+
+def test_broken_xml(train, data, tmp_path):
+    (data / 'Annotations/two.xml').write_text('<annotation><object>')
+    stopped(train('base'), tmp_path, str(data / 'Annotations/two.xml'), 'not valid XML', 'take its image out')
+
+
+def test_missing_annotation(train, data, tmp_path):
+    (data / 'Annotations/two.xml').unlink()
+    stopped(train('base'), tmp_path, str(data / 'Annotations/two.xml'), 'add the file')
+
+
+def test_missing_image(train, data, tmp_path):
+    (data / 'JPEGImages/three.jpg').unlink()
+    stopped(train('student'), tmp_path, "'three'", str(data / 'JPEGImages'), 'add it')
+
+
+def test_broken_file_of_the_validation_split(train, data, tmp_path):
+    """It would come up after the last epoch, hours later."""
+    make_voc(data, {'five': [('ant', 1, 1, 20, 20)]}, splits={'test': ['five']})
+    (data / 'Annotations/five.xml').write_text('no xml')
+    stopped(train('base'), tmp_path, str(data / 'Annotations/five.xml'), 'not valid XML')
+
+
+def test_missing_dataset(train, tmp_path, data):
+    shutil.rmtree(data)
+    stopped(train('base'), tmp_path, str(data / 'ImageSets/Main/train.txt'), 'data_root')
+
+
+def test_missing_config(tool, tmp_path):
+    missing = tmp_path / 'no_such_config.py'
+    for done in (tool('train.py', missing, '--work-dir', tmp_path / 'work'),
+                 tool('test.py', missing, __file__, '--work-dir', tmp_path / 'work'),
+                 tool('train_chain.py', missing, '--work-dir', tmp_path / 'work')):
+        stopped(done, tmp_path, str(missing), 'does not exist')
+
+
+def test_missing_teacher_config(train, tmp_path):
+    done = train('student', '--cfg-options', f'model.teacher.config={tmp_path / "gone.py"}')
+    stopped(done, tmp_path, str(tmp_path / 'gone.py'), 'model.teacher.config')
+
+
+def test_config_that_is_no_python(tool, tmp_path):
+    (tmp_path / 'broken.py').write_text('model = dict(')
+    stopped(tool('train.py', tmp_path / 'broken.py', '--work-dir', tmp_path / 'work'), tmp_path, 'broken.py', 'cannot be read')
+
+
+def test_missing_checkpoint_to_test(tool, tmp_path, data):
+    base, _ = write_configs(tmp_path, data)
+    done = tool('test.py', base, tmp_path / 'gone.pth', '--work-dir', tmp_path / 'work')
+    stopped(done, tmp_path, str(tmp_path / 'gone.pth'), 'does not exist')
+
+
+def test_checkpoint_of_another_model_to_test(tool, tmp_path, data):
+    """A head of other classes would otherwise be dropped silently, and random weights be tested."""
+    base, student = write_configs(tmp_path, data)
+    checkpoint = teacher_file(tmp_path / 'teacher.pth')
+    done = tool('test.py', student, checkpoint, '--work-dir', tmp_path / 'work')
+    stopped(done, tmp_path, str(checkpoint), 'fc_cls')
+    assert not (tmp_path / 'work/metrics.json').exists()
+
+
+def test_config_that_is_its_own_teacher(tool, tmp_path, data):
+    _, student = write_configs(tmp_path, data)
+    student.write_text(student.read_text().replace("/base.py', checkpoint", "/student.py', checkpoint"))
+    stopped(tool('train_chain.py', student, '--work-dir', tmp_path / 'work'), tmp_path, 'is its own teacher')
+
+
+def test_missing_teacher_in_a_shell(tmp_path, data):
+    """As a user meets it: a process of its own, exit status 1, one line that names the command, no traceback."""
+    _, student = write_configs(tmp_path, data)
+    done = run_tool(REPO / 'tools/train.py', student, cwd=tmp_path)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: the teacher's checkpoint work_dirs/base/final.pth does not exist")
+    assert f'python tools/train.py {tmp_path}/base.py --work-dir work_dirs/base' in message
+    assert 'Traceback' not in done.stderr + done.stdout
+    assert not list(tmp_path.rglob('*.pth'))
