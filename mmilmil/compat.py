@@ -118,6 +118,9 @@ class _Inert:
     def __init__(self, *args, **kwargs) -> None:
         pass
 
+    def __call__(self, *args, **kwargs) -> '_Inert':
+        return self
+
     def __setstate__(self, state) -> None:
         pass
 

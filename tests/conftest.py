@@ -13,6 +13,10 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 import pytest
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 REPO = Path(__file__).resolve().parents[1]
 # Real sets to measure on; see `data/README.md` of the project's shared notes.
@@ -97,6 +101,9 @@ def tool(monkeypatch, capfd):
     """
 
     def run(name, *args):
+        # A run is named by its config and the second it starts in; two in one second would share a closed log.
+        for kind in (MMLogger, MessageHub, Visualizer, DetLocalVisualizer, DefaultScope):
+            kind._instance_dict.clear()
         monkeypatch.setenv('PYTHONPATH', str(REPO))
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
         capfd.readouterr()
