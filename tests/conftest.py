@@ -75,8 +75,8 @@ def real_data():
 def run_tool(*args, cwd: Path, **kwargs) -> subprocess.CompletedProcess:
     """Run a command with this Python, in ``cwd``, as a user would; output is captured as text."""
     env = dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
-    return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, check=False,
-                          **kwargs)
+    return subprocess.run(
+        [sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, check=False, **kwargs)
 
 
 @pytest.fixture(scope='session')

@@ -51,7 +51,7 @@ def test_names_resolve_from_mmengine_as_the_runner_asks(registry, name):
 
 
 def test_visualizer_in_a_fresh_process():
-    """Nothing was imported before: without a registry of ours MMEngine's root does not find MMDetection's visualizer."""
+    """Nothing imported before: without a registry of ours MMEngine's root does not find MMDetection's visualizer."""
     code = ('import mmilmil\n'
             'from mmengine.registry import VISUALIZERS, init_default_scope\n'
             "init_default_scope('mmilmil')\n"
@@ -61,7 +61,8 @@ def test_visualizer_in_a_fresh_process():
 
 
 def test_every_registry_of_mmdetection_has_a_child():
-    theirs = {name for name, value in vars(mmdet_registry).items() if isinstance(value, Registry) and value.scope == 'mmdet'}
+    theirs = {name for name, value in vars(mmdet_registry).items()
+              if isinstance(value, Registry) and value.scope == 'mmdet'}
     assert len(theirs) > 15
     mine = {value.parent for value in vars(ours).values() if isinstance(value, Registry)}
     assert {name for name in theirs if getattr(mmdet_registry, name) not in mine} == set()

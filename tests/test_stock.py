@@ -26,8 +26,8 @@ inferencer = DetInferencer(model=config, weights=checkpoint, device='cpu', show_
 predictions = inferencer(images, no_save_vis=True)['predictions']
 assert not [name for name in sys.modules if name.partition('.')[0] == 'mmilmil']
 as_lists = [dict(bboxes=f.bboxes.tolist(), scores=f.scores.tolist(), labels=f.labels.tolist()) for f in found]
-json.dump(dict(type=type(model).__name__, classes=model.dataset_meta['classes'], detector=as_lists, inferencer=predictions,
-               inferencer_classes=inferencer.model.dataset_meta['classes']), open(out, 'w'))
+json.dump(dict(type=type(model).__name__, classes=model.dataset_meta['classes'], detector=as_lists,
+               inferencer=predictions, inferencer_classes=inferencer.model.dataset_meta['classes']), open(out, 'w'))
 """
 
 
@@ -51,7 +51,8 @@ def test_stock_mmdetection_loads_it_without_mmilmil(fresh):
 @pytest.mark.parametrize('api', ['detector', 'inferencer'])
 def test_same_detections_as_ours(chain, fresh, tool, tmp_path, api):
     out = tmp_path / 'ours.pkl'
-    done = tool('test.py', chain.student, chain.runs / 'student/final.pth', '--work-dir', tmp_path / 'work', '--out', out)
+    final = chain.runs / 'student/final.pth'
+    done = tool('test.py', chain.student, final, '--work-dir', tmp_path / 'work', '--out', out)
     assert done.status == 0, done.err
     ours = pickle.loads(out.read_bytes())
     assert len(ours) == len(fresh[api]) == 4

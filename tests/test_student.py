@@ -1,4 +1,4 @@
-"""The student: its losses against the stock detector's, the distillation terms, and the RoIs and boxes that they use."""
+"""The student: its losses against the stock detector's, the distillation terms, and their RoIs and boxes."""
 
 import copy
 from contextlib import nullcontext
@@ -69,7 +69,8 @@ def losses_of(student, *data, seed=5):
 ], ids=['objects everywhere', 'an image without'])
 def test_without_teacher_knowledge_it_is_the_stock_detector(make, objects):
     """The re-stated loss flow gives MMDetection's numbers, ignored boxes included."""
-    ignore = dict(train_cfg=dict(rpn=dict(assigner=dict(ignore_iof_thr=0.5)), rcnn=dict(assigner=dict(ignore_iof_thr=0.5))))
+    assigner = dict(assigner=dict(ignore_iof_thr=0.5))
+    ignore = dict(train_cfg=dict(rpn=assigner, rcnn=assigner))
     student = make(distiller=None, merging=None, **ignore)
     stock = build(stock_model_cfg(student_cfg('unused.pth', distiller=None, merging=None, **ignore)))
     stock.load_state_dict(student.state_dict())
@@ -338,10 +339,11 @@ def test_free_cells_of_an_oblong_map_and_several_boxes():
 
 
 def test_spare_new_leaves_annotated_cells_out_of_the_hint():
-    term = dict(feature=dict(type='FeatureMSELoss'), levels=(0, ), rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None,
-                score=None)
+    off = dict.fromkeys(('rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'))
+    term = dict(off, feature=dict(type='FeatureMSELoss'), levels=(0, ))
     mine, theirs = torch.zeros(1, 1, 2, 2), torch.tensor([[[[4., 2.], [0., 0.]]]])
-    outputs = SimpleNamespace(stages=(), levels=(mine, ), gt_bboxes=[torch.tensor([[0., 0., 8., 8.]])], input_shape=(16, 16))
+    boxes = [torch.tensor([[0., 0., 8., 8.]])]
+    outputs = SimpleNamespace(stages=(), levels=(mine, ), gt_bboxes=boxes, input_shape=(16, 16))
     known = SimpleNamespace(stages=(), levels=(theirs, ))
     # (16 + 4) / 4 over all cells; without the first cell 4 / 3.
     assert MFRRKDistiller(**term, spare_new=False)(outputs, known, None)['loss_kd_feature'].item() == pytest.approx(5)

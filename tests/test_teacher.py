@@ -75,7 +75,7 @@ def test_ema_and_copies_share_it(student):
     averaged = ExponentialMovingAverage(student)
     assert averaged.module.teacher is teacher
     assert not any('teacher' in name for name in averaged.state_dict())
-    assert sum(weight.numel() for weight in averaged.parameters()) == sum(weight.numel() for weight in student.parameters())
+    assert sum(w.numel() for w in averaged.parameters()) == sum(w.numel() for w in student.parameters())
     averaged.update_parameters(student)
 
 
@@ -284,7 +284,8 @@ def test_right_teacher():
     check_teacher(STAGE, ('a', 'b', 'c'), 'base.pth')
 
 
-@pytest.mark.parametrize('classes', [('a', 'c', 'b'), ('a', 'b'), ('a', 'b', 'x'), ('a', 'b', 'c', 'd'), ('A', 'b', 'c')])
+@pytest.mark.parametrize('classes', [
+    ('a', 'c', 'b'), ('a', 'b'), ('a', 'b', 'x'), ('a', 'b', 'c', 'd'), ('A', 'b', 'c')])
 def test_wrong_teacher_is_told_with_both_lists(classes):
     with pytest.raises(InputError) as error:
         check_teacher(STAGE, classes, 'base.pth')

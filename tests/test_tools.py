@@ -112,7 +112,8 @@ def test_resuming_does_not_grow_again(chain, tool, tmp_path):
 
 
 def test_testing_needs_no_teacher(chain, tool, tmp_path):
-    done = tool('test.py', chain.student, chain.runs / 'student/final.pth', '--work-dir', tmp_path / 'work', '--cfg-options',
+    final = chain.runs / 'student/final.pth'
+    done = tool('test.py', chain.student, final, '--work-dir', tmp_path / 'work', '--cfg-options',
                 f'model.teacher.checkpoint={tmp_path / "gone.pth"}', f'model.teacher.config={tmp_path / "gone.py"}')
     assert done.status == 0, done.err
     found, wanted = (json.loads((f / 'metrics.json').read_text()) for f in (tmp_path / 'work', chain.runs / 'student'))
@@ -124,7 +125,8 @@ def test_amp_needs_a_gpu(tmp_path, tool, data):
     if torch.cuda.is_available():
         assert tool('train.py', base, '--work-dir', tmp_path / 'work', '--amp').status == 0
     else:
-        stopped(tool('train.py', base, '--work-dir', tmp_path / 'work', '--amp'), tmp_path, '--amp', 'GPU', 'leave it out')
+        done = tool('train.py', base, '--work-dir', tmp_path / 'work', '--amp')
+        stopped(done, tmp_path, '--amp', 'GPU', 'leave it out')
 
 
 # A user's mistakes: exit status, one line that names the value and the remedy, nothing trained
@@ -243,7 +245,8 @@ def test_missing_teacher_config(train, tmp_path):
 
 def test_config_that_is_no_python(tool, tmp_path):
     (tmp_path / 'broken.py').write_text('model = dict(')
-    stopped(tool('train.py', tmp_path / 'broken.py', '--work-dir', tmp_path / 'work'), tmp_path, 'broken.py', 'cannot be read')
+    done = tool('train.py', tmp_path / 'broken.py', '--work-dir', tmp_path / 'work')
+    stopped(done, tmp_path, 'broken.py', 'cannot be read')
 
 
 def test_missing_checkpoint_to_test(tool, tmp_path, data):

@@ -42,9 +42,9 @@ def stock_cfg(num_classes: int, **changes) -> ConfigDict:
 
 
 def student_cfg(checkpoint: Path, num_classes: int = len(SEEN), teacher: dict | None = None, **changes) -> ConfigDict:
-    """Model config of a student whose teacher is ``checkpoint``; without ``distiller`` and ``merging`` the default ones."""
-    return stock_cfg(
-        num_classes, type='IncrementalFasterRCNN', teacher=dict(checkpoint=str(checkpoint), **(teacher or {})), **changes)
+    """Model config of a student taught by ``checkpoint``; by default with the default distiller and merging."""
+    teacher = dict(checkpoint=str(checkpoint), **(teacher or {}))
+    return stock_cfg(num_classes, type='IncrementalFasterRCNN', teacher=teacher, **changes)
 
 
 def build(cfg: ConfigDict, seed: int = 0) -> torch.nn.Module:
@@ -57,7 +57,7 @@ def build(cfg: ConfigDict, seed: int = 0) -> torch.nn.Module:
 
 
 def shake(model: torch.nn.Module, seed: int = 0, amount: float = 0.3) -> torch.nn.Module:
-    """Move every weight by noise relative to its tensor's size, as training would, so that nothing is equal by chance."""
+    """Move every weight by noise relative to its tensor's size, so that nothing is equal by chance."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -94,8 +94,10 @@ def _teacher_content(cfg: str) -> tuple[str, dict]:
     return Config(dict(model=cfg)).pretty_text, model.state_dict()
 
 
-def batch(objects=(((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.))), ignored=(), size: int = 64,
-          seed: int = 0):
+TWO_IMAGES = (((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.)))
+
+
+def batch(objects=TWO_IMAGES, ignored=(), size: int = 64, seed: int = 0):
     """Input tensor and data samples.
 
     Args:
@@ -111,8 +113,8 @@ def batch(objects=(((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 
     samples = []
     for index, found in enumerate(objects):
         shape = (size, size)
-        sample = DetDataSample(metainfo=dict(
-            img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape, scale_factor=(1., 1.), img_id=index))
+        shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), shape)
+        sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1., 1.), img_id=index))
         sample.gt_instances = instances([box[1:] for box in found], [box[0] for box in found])
         hidden = ignored[index] if index < len(ignored) else ()
         sample.ignored_instances = instances(hidden, [0] * len(hidden))
@@ -122,7 +124,8 @@ def batch(objects=(((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 
 
 def instances(bboxes, labels, scores=None) -> InstanceData:
     """Instances of plain numbers."""
-    found = InstanceData(bboxes=torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels).long())
+    bboxes = torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
+    found = InstanceData(bboxes=bboxes, labels=torch.tensor(labels).long())
     if scores is not None:
         found.scores = torch.tensor(scores, dtype=torch.float32)
     return found

@@ -11,8 +11,8 @@ REDUCED = (torch.float16, torch.bfloat16)
 def full_precision(values: Union[Tensor, list[Tensor], tuple[Tensor, ...]]) -> Union[Tensor, list[Tensor]]:
     """Logits and deltas in float32 where autocast made them shorter; others as they are.
 
-    What a head returns is small, and what follows needs the precision: boxes in pixels, and mmcv's non-maximum suppression,
-    which takes no shorter type on CPU.
+    What a head returns is small, and what follows needs the precision: boxes in pixels, and mmcv's non-maximum
+    suppression, which takes no shorter type on CPU.
     """
     if isinstance(values, (list, tuple)):
         return [full_precision(value) for value in values]

@@ -19,7 +19,7 @@ from ..precision import for_roi_align, full_precision
 from ..teacher import Teacher
 
 DISTILLER = dict(type='MFRRKDistiller')
-MERGING = dict(score_thr=0.5, iou_thr=0.7)
+MERGING = dict(score_thr=0.5, iou_thr=0.3)
 
 
 @MODELS.register_module()
@@ -48,7 +48,7 @@ class IncrementalFasterRCNN(FasterRCNN):
         super().__init__(*args, **kwargs)
         self.teacher_cfg = dict(teacher)
         self.distiller = None if distiller is None else MODELS.build(distiller)
-        self.merging = None if merging is None else dict(merging)
+        self.merging = None if merging is None else {**MERGING, **merging}
         self._keep_beside(None)
 
     def _keep_beside(self, teacher: Optional[Teacher]) -> None:
@@ -134,7 +134,7 @@ class IncrementalFasterRCNN(FasterRCNN):
         return losses
 
     def _observed(self) -> dict:
-        return {} if self.merging is None else dict(score_thr=self.merging.get('score_thr', 0.5))
+        return {} if self.merging is None else dict(score_thr=self.merging['score_thr'])
 
     def _sample_rois(self, proposals: list[InstanceData], targets: list[InstanceData],
                      ignored: list[Optional[InstanceData]]) -> list[SamplingResult]:

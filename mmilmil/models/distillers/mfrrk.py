@@ -102,7 +102,7 @@ class MFRRKDistiller(BaseModule):
                  score: Optional[dict] = SCORE,
                  candidates: int = 128,
                  num_rois: int = 32,
-                 exclude_iou: Optional[float] = 0.5) -> None:
+                 exclude_iou: float | None = 0.3) -> None:
         super().__init__()
         terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, score=score)
         for name, cfg in terms.items():
