@@ -177,8 +177,9 @@ def load_checkpoint_file(path: str, map_location: str = 'cpu') -> dict:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = str(error).strip().splitlines()[-1]
-    except (RuntimeError, EOFError, OSError) as error:
-        raise InputError(f'the checkpoint {path} cannot be read: {error}. Is the file complete?') from error
+    except Exception as error:  # the bytes of a file that is no checkpoint can break the reader in any way
+        raise InputError(f'the checkpoint {path} cannot be read ({type(error).__name__}: {error}): is it a complete .pth '
+                         'file?') from error
     # Safe although weights_only is off: this unpickler builds tensors and plain data and knows no other class or function.
     reader = types.SimpleNamespace(__name__='mmilmil.compat', Unpickler=_TensorsOnlyUnpickler, load=None)
     try:

@@ -267,7 +267,7 @@ def test_names_that_do_not_fit_the_head(tmp_path):
     assert str(NUM_OLD) in str(error.value) and str(NUM_OLD + 1) in str(error.value)
 
 
-@pytest.mark.parametrize('content', [b'', b'this is no checkpoint'])
+@pytest.mark.parametrize('content', [b'', b'this is no checkpoint', b'a', b'\x80\x02garbage', b'PK\x03\x04'])
 def test_unreadable_checkpoint(tmp_path, content):
     (tmp_path / 'teacher.pth').write_bytes(content)
     with pytest.raises(InputError) as error:
