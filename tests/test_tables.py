@@ -1,4 +1,6 @@
-from mmilmil.evaluation import results_table
+import pytest
+
+from mmilmil.evaluation import mean_figures, results_table
 
 
 def figures(classes, split, groups, **means):
@@ -59,3 +61,17 @@ def test_title_with_a_bar():
 def test_undefined():
     empty = figures('abcdef', (4, 2), [.5, None], old=.5, all=.5)
     assert results_table({'x': empty}).splitlines()[2] == '| x        | 50.0 |   - | 50.0 |   - |'
+
+
+def test_mean_over_seeds():
+    other = figures('abcdef', (4, 2), [.9, .6], old=.9, new=.6, all=.8, avg=.751)
+    mean = mean_figures([ILMIL, other])
+    assert [mean[key] for key in ('old', 'new', 'all', 'avg')] == pytest.approx([.891, .66, .814, .776])
+    assert mean['groups'] == pytest.approx([.891, .66])
+    assert results_table({'mean': mean}).splitlines()[2] == '| mean     | 89.1 | 66.0 | 81.4 | 77.6 |'
+    assert mean_figures([TEACHER, TEACHER])['old'] is None
+
+
+def test_mean_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match='classes'):
+        mean_figures([TEACHER, ILMIL])

@@ -129,6 +129,29 @@ def test_amp_needs_a_gpu(tmp_path, tool, data):
         stopped(done, tmp_path, '--amp', 'GPU', 'leave it out')
 
 
+def test_collecting_results(chain, tool, tmp_path):
+    shutil.copytree(chain.runs, tmp_path / 'seed7')
+    out = tmp_path / 'docs'
+    done = tool('analysis_tools/collect_results.py', chain.runs, tmp_path / 'seed7', '--out', out, '--teacher', 'base')
+    assert done.status == 0, done.err
+    metrics = json.loads((chain.runs / 'student/metrics.json').read_text())
+    kept = json.loads((out / 'seed7/student.json').read_text())
+    assert kept.pop('made') == dict(stage='student', seed=0, epochs=2, iterations=4)
+    assert kept == metrics
+    row = f"| student  | {100 * metrics['old']:4.1f} | {100 * metrics['new']:4.1f} | {100 * metrics['all']:4.1f} |"
+    tables = (out / 'tables.md').read_text()
+    assert tables.count(row) == 3 and 'mean of runs, seed7' in tables  # each folder, and the mean of two equal ones
+    assert tables.strip() in done.out
+
+
+def test_collecting_what_is_not_there(chain, tool, tmp_path):
+    done = tool('analysis_tools/collect_results.py', chain.runs, '--out', tmp_path / 'docs', '--joint', 'all')
+    stopped(done, tmp_path, str(chain.runs), 'no finished stage all', 'base, student')
+    empty = tool('analysis_tools/collect_results.py', tmp_path, '--out', tmp_path / 'docs')
+    stopped(empty, tmp_path, str(tmp_path), 'no */metrics.json')
+    assert not (tmp_path / 'docs').exists()
+
+
 # A user's mistakes: exit status, one line that names the value and the remedy, nothing trained
 
 

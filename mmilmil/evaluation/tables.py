@@ -1,6 +1,6 @@
 """Figures of several runs as one table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 COLUMNS = ('old', 'new', 'all', 'avg')
 
@@ -34,6 +34,31 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
     widths = [max(map(len, column)) for column in zip(*cells)]
     rule = '|'.join('-' * (width + 1) + ('-' if i == 0 else ':') for i, width in enumerate(widths))
     return '\n'.join([_line(cells[0], widths), f'|{rule}|', *(_line(row, widths) for row in cells[1:])])
+
+
+def mean_figures(runs: Sequence[Mapping]) -> dict:
+    """The mean of runs of one stage, such as over seeds, in the form that :func:`results_table` takes.
+
+    Args:
+        runs: The content of each run's ``metrics.json``.
+
+    Returns:
+        ``old``, ``new``, ``all``, ``avg`` and ``groups``, None where a run has none, with ``classes`` and ``split``.
+
+    Raises:
+        ValueError: the runs are not of the same classes in the same groups.
+    """
+    first = runs[0]
+    for key in ('classes', 'split'):
+        if any(run[key] != first[key] for run in runs):
+            raise ValueError(f'runs of different {key} have no common mean: {[run[key] for run in runs]}')
+    means = {column: _mean([run[column] for run in runs]) for column in COLUMNS}
+    groups = [_mean(group) for group in zip(*(run['groups'] for run in runs))]
+    return dict(means, groups=groups, classes=first['classes'], split=first['split'])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(values) / len(values)
 
 
 def _by_column(figures: Mapping) -> dict[str, float | None]:

@@ -1,8 +1,8 @@
-"""Copy the figures of finished runs into the documentation and print them as a table.
+"""Copy the figures of finished runs into the documentation and print them as tables.
 
 `python tools/analysis_tools/collect_results.py work_dirs/pcb/seed0 work_dirs/pcb/seed1 --out docs/results/pcb_4+2`: each folder
-holds one work dir a stage (`tools/train_chain.py --work-dir`). Writes `<out>/<folder>/<stage>.json`: the figures with the seed,
-epochs and versions that made them.
+holds one work dir a stage (`tools/train_chain.py --work-dir`). Writes `<out>/<folder>/<stage>.json`: the figures with the seed
+and epochs that made them, and `<out>/tables.md`: a table for each folder, and their mean where there are several.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from mmilmil.compat import load_checkpoint_file
 from mmilmil.engine.cli import user_errors
 from mmilmil.engine.hooks.final_model import FINAL_CHECKPOINT
 from mmilmil.errors import InputError
-from mmilmil.evaluation import results_table
+from mmilmil.evaluation import mean_figures, results_table
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Collect the figures of finished runs')
     parser.add_argument('folders', nargs='+', help='folders that hold one work dir a stage, such as one folder a seed')
-    parser.add_argument('--out', required=True, help='folder for the JSON files')
+    parser.add_argument('--out', required=True, help='folder for the JSON files and the tables')
     parser.add_argument('--teacher', help='stage whose old AP is the measure of keeping')
     parser.add_argument('--joint', help='stage that is the upper bound')
     return parser.parse_args()
@@ -36,18 +36,40 @@ def record(work_dir: Path) -> dict:
     return dict(figures, made=made)
 
 
+def read_folder(folder: Path, *needed: str) -> dict[str, dict]:
+    """The figures of every finished run in ``folder`` by stage.
+
+    Raises:
+        InputError: there is none, or a ``needed`` stage is not among them.
+    """
+    runs = sorted(path.parent for path in folder.glob('*/metrics.json'))
+    if not runs:
+        raise InputError(f'{folder} holds no */metrics.json: name a folder that tools/train_chain.py --work-dir filled')
+    rows = {run.name: record(run) for run in runs}
+    for stage in needed:
+        if stage not in rows:
+            raise InputError(f'{folder} holds no finished stage {stage}: it has {", ".join(rows)}')
+    return rows
+
+
 def main() -> None:
     args = parse_args()
-    for folder in map(Path, args.folders):
-        runs = sorted(path.parent for path in folder.glob('*/metrics.json'))
-        if not runs:
-            raise InputError(f'{folder} holds no */metrics.json: name a folder that tools/train_chain.py --work-dir filled')
-        rows = {run.name: record(run) for run in runs}
-        out = Path(args.out) / folder.name
-        out.mkdir(parents=True, exist_ok=True)
-        for name, row in rows.items():
-            (out / f'{name}.json').write_text(json.dumps(row, indent=2) + '\n')
-        print(f'{folder}\n{results_table(rows, teacher=args.teacher, joint=args.joint)}\n')
+    measures = dict(teacher=args.teacher, joint=args.joint)
+    folders = {Path(folder).name: read_folder(Path(folder), *filter(None, measures.values())) for folder in args.folders}
+    out = Path(args.out)
+    sections = {}
+    for name, rows in folders.items():
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for stage, row in rows.items():
+            (out / name / f'{stage}.json').write_text(json.dumps(row, indent=2) + '\n')
+        sections[name] = rows
+    if len(folders) > 1:
+        everywhere = [stage for stage in next(iter(folders.values())) if all(stage in rows for rows in folders.values())]
+        title = f'mean of {", ".join(folders)}'
+        sections[title] = {stage: mean_figures([rows[stage] for rows in folders.values()]) for stage in everywhere}
+    tables = '\n\n'.join(f'{title}\n\n{results_table(rows, **measures)}' for title, rows in sections.items())
+    (out / 'tables.md').write_text(f'{tables}\n')
+    print(tables)
 
 
 if __name__ == '__main__':
