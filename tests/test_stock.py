@@ -5,8 +5,11 @@ import pickle
 
 import pytest
 import torch
-from conftest import run_tool
+from conftest import REPO, run_tool
+from mmengine.config import Config
 from tiny import SEEN, build, stock_cfg
+
+from mmilmil.engine.stock_config import stock_config
 
 # Runs where mmilmil cannot be imported, whether it is installed or not.
 FRESH = """
@@ -79,3 +82,26 @@ def test_stock_config_tells_nothing_of_mmilmil(chain):
     for stage in ('base', 'student'):
         text = (chain.runs / stage / 'stock_config.py').read_text()
         assert 'mmilmil' not in text and 'Incremental' not in text and 'teacher' not in text and 'distiller' not in text
+
+
+LOAD = """
+import sys
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+register_all_modules()
+print(type(MODELS.build(Config.fromfile(sys.argv[1]).model).backbone).__name__)
+"""
+
+
+def test_config_of_a_detector_with_our_modules_imports_mmilmil(tmp_path):
+    """VGG16 is not among MMDetection's backbones: the config must bring the package that has it."""
+    config = Config.fromfile(REPO / 'configs/ilmil/frcnn_vgg16_voc_19+1.py')
+    stock_config(config).dump(tmp_path / 'stock_config.py')
+    assert config.model.backbone.type == 'VGG16'  # the run's own config is left as it was
+    written = Config.fromfile(tmp_path / 'stock_config.py')
+    assert written.model.type == 'FasterRCNN' and written.model.backbone.type == 'mmilmil.VGG16'
+    (tmp_path / 'load.py').write_text(LOAD)
+    done = run_tool('load.py', tmp_path / 'stock_config.py', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().endswith('VGG16')

@@ -3,6 +3,7 @@
 from mmengine.config import Config, ConfigDict
 
 from ..models.stock import stock_model_cfg
+from ..registry import MODELS
 
 # Settings that stock datasets know nothing of.
 _STAGE_KEYS = ('keep', )
@@ -16,7 +17,8 @@ def stock_config(cfg: Config) -> Config:
         cfg: The run's config.
 
     Returns:
-        Model, test data and visualizer in stock MMDetection's words, for ``init_detector``, ``DetInferencer`` and mmdeploy.
+        Model, test data and visualizer in stock MMDetection's words, for ``init_detector``, ``DetInferencer`` and mmdeploy. It
+        imports mmilmil only where the detector is built of modules that stock MMDetection lacks, such as ``VGG16``.
     """
     loader = ConfigDict(cfg.test_dataloader).copy()
     loader['dataset'] = dataset = ConfigDict(loader['dataset']).copy()
@@ -24,10 +26,27 @@ def stock_config(cfg: Config) -> Config:
         dataset.pop(key, None)
     dataset['type'] = _STOCK_DATASETS.get(dataset['type'].rpartition('.')[2], dataset['type'])
     dataset['metainfo'] = dict(classes=tuple(dataset['metainfo']['classes']))
+    model = stock_model_cfg(cfg.model).to_dict()
+    imports = dict(custom_imports=dict(imports=['mmilmil'])) if _name_our_modules(model) else {}
     return Config(
         dict(
+            **imports,
             default_scope='mmdet',
-            model=stock_model_cfg(cfg.model).to_dict(),
+            model=model,
             test_dataloader=loader.to_dict(),
             test_pipeline=dataset['pipeline'],
             visualizer=dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')))
+
+
+def _name_our_modules(cfg: dict | list) -> bool:
+    """Put the scope before the types in ``cfg`` that only mmilmil knows; whether there are any."""
+    found = False
+    for value in cfg.values() if isinstance(cfg, dict) else cfg:
+        if isinstance(value, dict | list | tuple):
+            found |= _name_our_modules(value)
+    if isinstance(cfg, dict) and isinstance(cfg.get('type'), str):
+        name = cfg['type'].removeprefix('mmilmil.')
+        if name in MODELS.module_dict:
+            cfg['type'] = f'mmilmil.{name}'
+            found = True
+    return found

@@ -30,7 +30,7 @@ def draw_comparison(images: Sequence[np.ndarray],
                     columns: Mapping[str, Sequence[Found]],
                     stage: Stage,
                     out_file: str,
-                    score_thr: float = 0.3,
+                    score_thr: float = 0.5,
                     truth: str | None = 'ground truth',
                     cell_width: int = 400) -> None:
     """Draw a grid: a row for each image, a column for each detector, the class colours below by old and new.
