@@ -20,7 +20,7 @@ from mmengine.visualization import Visualizer
 
 REPO = Path(__file__).resolve().parents[1]
 # Real sets to measure on; see `data/README.md` of the project's shared notes.
-DATA_ROOT = Path(os.environ.get('MMILMIL_TEST_DATA', '/work/shared/data'))
+DATA_ROOT = Path(os.environ.get('MMILMIL_TEST_DATA', REPO.parent / 'shared' / 'data'))
 
 
 def make_voc(root: Path, images: Mapping[str, Sequence[tuple]], size: tuple[int, int] = (64, 64),

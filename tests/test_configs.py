@@ -155,7 +155,7 @@ def test_baselines_stand_beside_the_student(split):
 
 @pytest.mark.parametrize('term', ['feature', 'rpn', 'rcn', 'merge', 'score'])
 def test_ablation_takes_one_term_away(term):
-    full, ablated = (load(name).to_dict() for name in ('ilmil/frcnn_pcb_4+2.py', f'ablations/pcb_4+2_no_{term}.py'))
+    full, ablated = (load(f'ablations/{name}').to_dict() for name in ('pcb_4+2_full.py', f'pcb_4+2_no_{term}.py'))
     default = dict(type='MFRRKDistiller')
     if term == 'merge':
         assert ablated['model'].pop('merging') is None

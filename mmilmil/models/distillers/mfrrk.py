@@ -64,7 +64,7 @@ RPN_CLS = dict(type='RPNObjectnessHingeLoss', loss_weight=1.0)
 RPN_REG = dict(type='RPNForegroundDeltaLoss', loss_weight=1.0)
 ROI_CLS = dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=1.0)
 ROI_REG = dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0)
-SCORE = dict(type='ScoreL1Loss', loss_weight=0.5)
+SCORE = dict(type='ScoreL1Loss', loss_weight=0.1)
 
 
 @MODELS.register_module()

@@ -1,0 +1,29 @@
+"""`make demo` in short: the same runs on a few images of the real demo set."""
+
+import cv2
+from conftest import REPO, run_tool
+
+FEW_IMAGES = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.dataset.indices=8',
+              'val_dataloader.dataset.indices=4', 'test_dataloader.dataset.indices=4')
+
+
+def test_four_rows_a_picture_and_a_second_call(tmp_path):
+    command = (REPO / 'tools/demo.py', '--data', 'shapes', '--work-dir', 'demo', '--images', '2', '--cfg-options', *FEW_IMAGES)
+    done = run_tool(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+    table = (tmp_path / 'demo/table.md').read_text()
+    rows = [line.split('|')[1].strip() for line in table.splitlines()]
+    assert rows[2:] == ['teacher (old classes only)', 'fine-tuning', 'ILMIL', 'joint']
+    assert all(column in table.splitlines()[0] for column in ('old', 'new', 'all', 'old/teacher', 'all/joint'))
+    assert table in done.stdout
+    for stage in ('frcnn_shapes_4', 'finetune_shapes_4+2', 'frcnn_shapes_4+2', 'joint_shapes_4+2'):
+        assert f'{stage}: training' in done.stdout
+        assert (tmp_path / 'demo' / stage / 'metrics.json').is_file()
+    # Ground truth and three detectors side by side, two images below each other.
+    height, width = cv2.imread(str(tmp_path / 'demo/comparison.png')).shape[:2]
+    assert width > 4 * 400 and height > 2 * 400
+
+    again = run_tool(*command, cwd=tmp_path)
+    assert again.returncode == 0 and again.stdout.count('trained already') == 4
+    assert table in again.stdout
