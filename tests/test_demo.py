@@ -1,7 +1,14 @@
 """`make demo` in short: the same runs on a few images of the real demo set."""
 
+import runpy
+import signal
+from types import SimpleNamespace
+
 import cv2
+import pytest
 from conftest import REPO, run_tool
+
+from mmilmil.errors import InputError
 
 FEW_IMAGES = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.dataset.indices=8',
               'val_dataloader.dataset.indices=4', 'test_dataloader.dataset.indices=4')
@@ -20,6 +27,7 @@ def test_four_rows_a_picture_and_a_second_call(tmp_path):
     for stage in ('frcnn_shapes_4', 'finetune_shapes_4+2', 'frcnn_shapes_4+2', 'joint_shapes_4+2'):
         assert f'{stage}: training' in done.stdout
         assert (tmp_path / 'demo' / stage / 'metrics.json').is_file()
+    assert 'joint_shapes_4+2: training beside the other stages' in done.stdout
     # Ground truth and three detectors side by side, two images below each other.
     height, width = cv2.imread(str(tmp_path / 'demo/comparison.png')).shape[:2]
     assert width > 4 * 400 and height > 2 * 400
@@ -27,3 +35,25 @@ def test_four_rows_a_picture_and_a_second_call(tmp_path):
     again = run_tool(*command, cwd=tmp_path)
     assert again.returncode == 0 and again.stdout.count('trained already') == 4
     assert table in again.stdout
+
+
+@pytest.fixture
+def demo():
+    """The functions of tools/demo.py."""
+    return SimpleNamespace(**runpy.run_path(str(REPO / 'tools/demo.py')))
+
+
+def test_a_failing_joint_run_is_told(demo, tmp_path, capsys):
+    log = tmp_path / 'joint.log'
+    stage = demo.ChainStage(tmp_path / 'missing.py', tmp_path / 'joint')
+    with demo.in_background(stage, [], log) as process, pytest.raises(InputError, match=f'missing ended with status 1.*{log}'):
+        demo.wait_for(process, stage, log)
+    assert 'missing.py does not exist' in log.read_text()
+    assert 'missing: training beside' in capsys.readouterr().out
+
+
+def test_the_joint_run_ends_with_the_demo(demo, tmp_path):
+    stage = demo.ChainStage(tmp_path / 'missing.py', tmp_path / 'joint')
+    with pytest.raises(KeyboardInterrupt), demo.in_background(stage, [], tmp_path / 'joint.log') as process:
+        raise KeyboardInterrupt
+    assert process.wait(10) == -signal.SIGTERM

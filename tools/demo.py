@@ -1,11 +1,17 @@
 """The main job on the built-in demo set: `make demo`.
 
-Draws the shapes set, trains the first stage, fine-tuning, ILMIL and joint training, prints one table and writes one picture.
+Draws the shapes set, trains the first stage, fine-tuning and ILMIL, and joint training at the same time, prints one table and
+writes one picture.
 """
 
 import argparse
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmcv import imread
@@ -14,9 +20,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmilmil.datasets.shapes import ShapesSettings, write_shapes
-from mmilmil.engine.chain import ChainStage, run_stage, stages_of
+from mmilmil.engine.chain import TOOLS, ChainStage, run_stage, stages_of
 from mmilmil.engine.cli import user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
+from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS
 from mmilmil.visualization import draw_comparison
@@ -39,6 +46,36 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
+
+
+@contextlib.contextmanager
+def in_background(stage: ChainStage, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
+    """Train and test ``stage`` in a process of its own that writes to ``log``; it ends with the block at the latest."""
+    command = [sys.executable, str(TOOLS / 'train_chain.py'), str(stage.config), '--work-dir', str(stage.work_dir.parent)]
+    if options:
+        command += ['--cfg-options', *options]
+    with log.open('w') as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    print(f'{stage.name}: training beside the other stages, progress in {log}', flush=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def wait_for(process: subprocess.Popen, stage: ChainStage, log: Path, seconds: float = 20) -> None:
+    """Wait until ``stage`` is tested, and tell every so many seconds how far it is.
+
+    Raises:
+        InputError: it ended with an error, which stands in ``log``.
+    """
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if process.wait(seconds):
+                raise InputError(f'{stage.name} ended with status {process.returncode}: {log} tells why')
+            return
+        print(f'{stage.name}: {log.read_text().strip().splitlines()[-1]}', flush=True)
 
 
 def draw(stages: dict[str, ChainStage], data: str, count: int, out: Path) -> None:
@@ -73,12 +110,20 @@ def main() -> None:
     write_shapes(args.data, ShapesSettings())
     # The configs find the set through this variable, in the processes that train too.
     os.environ['MMILMIL_SHAPES_ROOT'] = str(Path(args.data).resolve())
-    stages, rows = {}, {}
-    for title, config in ROWS.items():
-        stages[title] = stages_of(str(CONFIGS / config), args.work_dir)[-1]
-        rows[title] = run_stage(stages[title], tuple(args.cfg_options))
-    table = results_table(rows, teacher=TEACHER, joint=JOINT)
+    # Small models gain little from a second thread: two runs of one thread each do half as much again in the same time. And
+    # the order of summation, so every figure, does not depend on the number of cores.
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
     out = Path(args.work_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    stages = {title: stages_of(str(CONFIGS / config), args.work_dir)[-1] for title, config in ROWS.items()}
+    log = out / f'{stages[JOINT].name}.log'
+    rows = {}
+    with in_background(stages[JOINT], args.cfg_options, log) as joint:
+        for title, stage in stages.items():
+            if title == JOINT:
+                wait_for(joint, stage, log)
+            rows[title] = run_stage(stage, tuple(args.cfg_options))
+    table = results_table(rows, teacher=TEACHER, joint=JOINT)
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'
     draw({title: stage for title, stage in stages.items() if title != JOINT}, args.data, args.images, picture)

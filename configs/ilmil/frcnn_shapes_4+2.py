@@ -1,7 +1,7 @@
 # Second stage of the demo set 4+2: star and triangle are new.
 _base_ = './frcnn_shapes_4.py'
 metainfo = dict(classes=_base_.all_classes, split=(4, 2))
-epochs = 8
+epochs = 7
 
 model = dict(
     type='IncrementalFasterRCNN',
@@ -10,5 +10,5 @@ model = dict(
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))
-train_cfg = dict(max_epochs=epochs, val_interval=4)
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]
