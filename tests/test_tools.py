@@ -154,6 +154,22 @@ def test_collecting_what_is_not_there(chain, tool, tmp_path):
     assert not (tmp_path / 'docs').exists()
 
 
+def test_teacher_boxes(chain, tool):
+    done = tool('analysis_tools/teacher_boxes.py', chain.student, '--proposals', '5', '50', '--cfg-options',
+                f'model.teacher.checkpoint={chain.runs / "base/final.pth"}')
+    assert done.status == 0, done.err
+    # Each training image of the tiny set shows all classes, three old ones among them.
+    assert '4 images;' in done.out
+    assert 'old objects that the stage hides: ' in done.out and '| 0.0-0.3 |' in done.out
+    whole = next(line for line in done.out.splitlines() if line.startswith('50 proposals: '))
+    found, everything = whole.removeprefix('50 proposals: ').split(' detections')[0].split(' of ')
+    assert found == everything  # the detector itself proposes no more
+
+
+def test_teacher_boxes_of_a_first_stage(chain, tool, tmp_path):
+    stopped(tool('analysis_tools/teacher_boxes.py', chain.base), tmp_path, str(chain.base), 'no teacher')
+
+
 # A user's mistakes: exit status, one line that names the value and the remedy, nothing trained
 
 

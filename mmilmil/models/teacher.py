@@ -53,7 +53,7 @@ class Teacher(nn.Module):
         detector: A stock two-stage detector with its weights loaded.
         classes: The names of its classes, in label order.
         max_proposals: Proposals an image that its RoI head sees, at most; the training step pays for each. On DeepPCB, 128
-            find 98 % of the detections with a score above one half that the teacher's own 200 find (docs/results.md).
+            find nearly all of what the teacher's own 200 find (docs/results.md).
     """
 
     def __init__(self, detector: nn.Module, classes: tuple[str, ...], max_proposals: int = 128) -> None:

@@ -1,0 +1,101 @@
+"""Tell what the teacher sees on the training images of a stage, to choose `merging` and `max_proposals` for one's own data.
+
+`python tools/analysis_tools/teacher_boxes.py configs/ilmil/frcnn_pcb_4+2.py`: how many old objects that the stage hides the
+teacher finds, how many of its boxes are right by score and by IoU with the annotated boxes, and how many of its detections
+fewer proposals would find. The annotation must name the old objects too; training never reads them.
+"""
+
+import argparse
+
+import numpy as np
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, DictAction
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from mmengine.utils import track_iter_progress
+
+from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.hooks.stage_check import check_teacher
+from mmilmil.errors import InputError
+from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
+from mmilmil.models.teacher import Teacher
+from mmilmil.registry import DATASETS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Tell what the teacher sees on a stage's training images")
+    parser.add_argument('config', help="config file of the student's stage")
+    parser.add_argument('--images', type=int, help='look at so many images, drawn at random; default all')
+    parser.add_argument(
+        '--proposals', nargs='+', type=int, default=[32, 64, 128], help='proposals an image to try; default 32 64 128')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    return parser.parse_args()
+
+
+def training_sets(cfg: Config) -> tuple:
+    """The stage's training set as it is trained on, and with all seen classes' boxes; both unaugmented."""
+    dataset = cfg.train_dataloader.dataset
+    while 'dataset' in dataset:  # wrapped, as by RepeatDataset
+        dataset = dataset.dataset
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    return tuple(DATASETS.build(dict(dataset, keep=keep, pipeline=pipeline)) for keep in ('newest', 'seen'))
+
+
+def detect(teacher: Teacher, data: dict, proposals: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes with scores (D, 5) in pixels of the image file, and labels (D,), out of so many proposals."""
+    teacher.max_proposals = proposals
+    found = teacher.observe(data['inputs'], data['data_samples']).detections[0]
+    scale = found.bboxes.new_tensor(data['data_samples'][0].scale_factor).repeat(2)
+    return np.column_stack([(found.bboxes / scale).numpy(), found.scores.numpy()]), found.labels.numpy()
+
+
+def ground_truth(sample: DetDataSample) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (G, 4) in pixels of the image file, and labels (G,)."""
+    objects = sample.gt_instances
+    boxes = getattr(objects.bboxes, 'tensor', objects.bboxes)
+    return boxes.numpy(), objects.labels.numpy()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args.config, args.cfg_options)
+    if not cfg.model.get('teacher'):
+        raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
+    init_default_scope(cfg.get('default_scope', 'mmilmil'))
+    set_random_seed(cfg.randomness.seed)
+    own, seen = training_sets(cfg)
+    teacher = Teacher.load(**cfg.model.teacher)
+    check_teacher(own.stage, teacher.classes, cfg.model.teacher.checkpoint)
+
+    kept = {own.get_data_info(i)['img_id'] for i in range(len(own))}
+    indices = [i for i in range(len(seen)) if seen.get_data_info(i)['img_id'] in kept]
+    if args.images:
+        indices = np.random.permutation(indices)[:args.images].tolist()
+    counts, by_number, every = TeacherBoxes(), dict.fromkeys(args.proposals, 0), 0
+    for index in track_iter_progress(indices):
+        data = teacher.detector.data_preprocessor(pseudo_collate([seen[index]]))
+        boxes, labels = ground_truth(data['data_samples'][0])
+        old = labels < teacher.num_classes
+        detections, classes = detect(teacher, data, teacher.detector.test_cfg.rpn.max_per_img)
+        counts.add(detections, classes, boxes[old], labels[old], boxes[~old])
+        every += len(detections)
+        for number in by_number:
+            by_number[number] += match(*detect(teacher, data, number), detections[:, :4], classes).sum()
+
+    print(f'\n{len(indices)} images; a detection is a box with a score above {SCORE_BANDS[0]}')
+    print(f'old objects that the stage hides: {counts.objects}, found: {counts.found}{share(counts.found, counts.objects)}\n')
+    print(counts.table())
+    for number, found in by_number.items():
+        print(f'{number} proposals: {found} of {every} detections{share(found, every)}')
+
+
+def share(part: int, whole: int) -> str:
+    """`` (12 %)``, or nothing of an empty whole."""
+    return f' ({100 * part / whole:.1f} %)' if whole else ''
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
