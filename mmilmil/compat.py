@@ -3,6 +3,7 @@
 Three of them: the versions that work together, MMRazor's quantization on torch 2, and checkpoints under torch's safe loading.
 """
 
+import ast
 import pickle
 import sys
 import types
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
 from packaging.specifiers import SpecifierSet
 
 from .errors import InputError
@@ -158,11 +160,11 @@ class _TensorsOnlyUnpickler(pickle.Unpickler):
         return _Inert
 
 
-def load_checkpoint_file(path: str, map_location: str = 'cpu') -> dict:
+def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
     """Read a checkpoint file without running anything that it brings along.
 
     torch's safe loading comes first. MMEngine's own checkpoints are refused by it, for the history buffers inside; of these,
-    tensors and plain data (so ``state_dict`` and ``meta``) are read and every other object is left out.
+    ``state_dict`` and ``meta`` are read, and in them every object that is neither tensor nor plain data is left out.
 
     Args:
         path: Checkpoint file.
@@ -173,26 +175,81 @@ def load_checkpoint_file(path: str, map_location: str = 'cpu') -> dict:
     """
     if not Path(path).is_file():
         raise InputError(f'the checkpoint {path} does not exist: give the path of a .pth file')
+    refused = None
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = str(error).strip().splitlines()[-1]
     except Exception as error:  # the bytes of a file that is no checkpoint can break the reader in any way
         raise InputError(f'the checkpoint {path} cannot be read ({type(error).__name__}: {error}): is it a complete .pth '
                          'file?') from error
-    # Safe although weights_only is off: this unpickler builds tensors and plain data and knows no other class or function.
-    reader = types.SimpleNamespace(__name__='mmilmil.compat', Unpickler=_TensorsOnlyUnpickler, load=None)
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
-    except Exception as error:
-        raise InputError(f'the checkpoint {path} cannot be read safely ({refused}): in the environment that made it, and if '
-                         'you trust it, save torch.save(dict(state_dict=..., meta=...)) anew') from error
-    weights = content.get('state_dict', content) if isinstance(content, dict) else None
+    if refused:
+        # Safe although weights_only is off: this unpickler builds tensors and plain data, no other class or function.
+        reader = types.SimpleNamespace(__name__='mmilmil.compat', Unpickler=_TensorsOnlyUnpickler, load=None)
+        try:
+            content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
+        except Exception as error:
+            raise InputError(f'the checkpoint {path} cannot be read safely ({refused}): in the environment that made it, and '
+                             'if you trust it, save torch.save(dict(state_dict=..., meta=...)) anew') from error
+    weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not any(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise InputError(f'the checkpoint {path} holds no state_dict with tensors that can be read safely ({refused}): save '
-                         'torch.save(dict(state_dict=..., meta=...)) in the environment that made it')
+        raise InputError(f'the checkpoint {path} holds no state_dict with tensors{" that can be read safely" * bool(refused)} '
+                         f'({refused or type(content).__name__}): save torch.save(dict(state_dict=..., meta=...)) in the '
+                         'environment that made it')
+    if refused and 'state_dict' in content:  # what is left of an optimizer or a log is of no use
+        content = {key: content[key] for key in ('state_dict', 'meta') if key in content}
     return content
+
+
+def config_values(text: str) -> dict:
+    """The settings in the text of a config, as MMEngine writes it into checkpoints, without running it.
+
+    Args:
+        text: Assignments of literals and ``dict(key=literal)``; a config that was inherited or computed is written so.
+
+    Raises:
+        ValueError: the text holds anything else.
+    """
+    try:
+        statements = ast.parse(text).body
+    except SyntaxError as error:
+        raise ValueError(f'line {error.lineno} is no Python') from error
+    values = {}
+    for statement in statements:
+        if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
+            raise ValueError(f'line {statement.lineno} is no assignment')
+        try:
+            values[statement.targets[0].id] = ast.literal_eval(_DictCalls().visit(statement.value))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f'line {statement.lineno} holds more than literals') from error
+    return values
+
+
+class _DictCalls(ast.NodeTransformer):
+    """``dict(a=1)`` becomes ``{'a': 1}``, which is a literal; every other call stays one."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
+            return node
+        if any(keyword.arg is None for keyword in node.keywords):
+            return node
+        return ast.Dict([ast.Constant(keyword.arg) for keyword in node.keywords],
+                        [keyword.value for keyword in node.keywords])
+
+
+def read_checkpoints_safely() -> None:
+    """Let MMEngine read checkpoint files by :func:`load_checkpoint_file`, in every tool and on resuming.
+
+    Its own reader ends in torch's refusal of the history buffers that MMEngine itself saves.
+    """
+    CheckpointLoader.register_scheme(prefixes='', force=True, loader=_read_local)
+
+
+def _read_local(filename: str, map_location=None) -> dict:
+    return load_checkpoint_file(str(Path(filename).expanduser()), map_location)
 
 
 check_versions()
 let_mmrazor_import()
+read_checkpoints_safely()

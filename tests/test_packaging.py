@@ -69,7 +69,7 @@ def test_setup_stops_with_an_old_python(tmp_path):
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 && exit 0\nexit 1\n')
     old.chmod(0o755)
     done = run_setup(tmp_path, str(old))
-    assert done.returncode == 1 and 'is Python 3.8.1: Python 3.10 or newer is needed' in done.stderr
+    assert done.returncode == 1 and 'is Python 3.8.1: Python 3.11 or newer is needed' in done.stderr
 
 
 def test_setup_stops_without_a_compiler(tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import REPO
+from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
@@ -14,7 +16,7 @@ from mmengine.runner import Runner
 
 import mmilmil.engine  # noqa: F401
 from mmilmil import InputError
-from mmilmil.compat import check_versions, from_plain, load_checkpoint_file, to_plain
+from mmilmil.compat import check_versions, config_values, from_plain, load_checkpoint_file, to_plain
 
 
 class Line(BaseModel):
@@ -67,14 +69,16 @@ def test_history_buffers_come_back_and_numpy_becomes_plain():
 
 def test_reads_weights_and_meta_of_a_checkpoint_with_foreign_objects(tmp_path):
     path = tmp_path / 'mmengine.pth'
-    content = dict(state_dict=OrderedDict(w=torch.tensor([1.0, 2.0])), meta=dict(dataset_meta=dict(classes=('a', 'b'))),
-                   message_hub=dict(loss=HistoryBuffer([1.0], [1])), half=torch.ones(2, dtype=torch.float16))
+    content = dict(state_dict=OrderedDict(w=torch.tensor([1.0, 2.0]), half=torch.ones(2).half()),
+                   meta=dict(dataset_meta=dict(classes=('a', 'b'))),
+                   message_hub=dict(loss=HistoryBuffer([1.0], [1])))
     torch.save(content, path)
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
     read = load_checkpoint_file(str(path))
     assert torch.equal(read['state_dict']['w'], torch.tensor([1.0, 2.0]))
-    assert read['half'].dtype == torch.float16
+    assert read['state_dict']['half'].dtype == torch.float16
+    assert read.keys() == {'state_dict', 'meta'}
     assert read['meta']['dataset_meta']['classes'] == ('a', 'b')
 
 
@@ -96,6 +100,41 @@ def test_never_runs_what_a_checkpoint_brings_along(tmp_path):
     with pytest.raises(InputError, match='harmful.pth holds no state_dict'):
         load_checkpoint_file(str(path))
     assert not target.exists()
+
+
+def test_config_text_is_read_without_running_it():
+    text = """model = dict(
+    a=-1.5, b=[dict(type='X', std=(1, 2))], c={'0.layer': None})
+names = ('ant', 'bee')
+"""
+    assert config_values(text) == dict(
+        model=dict(a=-1.5, b=[dict(type='X', std=(1, 2))], c={'0.layer': None}), names=('ant', 'bee'))
+
+
+@pytest.mark.parametrize('text, told', [
+    ('import os', 'line 1 is no assignment'),
+    ("a = 1\nb = __import__('os')", 'line 2 holds more than literals'),
+    ('a = dict(**b)', 'line 1 holds more than literals'),
+    ('a = b', 'line 1 holds more than literals'),
+    ('a[0] = 1', 'line 1 is no assignment'),
+    ('a =', 'line 1 is no Python'),
+])
+def test_config_text_of_more_than_values_is_refused(text, told):
+    with pytest.raises(ValueError, match=told):
+        config_values(text)
+
+
+@pytest.mark.parametrize('name', ['ilmil/frcnn_pcb_4+2_paper', 'ilmil/frcnn_vgg16_voc_19+1'])
+def test_our_configs_can_be_read_back(name):
+    cfg = Config.fromfile(REPO / f'configs/{name}.py')
+    assert config_values(cfg.pretty_text) == cfg.to_dict()
+
+
+def test_content_without_weights_is_told(tmp_path):
+    path = tmp_path / 'tensor.pth'
+    torch.save(torch.ones(3), path)
+    with pytest.raises(InputError, match=r'tensor.pth holds no state_dict with tensors \(Tensor\)'):
+        load_checkpoint_file(str(path))
 
 
 def test_missing_and_damaged_files_are_told(tmp_path):

@@ -97,7 +97,7 @@ print(type(MODELS.build(Config.fromfile(sys.argv[1]).model).backbone).__name__)
 def test_config_of_a_detector_with_our_modules_imports_mmilmil(tmp_path):
     """VGG16 is not among MMDetection's backbones: the config must bring the package that has it."""
     config = Config.fromfile(REPO / 'configs/ilmil/frcnn_vgg16_voc_19+1.py')
-    stock_config(config).dump(tmp_path / 'stock_config.py')
+    stock_config(config, config.metainfo.classes).dump(tmp_path / 'stock_config.py')
     assert config.model.backbone.type == 'VGG16'  # the run's own config is left as it was
     written = Config.fromfile(tmp_path / 'stock_config.py')
     assert written.model.type == 'FasterRCNN' and written.model.backbone.type == 'mmilmil.VGG16'

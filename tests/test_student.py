@@ -125,6 +125,19 @@ def test_terms_do_not_change_the_stock_losses(make):
         assert torch.allclose(alone[name], beside[name], rtol=1e-5), name
 
 
+@pytest.mark.parametrize('distiller, change', [
+    (dict(rpn_reg=None), dict(rpn_reg=None)),
+    (dict(feature=dict(type='FeatureMSELoss', loss_weight=10.0)), dict(feature='FeatureMSELoss')),
+])
+def test_a_few_words_change_one_term(make, distiller, change):
+    """As the README has it: what is not named stays the full method's."""
+    made, full = make(distiller=distiller).distiller, make().distiller
+    for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'):
+        wanted = change.get(term, type(getattr(full, term)).__name__)
+        assert (wanted is None) == (getattr(made, term) is None)
+        assert wanted in (None, type(getattr(made, term)).__name__)
+
+
 @pytest.mark.parametrize('amp', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
 @pytest.mark.parametrize('distiller, terms', [
     (dict(type='MFRRKDistiller'), TERMS),

@@ -203,13 +203,6 @@ def test_student_can_be_a_teacher_and_its_own_teacher_is_not_asked(checkpoint, t
     assert teacher.classes == ('a', 'b', 'c', 'd', 'e')
 
 
-def test_pretrained_backbone_weights_are_not_fetched(tmp_path):
-    cfg = stock_cfg(NUM_OLD)
-    checkpoint = teacher_file(tmp_path / 'teacher.pth', cfg=cfg)
-    cfg.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'no_such_file.pth'))
-    assert Teacher.load(str(checkpoint), dict(model=cfg)).num_classes == NUM_OLD
-
-
 def test_missing_checkpoint_names_the_command(tmp_path):
     missing = tmp_path / 'work' / 'base' / 'final.pth'
     with pytest.raises(InputError) as error:
@@ -244,6 +237,17 @@ def test_checkpoint_without_config(checkpoint):
     with pytest.raises(InputError) as error:
         Teacher.load(str(checkpoint))
     assert str(checkpoint) in str(error.value) and 'model.teacher.config' in str(error.value)
+
+
+def test_config_in_the_checkpoint_is_never_run(checkpoint, tmp_path):
+    """A file from elsewhere may hold any Python in the place of its config."""
+    content = torch.load(checkpoint)
+    content['meta']['cfg'] = f"_ = open({str(tmp_path / 'touched')!r}, 'w')\n" + content['meta']['cfg']
+    torch.save(content, checkpoint)
+    with pytest.raises(InputError, match='line 1 holds more than literals.*model.teacher.config') as error:
+        Teacher.load(str(checkpoint))
+    assert str(checkpoint) in str(error.value)
+    assert not (tmp_path / 'touched').exists()
 
 
 @pytest.mark.parametrize('changes', [

@@ -1,13 +1,18 @@
 """The command-line tools from end to end on a tiny set, and every mistake of a user that they must catch."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 from conftest import REPO, make_voc, run_tool
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
 
+from mmilmil import InputError
+from mmilmil.engine.chain import ChainStage, _stopped, run_stage, stages_of
 from mmilmil.models import IncrementalFasterRCNN
 
 GROUPS = ('old', 'new', 'all', 'avg', 'groups', 'per_class')
@@ -117,6 +122,7 @@ def test_testing_needs_no_teacher(chain, tool, tmp_path):
                 f'model.teacher.checkpoint={tmp_path / "gone.pth"}', f'model.teacher.config={tmp_path / "gone.py"}')
     assert done.status == 0, done.err
     found, wanted = (json.loads((f / 'metrics.json').read_text()) for f in (tmp_path / 'work', chain.runs / 'student'))
+    assert found.pop('checkpoint') == str(final.resolve()) and wanted.pop('checkpoint') == 'final.pth'
     assert found == wanted
 
 
@@ -170,6 +176,66 @@ def test_teacher_boxes_of_a_first_stage(chain, tool, tmp_path):
     stopped(tool('analysis_tools/teacher_boxes.py', chain.base), tmp_path, str(chain.base), 'no teacher')
 
 
+def test_a_teacher_of_ones_own_is_used_as_it_is(tmp_path, data):
+    teacher = teacher_file(tmp_path / 'epoch_12.pth')
+    _, student = write_configs(tmp_path, data, teacher=str(teacher))
+    stage, = stages_of(str(student), str(tmp_path / 'runs'))
+    assert stage.config == student and stage.teacher is None
+    with pytest.raises(InputError, match='model.teacher.checkpoint would give every stage the same teacher'):
+        run_stage(stage, ('model.teacher.checkpoint=other.pth', ))
+
+
+def test_figures_of_another_checkpoint_are_not_the_stages(chain, tmp_path):
+    """`tools/test.py` may have written those of any checkpoint into the work dir, and a run may have been repeated."""
+    stage = ChainStage(chain.student, shutil.copytree(chain.runs / 'student', tmp_path / 'student'))
+    file = stage.work_dir / 'metrics.json'
+    os.utime(file)
+    assert stage.tested()
+    os.utime(file, (1, 1))  # older than the model
+    assert not stage.tested()
+    for checkpoint in ('epoch_1.pth', '/elsewhere/final.pth'):
+        file.write_text(json.dumps(dict(stage.metrics(), checkpoint=checkpoint)))
+        assert not stage.tested()
+    file.unlink()
+    assert not stage.tested()
+
+
+def test_run_whose_last_checkpoint_is_gone_begins_anew(chain, tmp_path):
+    folder = shutil.copytree(chain.runs / 'base', tmp_path / 'base')
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_2.pth'))
+    assert _stopped(folder)
+    (folder / 'epoch_2.pth').unlink()
+    assert not _stopped(folder)
+
+
+def test_checkpoint_of_stock_mmengine_can_be_tested(chain, tool, tmp_path):
+    """Its history buffers are refused by torch's safe loading."""
+    content = torch.load(chain.runs / 'base/final.pth')
+    content['message_hub'] = dict(log_scalars=dict(loss=HistoryBuffer([1.0], [1])))
+    torch.save(content, tmp_path / 'stock.pth')
+    done = tool('test.py', chain.base, tmp_path / 'stock.pth', '--work-dir', tmp_path / 'work')
+    assert done.status == 0, done.err
+    own, foreign = (json.loads(path.read_text()) for path in (chain.runs / 'base/metrics.json',
+                                                              tmp_path / 'work/metrics.json'))
+    assert foreign.pop('checkpoint') == str((tmp_path / 'stock.pth').resolve())
+    own.pop('checkpoint')
+    assert foreign == own
+
+
+def test_concatenated_test_sets(tool, tmp_path, data):
+    """The stock config then has the first one; a run must not end without its final model."""
+    base, _ = write_configs(tmp_path, data)
+    text = base.read_text().replace('train_cfg = ', """
+test_dataloader['dataset'] = dict(_delete_=True, type='ConcatDataset', datasets=[dict(
+    test_dataloader['dataset'], type='IncrementalVOCDataset', ann_file='ImageSets/Main/test.txt', test_mode=True)])
+train_cfg = """)
+    base.write_text(text)
+    done = tool('train.py', base, '--work-dir', tmp_path / 'work')
+    assert done.status == 0, done.err
+    assert (tmp_path / 'work/final.pth').is_file()
+    assert tuple(Config.fromfile(tmp_path / 'work/stock_config.py').test_dataloader.dataset.metainfo.classes) == OLD
+
+
 # A user's mistakes: exit status, one line that names the value and the remedy, nothing trained
 
 
@@ -217,6 +283,53 @@ def test_num_classes(train, tmp_path, stage, names):
 
 def test_split_does_not_sum(train, tmp_path):
     stopped(train('student', split=(3, 1)), tmp_path, '(3, 1)', 'sums to 4', '5 names')
+
+
+def test_groups_differ_between_the_sets(train, tmp_path):
+    done = train('student', '--cfg-options', 'val_dataloader.dataset.metainfo.split=(4,1)')
+    stopped(done, tmp_path, 'train_dataloader and val_dataloader', '(3, 2)', '(4, 1)', 'metainfo')
+
+
+def test_classes_of_the_test_set_differ(train, tmp_path):
+    """It is not built in training; the message would come after it otherwise."""
+    done = train('student', '--cfg-options', 'test_dataloader.dataset.metainfo.classes=(ant,bee,cat,dog,emus)')
+    stopped(done, tmp_path, 'train_dataloader and test_dataloader', "'emus'", 'metainfo')
+
+
+def test_two_configs_of_one_name(tool, tmp_path, data):
+    base, _ = write_configs(tmp_path, data)
+    (tmp_path / 'other').mkdir()
+    other = shutil.copy(base, tmp_path / 'other/base.py')
+    done = tool('train_chain.py', base, '--beside', other, '--work-dir', tmp_path / 'work')
+    stopped(done, tmp_path, str(base), str(other), str(tmp_path / 'work/base'), 'different names')
+
+
+def test_resuming_what_cannot_be_resumed(chain, train, tmp_path):
+    stopped(train('base', '--resume', tmp_path / 'gone.pth'), tmp_path, str(tmp_path / 'gone.pth'), 'does not exist')
+    final = chain.runs / 'base/final.pth'
+    stopped(train('base', '--resume', final), tmp_path, str(final), 'cannot be resumed', 'load_from')
+    student = chain.runs / 'student/epoch_2.pth'
+    stopped(train('base', '--resume', student), tmp_path, str(student), 'does not fit', 'fc_cls.weight')
+
+
+def test_junk_to_test(tool, tmp_path, data):
+    base, _ = write_configs(tmp_path, data)
+    (tmp_path / 'junk.pth').write_bytes(b'this is no checkpoint')
+    done = tool('test.py', base, tmp_path / 'junk.pth', '--work-dir', tmp_path / 'work')
+    stopped(done, tmp_path, str(tmp_path / 'junk.pth'), 'cannot be read')
+
+
+@pytest.mark.parametrize('text, told', [
+    ('model = undefined', 'NameError'),
+    ("_base_ = './gone.py'", 'gone.py'),
+    ("custom_imports = dict(imports=['no_such_module'])\nmodel = dict()", 'no_such_module'),
+    ('a = 1', 'has no model'),
+])
+def test_configs_that_are_wrong(tool, tmp_path, text, told):
+    (tmp_path / 'wrong.py').write_text(text)
+    for name in ('train.py', 'train_chain.py'):
+        done = tool(name, tmp_path / 'wrong.py', '--work-dir', tmp_path / 'work')
+        stopped(done, tmp_path, str(tmp_path / 'wrong.py'), told)
 
 
 def test_class_twice(train, tmp_path):

@@ -75,7 +75,8 @@ def wait_for(process: subprocess.Popen, stage: ChainStage, log: Path, seconds: f
             if process.wait(seconds):
                 raise InputError(f'{stage.name} ended with status {process.returncode}: {log} tells why')
             return
-        print(f'{stage.name}: {log.read_text().strip().splitlines()[-1]}', flush=True)
+        for line in log.read_text().strip().splitlines()[-1:]:  # empty while it starts
+            print(f'{stage.name}: {line}', flush=True)
 
 
 def draw(stages: dict[str, ChainStage], data: str, count: int, out: Path) -> None:

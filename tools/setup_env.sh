@@ -11,12 +11,14 @@ fail() {
 
 "$python" --version >/dev/null 2>&1 ||
   fail "no working '$python': install Python 3.11 with venv, or name another interpreter, e.g. make setup PYTHON=/usr/bin/python3.11"
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 10))' ||
-  fail "'$python' is $("$python" --version 2>&1): Python 3.10 or newer is needed, 3.11 is tested. Name one: make setup PYTHON=..."
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' ||
+  fail "'$python' is $("$python" --version 2>&1): Python 3.11 or newer is needed, 3.11 is tested. Name one: make setup PYTHON=..."
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
   fail "'$python' has no venv module: install it (on Debian: apt-get install python3.11-venv)"
 command -v "${CXX:-g++}" >/dev/null ||
   fail "no C++ compiler '${CXX:-g++}', which mmcv is built with: install one (on Debian: apt-get install g++), or name it by CXX=..."
+"$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+  fail "'$python' has no Python.h, which mmcv is built with: install it (on Debian: apt-get install python3.11-dev)"
 
 "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }

@@ -6,7 +6,7 @@ Finished stages are skipped, a stopped one goes on. Every stage is tested, and a
 import argparse
 from pathlib import Path
 
-from mmilmil.engine.chain import run_stage, stages_of
+from mmilmil.engine.chain import check_folders, run_stage, stages_of
 from mmilmil.engine.cli import user_errors
 from mmilmil.evaluation import results_table
 
@@ -29,10 +29,11 @@ def main() -> None:
     stages = {}
     for config in filter(None, [args.config, *args.beside, args.joint]):
         for stage in stages_of(config, args.work_dir):
-            stages.setdefault(Path(stage.config).resolve(), stage)
+            stages.setdefault(stage.config.resolve(), stage)
+    check_folders(stages.values())
     rows = {stage.name: run_stage(stage, tuple(args.cfg_options)) for stage in stages.values()}
-    teacher = next((stage.name for stage in stages.values() if stage.teacher is None), None)
-    print(results_table(rows, teacher=teacher, joint=args.joint and Path(args.joint).stem))
+    first, *later = stages_of(args.config, args.work_dir)
+    print(results_table(rows, teacher=first.name if later else None, joint=args.joint and Path(args.joint).stem))
 
 
 if __name__ == '__main__':

@@ -1,3 +1,3 @@
 # DeepPCB 4+2 without hints.
 _base_ = './pcb_4+2_full.py'
-model = dict(distiller=dict(type='MFRRKDistiller', feature=None))
+model = dict(distiller=dict(feature=None))

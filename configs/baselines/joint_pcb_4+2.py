@@ -1,7 +1,7 @@
 # DeepPCB with all six classes annotated from the start, for as many epochs as teacher and student together: the upper
 # bound.
 _base_ = '../ilmil/frcnn_pcb_4.py'
-metainfo = dict(classes=('copper', 'mousebite', 'open', 'pin-hole', 'short', 'spur'), split=(4, 2))
+metainfo = dict(classes=_base_.all_classes, split=(4, 2))
 epochs = 18
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))

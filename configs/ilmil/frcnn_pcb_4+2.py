@@ -1,6 +1,6 @@
 # Second stage of DeepPCB 4+2: short and spur are new.
 _base_ = './frcnn_pcb_4.py'
-metainfo = dict(classes=('copper', 'mousebite', 'open', 'pin-hole', 'short', 'spur'), split=(4, 2))
+metainfo = dict(classes=_base_.all_classes, split=(4, 2))
 epochs = 10
 
 model = dict(

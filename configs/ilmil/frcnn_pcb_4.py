@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/frcnn_r18_fpn_small.py', '../_base_/datasets/pcb.py', '../_base_/schedules/adamw_small.py',
     '../_base_/default_runtime.py'
 ]
-metainfo = dict(classes=('copper', 'mousebite', 'open', 'pin-hole'), split=(4, ))
+metainfo = dict(classes=_base_.all_classes[:4], split=(4, ))
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=4)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -58,7 +58,11 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
             annotations[annotation['image_id']].append(annotation)
         folder = ImageFolder(self.data_prefix['img'], self.backend_args)
         images = []
+        seen = set()
         for img_info in content['images']:
+            if img_info['id'] in seen:
+                raise InputError(f'{self.ann_file} lists the image id {img_info["id"]!r} twice: give each image its own id')
+            seen.add(img_info['id'])
             if not folder.has(img_info['file_name']):
                 raise InputError(f'{self.ann_file} lists the image {img_info["file_name"]!r}, but {folder.root} has no '
                                  'such file: add it, or check data_prefix["img"]')

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -13,6 +14,7 @@ from mmengine.runner import find_latest_checkpoint
 from ..errors import InputError
 from .cli import default_work_dir, read_config
 from .hooks.final_model import FINAL_CHECKPOINT
+from .hooks.metrics_file import TEST_FILE
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 if not TOOLS.is_dir():  # installed as a wheel, the tools travel in the package
@@ -26,7 +28,8 @@ class ChainStage:
     Attributes:
         config: Config file.
         work_dir: Folder of the run.
-        teacher: Work dir of the stage whose final model is the teacher; ``None`` for a run without one.
+        teacher: Work dir of the stage whose final model is the teacher; ``None`` for a run without one, or with one that the
+            user brings.
     """
 
     config: Path
@@ -43,13 +46,22 @@ class ChainStage:
         """The checkpoint that tells that training is finished."""
         return self.work_dir / FINAL_CHECKPOINT
 
+    def tested(self) -> bool:
+        """Whether the test figures are those of the final model: not of another checkpoint, nor of an earlier run."""
+        path = self.work_dir / TEST_FILE
+        return (path.is_file() and path.stat().st_mtime_ns >= self.final.stat().st_mtime_ns
+                and self.metrics().get('checkpoint') == FINAL_CHECKPOINT)
+
     def metrics(self) -> dict:
         """The test figures; see :class:`MetricsFileHook`."""
-        return json.loads((self.work_dir / 'metrics.json').read_text())
+        return json.loads((self.work_dir / TEST_FILE).read_text())
 
 
 def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
     """The stages behind ``config``, the first to train first and ``config`` itself last.
+
+    A teacher whose checkpoint is not called ``final.pth`` was not made by a stage of ours: it is used as it is, and the chain
+    begins with its student.
 
     Args:
         config: Config file of the last stage.
@@ -73,20 +85,33 @@ def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
     stages.reverse()
     for teacher, student in zip(stages, stages[1:]):
         student.teacher = teacher.work_dir
-    folders = [stage.work_dir.resolve() for stage in stages]
-    for stage, folder in zip(stages, folders):
-        if folders.count(folder) > 1:
-            raise InputError(f'two stages would share the folder {stage.work_dir}: give their configs different names')
+    check_folders(stages)
     return stages
 
 
+def check_folders(stages: Iterable[ChainStage]) -> None:
+    """No two stages share a work dir, where one would pass for the other.
+
+    Raises:
+        InputError: names the two configs and the folder.
+    """
+    owner = {}
+    for stage in stages:
+        other = owner.setdefault(stage.work_dir.resolve(), stage)
+        if other.config.resolve() != stage.config.resolve():
+            raise InputError(f'two stages would share the folder {stage.work_dir}, {other.config} and {stage.config}: give '
+                             'their configs different names')
+
+
 def _teacher(cfg: Config) -> tuple[Optional[str], Optional[str]]:
-    """Config and work dir of the teacher; of a teacher without config nothing is known that could train it."""
+    """Config and work dir of the teacher that a stage makes; nothing of one that the user brings."""
     teacher = cfg.model.get('teacher')
     if not teacher or not isinstance(teacher.get('config'), str):
         return None, None
+    if not isinstance(teacher.get('checkpoint'), str):
+        return teacher.config, None
     checkpoint = Path(teacher.checkpoint)
-    return teacher.config, str(checkpoint.parent) if checkpoint.name == FINAL_CHECKPOINT else None
+    return (teacher.config, str(checkpoint.parent)) if checkpoint.name == FINAL_CHECKPOINT else (None, None)
 
 
 def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
@@ -97,8 +122,11 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
         options: Settings for ``--cfg-options``, as ``key=value``.
 
     Raises:
-        InputError: training or testing ended with an error, which the process has printed.
+        InputError: training or testing ended with an error, which the process has printed; or ``options`` name a teacher.
     """
+    if any(option.startswith('model.teacher.checkpoint') for option in options):
+        raise InputError('--cfg-options model.teacher.checkpoint would give every stage the same teacher: name your own one in '
+                         'the config (model.teacher), under any name but final.pth')
     options = [*options, f'model.teacher.checkpoint={stage.teacher / FINAL_CHECKPOINT}'] if stage.teacher else list(options)
     shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *options] if options else [])]
     if stage.final.is_file():
@@ -107,14 +135,16 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
         resume = ['--resume'] if _stopped(stage.work_dir) else []
         print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
         _call('train.py', str(stage.config), *resume, *shared)
-    if not (stage.work_dir / 'metrics.json').is_file():
+    if not stage.tested():
         print(f'{stage.name}: testing', flush=True)
         _call('test.py', str(stage.config), str(stage.final), *shared)
     return stage.metrics()
 
 
 def _stopped(work_dir: Path) -> bool:
-    return (work_dir / 'last_checkpoint').is_file() and find_latest_checkpoint(str(work_dir)) is not None
+    latest = find_latest_checkpoint(str(work_dir)) if (work_dir / 'last_checkpoint').is_file() else None
+    # MMEngine names the file that it was told, whether it is still there or not.
+    return latest is not None and Path(latest).is_file()
 
 
 def _call(tool: str, *args: str) -> None:

@@ -8,6 +8,7 @@ from typing import Optional
 
 from mmengine.config import Config
 
+from ..config import load_config
 from ..errors import InputError
 
 
@@ -30,17 +31,12 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
         work_dir: Folder of the run; without it the config's own, or ``work_dirs/<name of the config file>``.
 
     Raises:
-        InputError: the file, or one that it inherits, does not exist or is no valid config.
+        InputError: the file does not exist, or see :func:`mmilmil.config.load_config`.
     """
     if not Path(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
                          'configs/ilmil/frcnn_voc_15+5.py')
-    try:
-        cfg = Config.fromfile(path)
-    except (OSError, SyntaxError, KeyError, TypeError) as error:
-        raise InputError(f'the config {path} cannot be read: {error}') from error
-    if options:
-        cfg.merge_from_dict(options)
+    cfg = load_config(path, options)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(default_work_dir(path))
     return cfg
 

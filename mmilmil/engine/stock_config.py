@@ -1,5 +1,7 @@
 """From a run's config to one that stock MMDetection understands without mmilmil."""
 
+from collections.abc import Sequence
+
 from mmengine.config import Config, ConfigDict
 
 from ..models.stock import stock_model_cfg
@@ -10,22 +12,34 @@ _STAGE_KEYS = ('keep', )
 _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDataset': 'CocoDataset'}
 
 
-def stock_config(cfg: Config) -> Config:
+def innermost_dataset(dataset: dict) -> ConfigDict:
+    """The dataset in a config's wrappers, such as ``RepeatDataset``; of ``ConcatDataset`` the first."""
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return ConfigDict(dataset)
+
+
+def stock_config(cfg: Config, classes: Sequence[str]) -> Config:
     """A stock inference config for the detector that ``cfg`` trains.
+
+    The test set in it is there for its pipeline and class names. To measure with it, mind that stock ``XMLDataset`` takes
+    ``.jpg`` images only and that stock ``CocoDataset`` numbers the classes in the file's order; ``tools/test.py`` has neither
+    limit.
 
     Args:
         cfg: The run's config.
+        classes: The names of all classes that the detector knows, in label order.
 
     Returns:
         Model, test data and visualizer in stock MMDetection's words, for ``init_detector``, ``DetInferencer`` and mmdeploy. It
         imports mmilmil only where the detector is built of modules that stock MMDetection lacks, such as ``VGG16``.
     """
     loader = ConfigDict(cfg.test_dataloader).copy()
-    loader['dataset'] = dataset = ConfigDict(loader['dataset']).copy()
+    loader['dataset'] = dataset = innermost_dataset(loader['dataset']).copy()
     for key in _STAGE_KEYS:
         dataset.pop(key, None)
     dataset['type'] = _STOCK_DATASETS.get(dataset['type'].rpartition('.')[2], dataset['type'])
-    dataset['metainfo'] = dict(classes=tuple(dataset['metainfo']['classes']))
+    dataset['metainfo'] = dict(classes=tuple(classes))
     model = stock_model_cfg(cfg.model).to_dict()
     imports = dict(custom_imports=dict(imports=['mmilmil'])) if _name_our_modules(model) else {}
     return Config(

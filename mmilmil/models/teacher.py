@@ -7,11 +7,12 @@ from typing import Optional, Union
 import torch
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ..compat import load_checkpoint_file
+from ..compat import config_values, load_checkpoint_file
+from ..config import load_config
 from ..errors import InputError
 from ..registry import MODELS
 from .precision import for_roi_align, full_precision
@@ -84,8 +85,7 @@ class Teacher(nn.Module):
             raise InputError(f"the teacher's checkpoint {checkpoint} does not name its classes (meta.dataset_meta.classes): "
                              'use a checkpoint written by MMDetection 3 or later')
         model_cfg = stock_model_cfg(_model_cfg(checkpoint, config, meta))
-        # The weights come from the checkpoint: nothing is to be fetched for a backbone that is overwritten anyway.
-        detector = MODELS.build(_without_init(model_cfg))
+        detector = MODELS.build(model_cfg)
         try:
             detector.load_state_dict(content.get('state_dict', content))
         except RuntimeError as error:
@@ -145,11 +145,15 @@ def _model_cfg(checkpoint: str, config: Optional[Union[str, dict]], meta: dict) 
     if config is not None:
         if not Path(config).is_file():
             raise InputError(f"the teacher's config {config} does not exist: correct model.teacher.config")
-        return Config.fromfile(config).model
+        return load_config(config).model
+    remedy = 'name the config that it was trained with in model.teacher.config'
     if not isinstance(meta.get('cfg'), str):
-        raise InputError(f"the teacher's checkpoint {checkpoint} carries no config: name the config that it was trained "
-                         'with in model.teacher.config')
-    return Config.fromstring(meta['cfg'], '.py').model
+        raise InputError(f"the teacher's checkpoint {checkpoint} carries no config: {remedy}")
+    try:
+        return ConfigDict(config_values(meta['cfg'])['model'])
+    except (ValueError, KeyError) as error:
+        raise InputError(f"the config inside the teacher's checkpoint {checkpoint} cannot be used without running it "
+                         f'({error}): {remedy}') from error
 
 
 def _remedy(checkpoint: str, config: Optional[Union[str, dict]]) -> str:
@@ -162,12 +166,3 @@ def _remedy(checkpoint: str, config: Optional[Union[str, dict]]) -> str:
 def _first_lines(message: str, count: int = 3) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return ' '.join(lines[:count]) + (f' (and {len(lines) - count} more)' if len(lines) > count else '')
-
-
-def _without_init(cfg: ConfigDict) -> ConfigDict:
-    """A copy of ``cfg`` whose modules do not fetch pretrained weights."""
-    cfg = ConfigDict({key: _without_init(value) if isinstance(value, dict) else value for key, value in cfg.items()})
-    init_cfg = cfg.get('init_cfg')
-    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-        cfg['init_cfg'] = None
-    return cfg

@@ -9,8 +9,6 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmilmil.compat import load_checkpoint_file
 from mmilmil.engine.cli import user_errors
 from mmilmil.engine.hooks.final_model import FINAL_CHECKPOINT
@@ -30,9 +28,8 @@ def parse_args() -> argparse.Namespace:
 def record(work_dir: Path) -> dict:
     """The figures of one run, with what made them."""
     meta = load_checkpoint_file(str(work_dir / FINAL_CHECKPOINT))['meta']
-    cfg = Config.fromstring(meta['cfg'], '.py')
     figures = json.loads((work_dir / 'metrics.json').read_text())
-    made = dict(stage=work_dir.name, seed=cfg.randomness.seed, epochs=meta['epoch'], iterations=meta['iter'])
+    made = dict(stage=work_dir.name, seed=meta['seed'], epochs=meta['epoch'], iterations=meta['iter'])
     return dict(figures, made=made)
 
 

@@ -17,6 +17,7 @@ from mmengine.utils import track_iter_progress
 
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
+from mmilmil.engine.stock_config import innermost_dataset
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
 from mmilmil.models.teacher import Teacher
@@ -36,9 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def training_sets(cfg: Config) -> tuple:
     """The stage's training set as it is trained on, and with all seen classes' boxes; both unaugmented."""
-    dataset = cfg.train_dataloader.dataset
-    while 'dataset' in dataset:  # wrapped, as by RepeatDataset
-        dataset = dataset.dataset
+    dataset = innermost_dataset(cfg.train_dataloader.dataset)
     pipeline = cfg.test_dataloader.dataset.pipeline
     return tuple(DATASETS.build(dict(dataset, keep=keep, pipeline=pipeline)) for keep in ('newest', 'seen'))
 

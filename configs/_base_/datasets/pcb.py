@@ -1,6 +1,8 @@
 # DeepPCB-320 in VOC layout: 320x320 crops, six kinds of defect. Its folder is found through an environment variable.
 dataset_type = 'IncrementalVOCDataset'
 data_root = '{{$MMILMIL_PCB_ROOT:data/DeepPCB-320}}'
+# In alphabetical order; a stage config takes the first ones.
+all_classes = ('copper', 'mousebite', 'open', 'pin-hole', 'short', 'spur')
 scale = (256, 256)
 
 train_pipeline = [
@@ -37,17 +39,6 @@ val_dataloader = dict(
         ann_file='ImageSets/Main/val.txt',
         test_mode=True,
         pipeline=test_pipeline))
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageSets/Main/test.txt',
-        test_mode=True,
-        pipeline=test_pipeline))
+test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='ImageSets/Main/test.txt'))
 val_evaluator = dict(type='IncrementalVOCMetric', eval_mode='area')
 test_evaluator = val_evaluator

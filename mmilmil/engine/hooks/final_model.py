@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -30,6 +29,11 @@ class FinalModelHook(Hook):
 
     priority = 'VERY_LOW'
 
+    def before_run(self, runner: Runner) -> None:
+        """Make the stock config: what is wrong with it is to be told now, not when the training is over."""
+        if runner._train_loop is not None and not isinstance(runner._train_loop, dict):
+            self._stock_config = stock_config(runner.cfg, runner.train_dataloader.dataset.metainfo['classes'])
+
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Save the weights as they are after the last iteration."""
@@ -42,7 +46,7 @@ class FinalModelHook(Hook):
             seed=runner.seed,
             experiment_name=runner.experiment_name)
         work_dir = Path(runner.work_dir)
-        stock_config(runner.cfg).dump(work_dir / STOCK_CONFIG)
+        self._stock_config.dump(work_dir / STOCK_CONFIG)
         save_whole(to_plain(dict(meta=meta, state_dict=weights_to_cpu(get_state_dict(model)))), work_dir / FINAL_CHECKPOINT)
 
 
@@ -51,8 +55,3 @@ def save_whole(content: dict, path: Path) -> None:
     draft = path.with_name(f'{path.name}.part')
     torch.save(content, draft)
     os.replace(draft, path)
-
-
-def load_config_of(work_dir: Path) -> Config:
-    """The stock config that a finished stage left in ``work_dir``."""
-    return Config.fromfile(work_dir / STOCK_CONFIG)

@@ -21,8 +21,9 @@ class MetricsFileHook(Hook):
 
     ``metrics.json`` after a test, ``metrics_val.json`` after each validation (the latest one stays). The content is the
     metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP50 in [0, 1], null where
-    undefined), the same by the other way of averaging, and the settings behind them. A file is written whole, under a
-    temporary name first. Without such a metric nothing is written.
+    undefined), the same by the other way of averaging, and the settings behind them; after a test also ``checkpoint``, the
+    tested file, relative to the work dir where it stands there. A file is written whole, under a temporary name first.
+    Without such a metric nothing is written.
     """
 
     priority = 'LOW'
@@ -33,15 +34,23 @@ class MetricsFileHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics.json``."""
-        _write(runner.test_evaluator, Path(runner.work_dir) / TEST_FILE)
+        work_dir = Path(runner.work_dir)
+        _write(runner.test_evaluator, work_dir / TEST_FILE, **_tested(runner._load_from, work_dir.resolve()))
+
+
+def _tested(checkpoint: str | None, work_dir: Path) -> dict[str, str]:
+    if not checkpoint:
+        return {}
+    path = Path(checkpoint).resolve()
+    return {'checkpoint': str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path)}
 
 
 @master_only
-def _write(evaluator: Evaluator, path: Path) -> None:
+def _write(evaluator: Evaluator, path: Path, **more: str) -> None:
     summary = next((metric.summary for metric in evaluator.metrics if getattr(metric, 'summary', None)), None)
     if summary is None:
         return
     draft = path.with_name(f'{path.name}.part')
     # A NaN would not be JSON; undefined figures are null.
-    draft.write_text(json.dumps(summary, indent=2, allow_nan=False) + '\n', encoding='utf-8')
+    draft.write_text(json.dumps({**summary, **more}, indent=2, allow_nan=False) + '\n', encoding='utf-8')
     os.replace(draft, path)

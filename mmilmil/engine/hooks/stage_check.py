@@ -5,13 +5,14 @@ from typing import Optional
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor
 
 from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
 from ...registry import HOOKS
 from ...stage import Stage
+from ..stock_config import innermost_dataset
 
 
 @HOOKS.register_module()
@@ -19,8 +20,9 @@ class StageCheckHook(Hook):
     """Compares datasets, head and teacher before the run (protocol 4, 5, 7).
 
     Raises:
-        InputError: ``num_classes`` is not the number of classes, datasets name different classes, or the teacher's classes
-            are not the student's old classes in the same order; in testing also: the checkpoint is another model's.
+        InputError: ``num_classes`` is not the number of classes, datasets have different classes or groups, or the teacher's
+            classes are not the student's old classes in the same order; in testing and resuming also: the checkpoint is
+            another model's.
     """
 
     priority = 'VERY_HIGH'
@@ -35,12 +37,20 @@ class StageCheckHook(Hook):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check that a checkpoint to be tested fits the model; MMEngine would leave out what does not, and test noise."""
+        """Check that a checkpoint to be tested or resumed fits; MMEngine would leave out what does not, and go on with noise.
+
+        Training that starts from a checkpoint (``load_from``) may take a part of it, as everywhere in MMDetection.
+        """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not _is_built(runner._train_loop):
+        source = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        resuming = _is_built(runner._train_loop) and runner._resume
+        if resuming and not {'optimizer', 'message_hub'} <= checkpoint.keys():
+            raise InputError(f'the checkpoint {source} holds weights without the state of the training, so it cannot '
+                             'be resumed: resume an epoch_*.pth of this run, or start from these weights by load_from')
+        if resuming or not _is_built(runner._train_loop):
             weights = checkpoint.get('state_dict', checkpoint)
             weights = {name.removeprefix('module.'): value for name, value in weights.items()}
-            check_weights(weights, model.state_dict(), runner._load_from)
+            check_weights(weights, model.state_dict(), source)
 
 
 def check_weights(weights: dict[str, Tensor], own: dict[str, Tensor], checkpoint: str) -> None:
@@ -60,7 +70,7 @@ def check_weights(weights: dict[str, Tensor], own: dict[str, Tensor], checkpoint
 
 
 def check_classes(stages: dict[str, Stage], num_classes: int) -> None:
-    """Every dataset names the same classes, as many as the head has.
+    """Every dataset has the same classes in the same groups, as many as the head has.
 
     Args:
         stages: The stage that each dataloader's metainfo describes, by the dataloader's name in the config.
@@ -72,6 +82,9 @@ def check_classes(stages: dict[str, Stage], num_classes: int) -> None:
         if stage.classes != first.classes:
             raise InputError(f'{first_name} and {name} have different classes: {list(first.classes)} and '
                              f'{list(stage.classes)}. Give both the same metainfo')
+        if stage.split != first.split:
+            raise InputError(f'{first_name} and {name} have different groups of classes: split = {first.split} and '
+                             f'{stage.split}. Give both the same metainfo')
         if len(stage.classes) != num_classes:
             raise InputError(f'num_classes = {num_classes} in model.roi_head.bbox_head, but metainfo.classes of {name} has '
                              f'{len(stage.classes)} names: set num_classes to {len(stage.classes)} or correct the classes')
@@ -104,6 +117,11 @@ def _stages(runner: Runner):
         if _is_built(loop):
             metainfo = _dataset(loop.dataloader.dataset).metainfo
             yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
+        elif loop is not None:
+            # Not built in this run, like the test set in training; what its config says must fit all the same.
+            metainfo = innermost_dataset(runner.cfg[name].dataset).get('metainfo')
+            if metainfo is not None:
+                yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
 
 
 def _dataset(dataset) -> Optional[BaseDataset]:

@@ -33,7 +33,8 @@ class IncrementalFasterRCNN(FasterRCNN):
         *args: The stock detector's.
         teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config``, ``max_proposals``. The files are read when
             training starts.
-        distiller: Config of the distiller, the full MFRRK by default; ``None`` distils nothing.
+        distiller: Settings of the distiller, which is :class:`MFRRKDistiller` unless ``type`` names another; ``None`` distils
+            nothing.
         merging: ``score_thr`` and ``iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes. With neither
             distiller nor merging this is plain fine-tuning.
         **kwargs: The stock detector's.
@@ -47,7 +48,7 @@ class IncrementalFasterRCNN(FasterRCNN):
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.teacher_cfg = dict(teacher)
-        self.distiller = None if distiller is None else MODELS.build(distiller)
+        self.distiller = None if distiller is None else MODELS.build({**DISTILLER, **distiller})
         self.merging = None if merging is None else {**MERGING, **merging}
         self._keep_beside(None)
 
@@ -72,7 +73,10 @@ class IncrementalFasterRCNN(FasterRCNN):
 
     def init_weights(self) -> None:
         """Start from the teacher's weights, the RoI head grown by the new classes; nothing else is initialised."""
-        # Only the fresh rows of this head survive; pretrained backbone weights would be overwritten, so are not fetched.
+        # Only the fresh rows of this head survive. Pretrained weights would be overwritten, so they are not fetched.
+        for module in self.roi_head.bbox_head.modules():
+            if getattr(module, 'init_cfg', None):
+                module.init_cfg = _without_pretrained(module.init_cfg)
         self.roi_head.bbox_head.init_weights()
         self.load_state_dict(grown_state_dict(self.teacher.detector.state_dict(), self.state_dict()))
         self._is_init = True
@@ -145,6 +149,11 @@ class IncrementalFasterRCNN(FasterRCNN):
             priors = InstanceData(priors=found.bboxes)
             sampled.append(head.bbox_sampler.sample(head.bbox_assigner.assign(priors, gt, ignore), priors, gt))
         return sampled
+
+
+def _without_pretrained(init_cfg: dict | list) -> list[dict]:
+    entries = init_cfg if isinstance(init_cfg, list) else [init_cfg]
+    return [entry for entry in entries if entry['type'] != 'Pretrained']
 
 
 def _class_agnostic(gt: InstanceData) -> InstanceData:
