@@ -75,3 +75,11 @@ def test_setup_stops_with_an_old_python(tmp_path):
 def test_setup_stops_without_a_compiler(tmp_path):
     done = run_setup(tmp_path, 'python3', CXX='no-such-compiler')
     assert done.returncode == 1 and "no C++ compiler 'no-such-compiler'" in done.stderr and 'apt-get install' in done.stderr
+
+
+def test_setup_stops_without_headers(tmp_path):
+    bare = tmp_path / 'python'
+    bare.write_text(f'#!/bin/sh\ncase "$2" in *Python.h*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    bare.chmod(0o755)
+    done = run_setup(tmp_path, str(bare))
+    assert done.returncode == 1 and 'has no Python.h' in done.stderr and 'python3.11-dev' in done.stderr
