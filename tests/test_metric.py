@@ -206,7 +206,8 @@ def test_bad_input():
 
 def test_metrics_file(tmp_path):
     _, metric = evaluate(FOUR, NAMES, (2, 2))
-    runner = SimpleNamespace(work_dir=str(tmp_path), test_evaluator=SimpleNamespace(metrics=[object(), metric]),
+    runner = SimpleNamespace(work_dir=str(tmp_path), _load_from=None,
+                             test_evaluator=SimpleNamespace(metrics=[object(), metric]),
                              val_evaluator=SimpleNamespace(metrics=[object()]))
     hook = HOOKS.build(dict(type='mmilmil.MetricsFileHook'))
     assert isinstance(hook, MetricsFileHook)
@@ -235,7 +236,7 @@ def test_metrics_file(tmp_path):
 
 def test_undefined_is_null_in_the_file(tmp_path):
     _, metric = evaluate(FOUR, (*NAMES, 'e'))
-    runner = SimpleNamespace(work_dir=str(tmp_path), test_evaluator=SimpleNamespace(metrics=[metric]))
+    runner = SimpleNamespace(work_dir=str(tmp_path), _load_from=None, test_evaluator=SimpleNamespace(metrics=[metric]))
     MetricsFileHook().after_test_epoch(runner)
     content = json.loads((tmp_path / 'metrics.json').read_text(), parse_constant=pytest.fail)  # NaN is not JSON
     assert content['old'] is None and content['avg'] is None and content['per_class']['e'] is None
