@@ -243,10 +243,10 @@ def read_checkpoints_safely() -> None:
 
     Its own reader ends in torch's refusal of the history buffers that MMEngine itself saves.
     """
-    CheckpointLoader.register_scheme(prefixes='', force=True, loader=_read_local)
+    CheckpointLoader.register_scheme(prefixes='', force=True, loader=load_from_local)
 
 
-def _read_local(filename: str, map_location=None) -> dict:
+def load_from_local(filename: str, map_location=None) -> dict:
     return load_checkpoint_file(str(Path(filename).expanduser()), map_location)
 
 

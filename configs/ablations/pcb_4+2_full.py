@@ -1,5 +1,5 @@
 # The full method in fewer epochs than frcnn_pcb_4+2.py: what the ablations, equally short, stand beside.
 _base_ = '../ilmil/frcnn_pcb_4+2.py'
-epochs = 3
+epochs = 2
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]
