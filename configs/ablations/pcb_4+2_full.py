@@ -1,4 +1,5 @@
-# The full method in fewer epochs than frcnn_pcb_4+2.py: what the ablations, equally short, stand beside.
+# The full method in fewer epochs than frcnn_pcb_4+2.py: what the ablations, equally short, stand beside. Two cores had time for
+# two; give them as many as you can.
 _base_ = '../ilmil/frcnn_pcb_4+2.py'
 epochs = 2
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)

@@ -57,7 +57,7 @@ class DistillationRoIs:
     deltas: Tensor
 
 
-# The default is the full method in the form that did best on DeepPCB's validation split (docs/results.md). Shared between
+# The default is the full method; docs/results.md says what of it was chosen on DeepPCB's validation split. Shared between
 # instances, hence never changed: a registry builds a module from a copy.
 FEATURE = dict(type='FeatureNormMSELoss', loss_weight=1.0)
 RPN_CLS = dict(type='RPNObjectnessHingeLoss', loss_weight=1.0)
