@@ -2,7 +2,7 @@
 
 `python benchmarks/step_time.py` prints medians for the small R18 and for R50-FPN, each ending in a line
 `<model> ratio <number> memory <number>`: ILMIL over fine-tuning. The student's own forward and backward pass cost about three
-forward passes, the teacher's one, so 1.33 is the floor.
+forward passes and the teacher's one, so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs.
 
 Memory is the peak of resident memory over what the process held before the models were built, each step in a process of its
 own; on a GPU it is the peak of allocated memory.
