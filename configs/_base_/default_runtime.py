@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'))
 custom_hooks = [
+    dict(type='StructureHook'),
     dict(type='StageCheckHook'),
     dict(type='PlainCheckpointHook'),
     dict(type='MetricsFileHook'),

@@ -16,7 +16,8 @@ from ..config import load_config
 from ..errors import InputError
 from ..registry import MODELS
 from .precision import for_roi_align, full_precision
-from .stock import stock_model_cfg
+from .stock import full_model_cfg
+from .structure import cut, read_structure
 
 
 @dataclass
@@ -84,8 +85,10 @@ class Teacher(nn.Module):
         if not classes:
             raise InputError(f"the teacher's checkpoint {checkpoint} does not name its classes (meta.dataset_meta.classes): "
                              'use a checkpoint written by MMDetection 3 or later')
-        model_cfg = stock_model_cfg(_model_cfg(checkpoint, config, meta))
-        detector = MODELS.build(model_cfg)
+        detector = MODELS.build(full_model_cfg(_model_cfg(checkpoint, config, meta)))
+        structure = read_structure(meta, checkpoint)
+        if structure is not None:
+            cut(detector, structure, checkpoint)
         try:
             detector.load_state_dict(content.get('state_dict', content))
         except RuntimeError as error:

@@ -33,6 +33,8 @@ class FinalModelHook(Hook):
         """Make the stock config: what is wrong with it is to be told now, not when the training is over."""
         if runner._train_loop is not None and not isinstance(runner._train_loop, dict):
             self._stock_config = stock_config(runner.cfg, runner.train_dataloader.dataset.metainfo['classes'])
+            if 'pruned' in self._stock_config.model:  # the structure is in the file beside it
+                self._stock_config.model.pruned = f'{{{{ fileDirname }}}}/{FINAL_CHECKPOINT}'
 
     @master_only
     def after_train(self, runner: Runner) -> None:
@@ -45,6 +47,8 @@ class FinalModelHook(Hook):
             iter=runner.iter,
             seed=runner.seed,
             experiment_name=runner.experiment_name)
+        if getattr(model, 'structure', None) is not None:
+            meta['structure'] = model.structure
         work_dir = Path(runner.work_dir)
         self._stock_config.dump(work_dir / STOCK_CONFIG)
         save_whole(to_plain(dict(meta=meta, state_dict=weights_to_cpu(get_state_dict(model)))), work_dir / FINAL_CHECKPOINT)

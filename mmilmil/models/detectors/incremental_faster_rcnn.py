@@ -1,9 +1,10 @@
 """The student: a stock Faster R-CNN with a teacher at its side."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Optional
 
-from mmdet.models.detectors import FasterRCNN
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import SampleList
@@ -11,23 +12,29 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor, arange, cat
 
+from ...errors import InputError
 from ...registry import MODELS
 from ..distillers import StudentOutputs
 from ..expand import grown_state_dict
 from ..merging import merge_teacher_boxes
 from ..precision import for_roi_align, full_precision
+from ..structure import common_channels, cut, equal
 from ..teacher import Teacher
+from .pruned_faster_rcnn import PrunedFasterRCNN, pruned_checkpoint
 
 DISTILLER = dict(type='MFRRKDistiller')
 MERGING = dict(score_thr=0.5, iou_thr=0.3)
 
 
 @MODELS.register_module()
-class IncrementalFasterRCNN(FasterRCNN):
+class IncrementalFasterRCNN(PrunedFasterRCNN):
     """Learns the newest classes from images where only those are annotated.
 
     Training starts from the teacher's weights with the RoI head grown by the new classes. Testing is the stock detector's
     and needs no teacher; so does loading: the checkpoint has a stock Faster R-CNN's keys and nothing else.
+
+    With ``pruned`` the student has the structure of a pruned detector. Where its widths differ from the teacher's, the
+    features of the channels that survive in both are compared.
 
     Args:
         *args: The stock detector's.
@@ -37,6 +44,8 @@ class IncrementalFasterRCNN(FasterRCNN):
             nothing.
         merging: ``score_thr`` and ``iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes. With neither
             distiller nor merging this is plain fine-tuning.
+        start: Of a pruned student, whose weights it starts from: ``pruned``, the pruned checkpoint's (it may have been trained
+            further since), or ``teacher``, the teacher's, cut to the structure.
         **kwargs: The stock detector's.
     """
 
@@ -45,12 +54,17 @@ class IncrementalFasterRCNN(FasterRCNN):
                  teacher: dict,
                  distiller: Optional[dict] = DISTILLER,
                  merging: Optional[dict] = MERGING,
+                 start: str = 'pruned',
                  **kwargs) -> None:
+        self._keep_beside(None)  # read by _apply, which building may call
         super().__init__(*args, **kwargs)
         self.teacher_cfg = dict(teacher)
         self.distiller = None if distiller is None else MODELS.build({**DISTILLER, **distiller})
         self.merging = None if merging is None else {**MERGING, **merging}
-        self._keep_beside(None)
+        if start not in ('pruned', 'teacher'):
+            raise InputError(f"model.start = {start!r} is neither 'pruned' nor 'teacher', whose weights a pruned student may "
+                             'start from')
+        self.start = start
 
     def _keep_beside(self, teacher: Optional[Teacher]) -> None:
         # Past nn.Module.__setattr__, which would make the teacher a submodule: its weights would then be trained, saved,
@@ -72,14 +86,36 @@ class IncrementalFasterRCNN(FasterRCNN):
         return super()._apply(fn, *args, **kwargs)
 
     def init_weights(self) -> None:
-        """Start from the teacher's weights, the RoI head grown by the new classes; nothing else is initialised."""
+        """Start from the weights of the teacher or of the pruned checkpoint, the RoI head grown by the new classes.
+
+        Nothing else is initialised.
+        """
         # Only the fresh rows of this head survive. Pretrained weights would be overwritten, so they are not fetched.
         for module in self.roi_head.bbox_head.modules():
             if getattr(module, 'init_cfg', None):
                 module.init_cfg = _without_pretrained(module.init_cfg)
         self.roi_head.bbox_head.init_weights()
-        self.load_state_dict(grown_state_dict(self.teacher.detector.state_dict(), self.state_dict()))
+        self.load_state_dict(grown_state_dict(self._first_weights(), self.state_dict()))
         self._is_init = True
+
+    def _first_weights(self) -> dict[str, Tensor]:
+        """State dict of a detector with the student's structure that knows the old classes."""
+        detector = self.teacher.detector
+        structure = getattr(detector, 'structure', None)
+        if self.pruned is not None and self.start == 'pruned':
+            return pruned_checkpoint(self.pruned)[1]
+        if self.pruned is not None:
+            wanted = pruned_checkpoint(self.pruned)[0]
+            if structure is None:
+                detector = copy.deepcopy(detector)
+                cut(detector, wanted, self.pruned)
+            elif not equal(structure, wanted):
+                raise InputError(f"the teacher {self.teacher_cfg['checkpoint']} is pruned to another structure than "
+                                 f"{self.pruned}: start from the latter's own weights (model.start = 'pruned')")
+        elif structure is not None:
+            raise InputError(f"the teacher {self.teacher_cfg['checkpoint']} is pruned and the student is not: give the student "
+                             'the same structure, model.pruned = the same path, or that of another pruned checkpoint')
+        return detector.state_dict()
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses of a batch: the four of Faster R-CNN on the merged ground truth, and the distiller's.
@@ -123,6 +159,9 @@ class IncrementalFasterRCNN(FasterRCNN):
                 rcnn_train_cfg=self.roi_head.train_cfg)['loss_bbox'])
 
         if self.distiller is not None:
+            stages, old_stages = self._common('stages', stages, knowledge.stages)
+            levels, old_levels = self._common('levels', levels, knowledge.levels)
+            knowledge = replace(knowledge, stages=old_stages, levels=old_levels)
             student = StudentOutputs(
                 stages=stages,
                 levels=levels,
@@ -136,6 +175,16 @@ class IncrementalFasterRCNN(FasterRCNN):
                 input_shape=tuple(batch_inputs.shape[-2:]))
             losses.update(self.distiller(student, knowledge, extra))
         return losses
+
+    def _common(self, kind: str, mine: tuple[Tensor, ...],
+                theirs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The student's and the teacher's maps on the channels that survive in both."""
+        pairs = common_channels(self, self.teacher.detector, kind)
+        if not any(pairs):
+            return mine, theirs
+        chosen = [(own, known) if pair is None else (own[:, pair[0].to(own.device)], known[:, pair[1].to(known.device)])
+                  for own, known, pair in zip(mine, theirs, pairs)]
+        return tuple(own for own, _ in chosen), tuple(known for _, known in chosen)
 
     def _observed(self) -> dict:
         return {} if self.merging is None else dict(score_thr=self.merging['score_thr'])

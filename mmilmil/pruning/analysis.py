@@ -1,0 +1,83 @@
+"""What of a detector can be pruned, by MMRazor's analysis."""
+
+import contextlib
+import copy
+import fnmatch
+import logging
+from collections.abc import Sequence
+
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmrazor.models.algorithms import ItePruneAlgorithm
+from mmrazor.models.mutables import MutableChannelUnit
+from torch import nn
+
+from ..errors import InputError
+from .demo_input import DetectionDemoInput
+
+ANALYSIS_SIZE = (128, 128)
+"""Height and width in pixels of the input that the detector is traced with; it says nothing about the images later on."""
+
+
+def pruning_algorithm(detector: nn.Module, unit: str = 'L1MutableChannelUnit') -> ItePruneAlgorithm:
+    """MMRazor's algorithm around a detector, its layers made prunable.
+
+    Args:
+        detector: A two-stage detector; its layers are replaced.
+        unit: Registered unit that ranks channels.
+
+    Raises:
+        InputError: the detector cannot be traced.
+    """
+    demo = DetectionDemoInput((1, 3, *ANALYSIS_SIZE))
+    mutator = dict(
+        type='ChannelMutator',
+        channel_unit_cfg=dict(type=unit, default_args=dict(choice_mode='number')),
+        parse_cfg=dict(type='ChannelAnalyzer', demo_input=demo, tracer_type='FxTracer'))
+    weights = copy.deepcopy(detector.state_dict())
+    with DefaultScope.overwrite_default_scope('mmrazor'), _quiet():
+        try:
+            algorithm = ItePruneAlgorithm(detector, mutator_cfg=mutator)
+        except Exception as error:  # the tracer runs the model's own code, which can fail in any way
+            first = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+            raise InputError(f'the detector {type(detector).__name__} cannot be traced ({first}): pruning needs layers whose '
+                             'channels MMRazor can follow, without branches on values') from error
+    # MMRazor's dynamic layers begin with fresh weights: it expects a checkpoint to be loaded afterwards.
+    algorithm.architecture.load_state_dict(weights)
+    return algorithm
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the notes of MMRazor's graph on every function it passes by; warnings stay."""
+    logger = MMLogger.get_current_instance()
+    levels = [(handler, handler.level) for handler in (logger, *logger.handlers)]
+    for handler, _ in levels:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in levels:
+            handler.setLevel(level)
+
+
+def unit_name(unit: MutableChannelUnit) -> str:
+    """The first layer whose outputs the unit holds, such as ``backbone.layer1.0.conv1``: what a person calls the unit."""
+    return unit.name.rpartition('_(')[0] or unit.name
+
+
+def prunable_units(algorithm: ItePruneAlgorithm, exclude: Sequence[str] = ()) -> dict[str, MutableChannelUnit]:
+    """The units that can be pruned, by :func:`unit_name`.
+
+    Args:
+        algorithm: See :func:`pruning_algorithm`.
+        exclude: Patterns of unit names, as in a shell, that are left whole.
+
+    Raises:
+        InputError: a pattern fits no unit.
+    """
+    units = {unit_name(unit): unit for unit in algorithm.mutator.mutable_units}
+    for pattern in exclude:
+        if not fnmatch.filter(units, pattern):
+            raise InputError(f'--exclude {pattern} fits no unit; the units are {", ".join(units)}')
+    return {name: unit for name, unit in units.items() if not any(fnmatch.fnmatch(name, pattern) for pattern in exclude)}

@@ -1,0 +1,306 @@
+"""Pruning with MMRazor, the structure that is left, and detectors built by it."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.models.detectors import FasterRCNN
+from tiny import OLD, batch, build, shake, stock_cfg, student_cfg, teacher_file
+
+from mmilmil import InputError
+from mmilmil.models.detectors import PrunedFasterRCNN
+from mmilmil.models.structure import common_channels, compose, cut, equal, read_structure
+from mmilmil.models.teacher import Teacher
+from mmilmil.pruning import analysis, complexity, prune
+
+CONV = 'backbone.layer1.0.conv1'
+
+
+def pruned(detector, ratio=0.5, exclude=(), unit='L1MutableChannelUnit', before=None):
+    """Masked algorithm and static detector."""
+    algorithm = analysis.pruning_algorithm(copy.deepcopy(detector), unit)
+    units = analysis.prunable_units(algorithm, exclude)
+    prune.set_channels(algorithm, units, prune.even_choices(units, ratio))
+    return algorithm, prune.static_detector(algorithm, before).eval()
+
+
+@pytest.fixture(scope='module')
+def full():
+    return shake(build(stock_cfg(3))).eval()
+
+
+@pytest.fixture(scope='module')
+def halved(full):
+    return pruned(full)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A full teacher's checkpoint and that of its half."""
+    path = teacher_file(tmp_path / 'full.pth')
+    detector = Teacher.load(str(path)).detector.requires_grad_(True)
+    small = pruned(detector)[1]
+    meta = torch.load(path)['meta']
+    torch.save(dict(meta=dict(meta, structure=small.structure), state_dict=small.state_dict()), tmp_path / 'half.pth')
+    return path, tmp_path / 'half.pth'
+
+
+@torch.no_grad()
+def outputs(detector):
+    inputs, samples = batch()
+    levels = detector.eval().extract_feat(inputs)
+    rois = torch.tensor([[0., 4., 4., 40., 40.], [1., 10., 2., 30., 60.]])
+    heads = detector.roi_head._bbox_forward(levels, rois)
+    return [*levels, *detector.rpn_head(levels)[0], heads['cls_score'], heads['bbox_pred']]
+
+
+def assert_same(one, other):
+    for mine, theirs in zip(outputs(one), outputs(other), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+# Pruning
+
+
+def test_static_detector_equals_the_masked_one(halved):
+    algorithm, static = halved
+    assert type(static) is FasterRCNN
+    assert_same(static, algorithm.architecture)
+
+
+def test_the_largest_norms_stay(full, halved):
+    norms = dict(full.named_modules())[CONV].weight.abs().flatten(1).mean(dim=1)
+    kept = halved[1].structure[CONV]['outputs']
+    assert kept.sum() == 4 and len(kept) == 8
+    assert norms[kept].min() > norms[~kept].max()
+    fc = full.roi_head.bbox_head.shared_fcs[0].weight.abs().mean(dim=1)
+    kept = halved[1].structure['roi_head.bbox_head.shared_fcs.0']['outputs']
+    assert fc[kept].min() > fc[~kept].max()
+
+
+def test_class_rows_and_rpn_outputs_stay_whole(full, halved):
+    sizes, small = ({name: layer.weight.shape[0] for name, layer in detector.named_modules() if hasattr(layer, 'weight')}
+                    for detector in (full, halved[1]))
+    for name in ('rpn_head.rpn_cls', 'rpn_head.rpn_reg', 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg'):
+        assert small[name] == sizes[name]
+    assert small['rpn_head.rpn_conv'] == sizes['rpn_head.rpn_conv'] // 2
+
+
+def test_excluded_units_stay_whole(full):
+    static = pruned(full, exclude=['neck.*', 'backbone.conv1'])[1]
+    assert 'neck.fpn_convs.0.conv' not in static.structure and 'backbone.conv1' not in static.structure
+    assert static.structure[CONV]['outputs'].sum() == 4
+    with pytest.raises(InputError, match=r'--exclude neek\.\* fits no unit; the units are backbone.conv1'):
+        pruned(full, exclude=['neek.*'])
+
+
+def test_random_ranking_is_another_one(full, halved):
+    torch.manual_seed(3)
+    static = pruned(full, unit='RandomMutableChannelUnit')[1]
+    assert not equal(static.structure, halved[1].structure)
+    assert static.structure[CONV]['outputs'].sum() == 4
+
+
+@pytest.mark.parametrize('ratio', [0., -0.5, 1.5])
+def test_ratio_out_of_range(ratio):
+    with pytest.raises(InputError, match=rf'--ratio {ratio} is not in \(0, 1\]'):
+        prune.even_choices({}, ratio)
+
+
+def test_flops_are_counted_and_searched(full):
+    size = (64, 64)
+    flops = complexity.layer_flops(full, size)
+    # 3 -> 8 channels, 7x7 at stride 2.
+    assert flops['backbone.conv1'] == 3 * 8 * 49 * 32 * 32
+    assert flops['roi_head.bbox_head.shared_fcs.0'] == 50 * 16 * 9 * 16
+    algorithm = analysis.pruning_algorithm(copy.deepcopy(full))
+    units = analysis.prunable_units(algorithm)
+    channels = prune.choices_for_flops(algorithm, units, flops, 0.6)
+    prune.set_channels(algorithm, units, channels)
+    static = prune.static_detector(algorithm)
+    left = sum(complexity.layer_flops(static, size).values())
+    assert left == pytest.approx(complexity.flops_after(flops, static.structure), rel=1e-6)
+    assert 0.5 < left / sum(flops.values()) <= 0.6
+    with pytest.raises(InputError, match='--target-flops 0.001: with one channel in every unit 0.[0-9]+ of the FLOPs'):
+        prune.choices_for_flops(algorithm, units, flops, 0.001)
+    with pytest.raises(InputError, match=r'--target-flops 2 is not in \(0, 1\]'):
+        prune.choices_for_flops(algorithm, units, flops, 2)
+
+
+def test_prune_config(full):
+    units = analysis.prunable_units(analysis.pruning_algorithm(copy.deepcopy(full)))
+    chosen = prune.chosen_channels(units, {'backbone.*': 0.5, CONV: 3, 'rpn_head.rpn_conv': 1.0}, 'p.json')
+    assert (chosen['backbone.conv1'], chosen[CONV], chosen['rpn_head.rpn_conv']) == (4, 3, 16)
+    assert 'roi_head.bbox_head.shared_fcs.0' not in chosen
+    with pytest.raises(InputError, match='p.json names a unit rpn_head.rpn_cnv, .*the nearest are rpn_head.rpn_conv'):
+        prune.chosen_channels(units, {'rpn_head.rpn_cnv': 3}, 'p.json')
+    for wrong in (0, 17, 1.5, True, 'half'):
+        with pytest.raises(InputError, match='p.json: rpn_head.rpn_conv = .* a number of channels from 1 to 16'):
+            prune.chosen_channels(units, {'rpn_head.rpn_conv': wrong}, 'p.json')
+
+
+def test_untraceable_detector():
+
+    class Branching(FasterRCNN):
+
+        def extract_feat(self, inputs):
+            return super().extract_feat(inputs) if inputs.sum() > 0 else None
+
+    cfg = stock_cfg(3)
+    cfg.pop('type')
+    with pytest.raises(InputError, match='Branching cannot be traced'):
+        analysis.pruning_algorithm(Branching(**cfg))
+
+
+# Structures
+
+
+def mask(*values):
+    return torch.tensor(values, dtype=torch.bool)
+
+
+def test_compose():
+    first = {'a': dict(outputs=mask(1, 0, 1, 1)), 'b': dict(inputs=mask(1, 0, 1, 1))}
+    second = {'a': dict(inputs=mask(0, 1), outputs=mask(1, 0, 1)), 'c': dict(outputs=mask(0, 1))}
+    both = compose(first, second)
+    assert both['a']['outputs'].tolist() == [True, False, False, True]
+    assert both['a']['inputs'].tolist() == [False, True]
+    assert equal({'b': both['b'], 'c': both['c']}, {'b': first['b'], 'c': second['c']})
+    assert first['a']['outputs'].tolist() == [True, False, True, True]
+    assert equal(compose(None, second), second)
+
+
+def test_equal():
+    one = {'a': dict(outputs=mask(1, 0))}
+    assert equal(one, {'a': dict(outputs=mask(1, 0))}) and equal(None, None) and equal(None, {})
+    assert not equal(one, {'a': dict(outputs=mask(0, 1))}) and not equal(one, {'a': dict(inputs=mask(1, 0))})
+    assert not equal(one, None)
+
+
+def test_cut_takes_what_mmrazor_takes(full, halved):
+    small = copy.deepcopy(full)
+    kept = {name: id(weight) for name, weight in small.named_parameters()}
+    cut(small, halved[1].structure, 'here')
+    assert {name: id(weight) for name, weight in small.named_parameters()} == kept
+    for name, weight in halved[1].state_dict().items():
+        assert torch.equal(small.state_dict()[name], weight), name
+    assert_same(small, halved[1])
+
+
+def test_pruning_twice(full, halved):
+    static = pruned(halved[1], before=halved[1].structure)[1]
+    assert static.structure[CONV]['outputs'].sum() == 2 and len(static.structure[CONV]['outputs']) == 8
+    small = copy.deepcopy(full)
+    cut(small, static.structure, 'here')
+    assert_same(small, static)
+
+
+def test_structure_of_another_detector(full, halved):
+    other = shake(build(stock_cfg(3, backbone=dict(base_channels=16), neck=dict(in_channels=[16, 32, 64, 128]))))
+    with pytest.raises(InputError, match='here is of a detector whose layer backbone.conv1 had 8 outputs before pruning; in '
+                                         'this one it has 16'):
+        cut(other, halved[1].structure, 'here')
+    with pytest.raises(InputError, match='here names a layer backbone.conv9'):
+        cut(copy.deepcopy(full), {'backbone.conv9': dict(outputs=mask(1, 0))}, 'here')
+
+
+def test_damaged_structure():
+    with pytest.raises(InputError, match='here .meta.structure. is damaged'):
+        read_structure(dict(structure={'a': dict(outputs=[1, 0])}), 'here')
+    assert read_structure({}, 'here') is None
+
+
+def test_survivors_are_the_channels_of_the_maps(full, halved):
+    """Found by lighting up layers; MMRazor's masks of the last layers of each stage say the same."""
+    small = copy.deepcopy(full)
+    cut(small, halved[1].structure, 'here')
+    for index, found in enumerate(small.survivors['stages'], start=1):
+        assert torch.equal(found, halved[1].structure[f'backbone.layer{index}.1.bn2']['outputs'])
+    assert all(level.all() for level in small.survivors['levels'])
+
+
+def test_common_channels(full, halved):
+    small = copy.deepcopy(full)
+    cut(small, halved[1].structure, 'here')
+    assert common_channels(full, full, 'stages') == []
+    own = small.survivors['stages'][0]
+    mine, theirs = common_channels(small, full, 'stages')[0]
+    assert mine.tolist() == list(range(int(own.sum()))) and theirs.tolist() == own.nonzero().squeeze(1).tolist()
+    assert common_channels(small, small, 'stages') == [None] * 4
+    # Channels 0 2 3 here and 0 1 3 there: 0 and 3 are common.
+    one, other = (torch.nn.Module() for _ in range(2))
+    one.survivors, other.survivors = dict(levels=[mask(1, 0, 1, 1)]), dict(levels=[mask(1, 1, 0, 1)])
+    mine, theirs = common_channels(one, other, 'levels')[0]
+    assert (mine.tolist(), theirs.tolist()) == ([0, 2], [0, 2])
+
+
+# Detectors built by a structure
+
+
+def test_pruned_detector_starts_from_its_checkpoint(files):
+    detector = build(stock_cfg(3, type='PrunedFasterRCNN', pruned=str(files[1])))
+    assert type(detector) is PrunedFasterRCNN
+    for name, weight in torch.load(files[1])['state_dict'].items():
+        assert torch.equal(detector.state_dict()[name], weight)
+
+
+def test_pruned_teacher(files):
+    teacher = Teacher.load(str(files[1]))
+    assert equal(teacher.detector.structure, torch.load(files[1])['meta']['structure'])
+    assert type(teacher.detector) is FasterRCNN
+
+
+def test_file_of_a_full_detector_or_none(files, tmp_path):
+    with pytest.raises(InputError, match=r'full.pth \(model.pruned\) is of a full detector, it carries no structure'):
+        build(stock_cfg(3, type='PrunedFasterRCNN', pruned=str(files[0])))
+    with pytest.raises(InputError, match=r'gone.pth \(model.pruned\) does not exist: make it with'):
+        build(stock_cfg(3, type='PrunedFasterRCNN', pruned=str(tmp_path / 'gone.pth')))
+
+
+@pytest.mark.parametrize(('teacher', 'student', 'start'), [
+    ('half', 'half', 'pruned'), ('full', 'half', 'pruned'), ('full', 'half', 'teacher'), ('half', 'half', 'teacher')])
+def test_pairings(files, teacher, student, start):
+    """Pruned teacher and student, a full teacher of a pruned student, and the full teacher's weights in the structure."""
+    paths = dict(full=files[0], half=files[1])
+    model = build(student_cfg(paths[teacher], pruned=str(paths[student]), start=start)).train()
+    source = Teacher.load(str(files[1])).detector if start == 'pruned' or teacher == 'half' else None
+    if source is None:
+        source = Teacher.load(str(files[0])).detector
+        cut(source, torch.load(files[1])['meta']['structure'], 'here')
+    old = len(OLD)
+    *maps, logits, deltas = outputs(model)
+    *known, known_logits, known_deltas = outputs(source)
+    for mine, theirs in zip(maps, known, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(logits[:, [*range(old), -1]], known_logits)
+    torch.testing.assert_close(deltas[:, :4 * old], known_deltas)
+    losses = model.train().loss(*batch())
+    total = sum(value.sum() if torch.is_tensor(value) else sum(value) for name, value in losses.items() if 'loss' in name)
+    total.backward()
+    assert torch.isfinite(total) and model.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+def test_hints_compare_the_channels_that_survived(files):
+    """A full teacher's maps are picked by the pruning's own masks, in their order."""
+    distiller = dict(feature=dict(type='FeatureMSELoss'), stages=(0, 1, 2, 3), levels=(), spare_new=False)
+    model = build(student_cfg(files[0], pruned=str(files[1]), start='teacher', distiller=distiller))
+    structure = torch.load(files[1])['meta']['structure']
+    inputs, samples = batch()
+    teacher = model.teacher.detector
+    with torch.no_grad():
+        stages, known = model.eval().backbone(inputs), teacher.backbone(inputs)
+        mine, theirs = model._common('stages', stages, known)
+    for index, (own, other) in enumerate(zip(mine, theirs), start=1):
+        kept = structure[f'backbone.layer{index}.1.bn2']['outputs']
+        assert own.shape == other.shape and torch.equal(other, known[index - 1][:, kept])
+        assert torch.equal(own, stages[index - 1])
+
+
+def test_pruned_teacher_of_a_full_student(files):
+    with pytest.raises(InputError, match='half.pth is pruned and the student is not: give the student the same structure'):
+        build(student_cfg(files[1]))
+
+
+def test_unknown_start(files):
+    with pytest.raises(InputError, match="model.start = 'fresh' is neither 'pruned' nor 'teacher'"):
+        build(student_cfg(files[0], pruned=str(files[1]), start='fresh'))

@@ -1,0 +1,171 @@
+"""Prune a detector: `python tools/prune.py CONFIG CHECKPOINT --ratio 0.5 --out DIR`.
+
+MMRazor finds the units of channels that depend on one another and ranks their channels by L1 norm. DIR gets `pruned.pth`, a
+static detector that carries its structure, and `channels.json`, its channels by unit for `--config`. One table compares the
+two detectors.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from torch import nn
+
+from mmilmil.compat import to_plain
+from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.hooks.final_model import save_whole
+from mmilmil.engine.hooks.metrics_file import TEST_FILE
+from mmilmil.errors import InputError
+from mmilmil.models.teacher import Teacher
+from mmilmil.pruning import analysis, complexity, prune
+
+PRUNED = 'pruned.pth'
+CHANNELS = 'channels.json'
+UNITS = {'l1': 'L1MutableChannelUnit', 'random': 'RandomMutableChannelUnit'}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Prune a detector with MMRazor')
+    parser.add_argument('config', help='config file that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='checkpoint file; it stays as it is')
+    parser.add_argument('--out', required=True, help='folder for the pruned detector')
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument('--ratio', type=float, help='share of the channels of every unit that is kept; default 0.5')
+    how.add_argument('--target-flops', type=float, help='share of the FLOPs that is kept; the ratio is found by search')
+    how.add_argument('--config', dest='channels', help='JSON file: by name or pattern of units a share or a number of channels')
+    parser.add_argument('--exclude', nargs='+', default=[], metavar='PATTERN', help='units to leave whole, such as "neck.*"')
+    parser.add_argument('--rank', choices=UNITS, default='l1', help='how channels are ranked; random is there to compare with')
+    parser.add_argument('--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
+                        help="size of the input in pixels for FLOPs and latency; default the test pipeline's")
+    parser.add_argument('--runs', type=int, default=10, help='timed passes of each detector; default 10')
+    parser.add_argument('--no-eval', action='store_true', help='do not measure AP on the validation split')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    return parser.parse_args()
+
+
+def input_size(cfg: Config) -> tuple[int, int]:
+    """Height and width that the test pipeline resizes to, rounded up to what the detector's padding asks for."""
+    scales = [step['scale'] for step in cfg.test_dataloader.dataset.pipeline if step['type'].endswith('Resize')]
+    if not scales:
+        raise InputError('the test pipeline resizes nothing, so the size of the input is not known: give --size HEIGHT WIDTH')
+    divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
+    long, short = max(scales[0]), min(scales[0])
+    return tuple(-(-side // divisor) * divisor for side in (short, long))
+
+
+def evaluate(cfg: Config, checkpoint: Path) -> dict:
+    """Figures of a checkpoint on the validation split."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = cfg.copy()
+        run.work_dir, run.load_from = folder, str(checkpoint)
+        # Loggers and visualizers are found by name; those of another run write into another folder.
+        run.experiment_name = Path(folder).name
+        run.visualizer = dict(type='DetLocalVisualizer', name=run.experiment_name)
+        run.test_dataloader, run.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+        Runner.from_cfg(run).test()
+        return json.loads((Path(folder) / TEST_FILE).read_text())
+
+
+def table(before: dict, after: dict) -> str:
+    """Both detectors and their ratio, in Markdown."""
+    lines = ['| | before | after | after / before |', '|---|--:|--:|--:|']
+    for name, value in before.items():
+        lines.append(f'| {name} | {value:.4g} | {after[name]:.4g} | {after[name] / value:.3f} |')
+    return '\n'.join(lines)
+
+
+def read_channels(path: str) -> dict:
+    """The prune config in a JSON file."""
+    try:
+        config = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise InputError(f'the prune config {path} cannot be read ({error}): it is a JSON object of units, such as '
+                         '{"backbone.*": 0.5, "rpn_head.rpn_conv": 16}') from error
+    if not isinstance(config, dict):
+        raise InputError(f'the prune config {path} is no JSON object: write {{"backbone.*": 0.5, "rpn_head.rpn_conv": 16}}')
+    return config
+
+
+def choose(args: argparse.Namespace, algorithm, units: dict, flops: dict) -> dict[str, int]:
+    """Channels to keep of each unit."""
+    if args.channels:
+        return prune.chosen_channels(units, read_channels(args.channels), args.channels)
+    if args.target_flops is not None:
+        return prune.choices_for_flops(algorithm, units, flops, args.target_flops)
+    return prune.even_choices(units, 0.5 if args.ratio is None else args.ratio)
+
+
+def save(detector: nn.Module, cfg: Config, classes: tuple[str, ...], channels: dict[str, int], out: Path) -> Path:
+    """Write the pruned detector and its channels, each whole."""
+    out.mkdir(parents=True, exist_ok=True)
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes), structure=detector.structure)
+    save_whole(to_plain(dict(meta=meta, state_dict=detector.state_dict())), out / PRUNED)
+    draft = out / f'{CHANNELS}.part'
+    draft.write_text(json.dumps(channels, indent=2) + '\n', encoding='utf-8')
+    draft.replace(out / CHANNELS)
+    return out / PRUNED
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args.config, args.cfg_options)
+    out = Path(args.out)
+    if (out / PRUNED).resolve() == Path(args.checkpoint).resolve():
+        raise InputError(f'--out {out} would overwrite the checkpoint {args.checkpoint}: name another folder')
+    init_default_scope('mmilmil')
+    set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
+    size = tuple(args.size) if args.size else input_size(cfg)
+    loaded = Teacher.load(args.checkpoint, args.config)
+    full, before = loaded.detector, getattr(loaded.detector, 'structure', None)
+    flops = complexity.layer_flops(full, size)
+    original = Teacher.load(args.checkpoint, args.config).detector.requires_grad_(True)
+    algorithm = analysis.pruning_algorithm(original, UNITS[args.rank])
+    units = analysis.prunable_units(algorithm, args.exclude)
+    channels = choose(args, algorithm, units, flops)
+    prune.set_channels(algorithm, units, channels)
+    pruned = prune.static_detector(algorithm, before).eval()
+    path = save(pruned, cfg, loaded.classes, channels, out)
+
+    print(prune.channel_table(units, channels), end='\n\n')
+    seconds = complexity.latencies([full, pruned], size, args.runs)
+    rows = [{
+        'parameters (M)': complexity.num_parameters(detector) / 1e6,
+        f'GFLOPs, {size[0]}x{size[1]}': sum(complexity.layer_flops(detector, size).values()) / 1e9,
+        'file (MB)': megabytes(detector),
+        'latency (ms)': 1e3 * taken['whole'],
+        'backbone and neck of it (ms)': 1e3 * taken['features'],
+    } for detector, taken in zip((full, pruned), seconds)]
+    if not args.no_eval:
+        add_figures(cfg, (Path(args.checkpoint), path), rows)
+    print(f'\n{table(*rows)}\n\n{path}: train it further with a config whose model has type="PrunedFasterRCNN" and '
+          f'pruned="{path}"')
+
+
+def megabytes(detector: nn.Module) -> float:
+    """Size of a file with the weights only."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'weights.pth'
+        torch.save(detector.state_dict(), path)
+        return path.stat().st_size / 1e6
+
+
+def add_figures(cfg: Config, checkpoints: tuple[Path, Path], rows: list[dict]) -> None:
+    """Add AP50 on the validation split to the rows, or tell why not."""
+    try:
+        figures = [evaluate(cfg, checkpoint) for checkpoint in checkpoints]
+    except InputError as error:
+        print(f'AP is not measured: {error}')
+        return
+    for row, found in zip(rows, figures):
+        row['AP50 on val (%)'] = 100 * found['all']
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
