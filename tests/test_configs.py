@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mmengine.structures import InstanceData
 
 from mmilmil.datasets.shapes import CLASSES as SHAPES_CLASSES
 from mmilmil.models import stock_model_cfg
+from mmilmil.models.stock import full_model_cfg
 from mmilmil.registry import MODELS
 from mmilmil.stage import Stage
 
@@ -250,3 +252,45 @@ def test_full_size_models_train(student, kd, tmp_path, monkeypatch):
     path.unlink()  # pytest would keep it
     assert model.teacher.classes == stage_of(cfg).old
     assert step(model, len(stage_of(cfg).classes) - 1) == LOSSES | kd
+
+
+# Pruning
+
+PAIRINGS = {
+    'both': dict(teacher='pruning/frcnn_pcb_4_recover.py', pruned='work_dirs/frcnn_pcb_4_recover/final.pth'),
+    'full_teacher': dict(teacher='ilmil/frcnn_pcb_4.py', pruned='work_dirs/frcnn_pcb_4_recover/final.pth'),
+    'fresh': dict(teacher='ilmil/frcnn_pcb_4.py', pruned='work_dirs/pruned/frcnn_pcb_4/pruned.pth', start='teacher'),
+}
+
+
+@pytest.mark.parametrize('pairing', PAIRINGS)
+def test_pruned_student_differs_in_structure_and_teacher_only(pairing):
+    cfg, base = (load(f'ilmil/{name}.py').to_dict() for name in (f'pruned/frcnn_pcb_4+2_{pairing}', 'frcnn_pcb_4+2'))
+    wanted = dict(PAIRINGS[pairing])
+    teacher = cfg['model'].pop('teacher')
+    config = CONFIGS / wanted.pop('teacher')
+    assert Path(teacher['config']).resolve() == config
+    assert teacher['checkpoint'] == f'work_dirs/{config.stem}/final.pth'
+    base['model'].pop('teacher')
+    assert {key: cfg['model'].pop(key) for key in wanted} == wanted
+    assert all(cfg[key] == value for key, value in base.items())
+
+
+@pytest.mark.parametrize('name', ['recover', 'iterative', 'group_fisher'])
+def test_pruned_detector_is_trained_on_its_own_data(name):
+    cfg, base = load(f'pruning/frcnn_pcb_4_{name}.py'), load('ilmil/frcnn_pcb_4.py')
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'metainfo'):
+        assert cfg[key] == base[key]
+    assert full_model_cfg(cfg.model) == base.model
+    assert cfg.param_scheduler[1].end == cfg.param_scheduler[1].T_max == cfg.train_cfg.max_epochs
+
+
+@pytest.mark.parametrize(('name', 'widths'), [('52', (52, 104, 208, 416)), ('60', (60, 120, 240, 480))])
+def test_vgg16_tables_are_the_papers(name, widths):
+    """Channels of each stage's convolutions; the last one, which RPN and RoI head read, stays whole."""
+    channels = json.loads((CONFIGS / f'pruning/vgg16_{name}.json').read_text())
+    stages = (2, 2, 3, 3, 2)
+    assert list(channels.values()) == [width for width, count in zip((*widths, widths[-1]), stages) for _ in range(count)]
+    backbone = build(load('ilmil/frcnn_vgg16_voc_19.py').model).backbone
+    convolutions = [f'backbone.{layer}' for layer, module in backbone.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    assert list(channels) == convolutions[:-1]

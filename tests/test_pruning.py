@@ -304,3 +304,42 @@ def test_pruned_teacher_of_a_full_student(files):
 def test_unknown_start(files):
     with pytest.raises(InputError, match="model.start = 'fresh' is neither 'pruned' nor 'teacher'"):
         build(student_cfg(files[0], pruned=str(files[1]), start='fresh'))
+
+
+# Group Fisher pruning: its importances, since torch warns of the kind of hook that MMRazor takes them with
+
+
+def test_group_fisher_importance_is_that_of_its_formula(files):
+    """``sum over images of (sum over layers and places of input x gradient)^2``, channel by channel (Liu et al. 2021)."""
+    from mmilmil.pruning.training import GroupFisherPruning
+    model = GroupFisherPruning(stock_cfg(3), str(files[0]), size=(64, 64), normalization='none').train()
+    model.init_weights()
+    unit = analysis.prunable_units(model)['backbone.layer2.0.conv1']
+    layer = model.architecture.backbone.layer2[0].conv2
+    seen = []
+    layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].retain_grad(), seen.append(inputs[0]), None)[-1])
+    inputs, samples = batch(objects=(((0, 8., 8., 40., 40.), ), ((2, 4., 4., 28., 28.), )))
+    model.mutator.start_record_info()
+    losses = model(inputs, samples, mode='loss')
+    model.parse_losses(losses)[0].backward()
+    model.mutator.end_record_info()
+    wanted = (seen[0] * seen[0].grad).sum(dim=(2, 3)).square().sum(dim=0)
+    assert wanted.max() > 0
+    torch.testing.assert_close(unit.current_batch_fisher, wanted)
+    model.mutator.update_imp()
+    model.mutator.reset_recorded_info()
+    torch.testing.assert_close(unit.importance().float(), wanted.detach())
+
+
+def test_group_fisher_target_out_of_range(files):
+    from mmilmil.pruning.training import GroupFisherPruning
+    with pytest.raises(InputError, match='model.target_flops = 1.0 is not between 0 and 1'):
+        GroupFisherPruning(stock_cfg(3), str(files[0]), target_flops=1.)
+
+
+def test_algorithm_needs_the_trained_detector(files, tmp_path):
+    from mmilmil.pruning.training import IterativePruning
+    with pytest.raises(InputError, match='gone.pth does not exist'):
+        IterativePruning(stock_cfg(3), str(tmp_path / 'gone.pth')).init_weights()
+    with pytest.raises(InputError, match=r'full.pth \(model.checkpoint\) does not fit the detector to be pruned .*fc_cls'):
+        IterativePruning(stock_cfg(4), str(files[0])).init_weights()

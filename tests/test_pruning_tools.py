@@ -152,3 +152,39 @@ def test_checkpoint_of_another_config(cut_chain, chain, tool, monkeypatch):
     done = tool('prune.py', 'base.py', cut_chain.folder / 'pruned/pruned.pth', '--out', 'pruned')
     assert done.status == 1 and 'would overwrite' in done.err
     assert not (cut_chain.folder / 'never').exists()
+
+
+# Pruning in the course of training
+
+IN_TRAINING = """
+_base_ = './base.py'
+custom_imports = dict(imports=['mmilmil', 'mmilmil.pruning.training'], allow_failed_imports=False)
+model = dict(_delete_=True, detector=_base_.model, checkpoint={full!r}, {settings})
+"""
+
+
+@pytest.mark.parametrize('settings', [
+    "type='IterativePruning', ratio=0.5, every=1, times=2",
+    "type='GroupFisherPruning', target_flops=0.97, size=(64, 64), interval=1",
+], ids=['iterative', 'group_fisher'])
+def test_pruning_while_training(cut_chain, tool, tmp_path, monkeypatch, settings):
+    monkeypatch.chdir(cut_chain.folder)
+    config = cut_chain.folder / f'in_training_{settings[6]}.py'
+    config.write_text(IN_TRAINING.format(full=str(cut_chain.full), settings=settings))
+    done = tool('train.py', config, '--work-dir', tmp_path / 'run')
+    assert done.status == 0, done.err
+    final = content(tmp_path / 'run/final.pth')
+    structure = final['meta']['structure']
+    full = content(cut_chain.full)['state_dict']
+    assert final['state_dict'].keys() == full.keys()
+    pruned = [name for name, masks in structure.items() if not all(mask.all() for mask in masks.values())]
+    for name in pruned:
+        assert final['state_dict'][f'{name}.weight'].numel() < full[f'{name}.weight'].numel()
+    if 'Iterative' in settings:
+        assert structure[CONV]['outputs'].sum() == len(structure[CONV]['outputs']) // 2
+    else:
+        assert pruned
+    done = tool('test.py', config, tmp_path / 'run/final.pth', '--work-dir', tmp_path / 'run')
+    assert done.status == 0, done.err
+    tested, validated = (json.loads((tmp_path / 'run' / name).read_text()) for name in ('metrics.json', 'metrics_val.json'))
+    assert tested['all'] == pytest.approx(validated['all'], abs=1e-6)  # the masked detector and the static one; one split

@@ -10,13 +10,15 @@ def stock_model_cfg(model: dict) -> ConfigDict:
     """The stock detector inside ``model``.
 
     Args:
-        model: A model config, of ``IncrementalFasterRCNN``, ``PrunedFasterRCNN`` or already stock.
+        model: A model config, of ``IncrementalFasterRCNN``, ``PrunedFasterRCNN``, a pruning algorithm or already stock.
 
     Returns:
         A copy without teacher, distiller and merging. Its type is the stock detector's, or ``PrunedFasterRCNN`` where it
-        names a pruned checkpoint.
+        names a pruned checkpoint or prunes in training.
     """
     stock = ConfigDict(model).copy()
+    if 'detector' in stock:  # a pruning algorithm around it
+        return ConfigDict(stock_model_cfg(stock['detector']), type='PrunedFasterRCNN', pruned=stock['checkpoint'])
     for key in INCREMENTAL_KEYS:
         stock.pop(key, None)
     if stock['type'].removeprefix('mmilmil.') in ('IncrementalFasterRCNN', 'PrunedFasterRCNN'):

@@ -29,22 +29,41 @@ def pruning_algorithm(detector: nn.Module, unit: str = 'L1MutableChannelUnit') -
     Raises:
         InputError: the detector cannot be traced.
     """
-    demo = DetectionDemoInput((1, 3, *ANALYSIS_SIZE))
-    mutator = dict(
-        type='ChannelMutator',
-        channel_unit_cfg=dict(type=unit, default_args=dict(choice_mode='number')),
-        parse_cfg=dict(type='ChannelAnalyzer', demo_input=demo, tracer_type='FxTracer'))
     weights = copy.deepcopy(detector.state_dict())
+    unit_cfg = dict(type=unit, default_args=dict(choice_mode='number'))
+    with analysing(detector):
+        algorithm = ItePruneAlgorithm(detector, mutator_cfg=mutator_cfg(unit_cfg))
+    # MMRazor's dynamic layers begin with fresh weights: it expects a checkpoint to be loaded afterwards.
+    algorithm.architecture.load_state_dict(weights)
+    return algorithm
+
+
+def mutator_cfg(unit: dict, kind: str = 'ChannelMutator') -> dict:
+    """Config of MMRazor's mutator for a detector.
+
+    Args:
+        unit: ``channel_unit_cfg``.
+        kind: Registered mutator.
+    """
+    demo = DetectionDemoInput((1, 3, *ANALYSIS_SIZE))
+    return dict(
+        type=kind, channel_unit_cfg=unit, parse_cfg=dict(type='ChannelAnalyzer', demo_input=demo, tracer_type='FxTracer'))
+
+
+@contextlib.contextmanager
+def analysing(detector: nn.Module):
+    """Around everything that lets MMRazor trace a detector.
+
+    Raises:
+        InputError: it cannot be traced.
+    """
     with DefaultScope.overwrite_default_scope('mmrazor'), _quiet():
         try:
-            algorithm = ItePruneAlgorithm(detector, mutator_cfg=mutator)
+            yield
         except Exception as error:  # the tracer runs the model's own code, which can fail in any way
             first = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
             raise InputError(f'the detector {type(detector).__name__} cannot be traced ({first}): pruning needs layers whose '
                              'channels MMRazor can follow, without branches on values') from error
-    # MMRazor's dynamic layers begin with fresh weights: it expects a checkpoint to be loaded afterwards.
-    algorithm.architecture.load_state_dict(weights)
-    return algorithm
 
 
 @contextlib.contextmanager

@@ -40,6 +40,8 @@ class FinalModelHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Save the weights as they are after the last iteration."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if hasattr(model, 'static'):  # an algorithm that pruned a detector while it trained it
+            model = model.static()
         meta = dict(
             cfg=runner.cfg.pretty_text,
             dataset_meta=dict(runner.train_dataloader.dataset.metainfo),
