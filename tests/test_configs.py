@@ -174,7 +174,7 @@ def test_paper_form(name):
     assert type(distiller.feature).__name__ == 'FeatureMSELoss' and type(distiller.score).__name__ == 'ScoreL1Loss'
     assert (distiller.stages, distiller.levels, distiller.spare_new) == ((-2, -1), (), False)
     assert [distiller.rpn_cls, distiller.rpn_reg, distiller.roi_cls, distiller.roi_reg] == [None] * 4
-    assert model.merging == dict(score_thr=0.5, iou_thr=0.7)
+    assert model.merging == dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None)
 
 
 def test_r50_is_mmdetections_own():

@@ -1,5 +1,6 @@
 """Which teacher boxes join the ground truth."""
 
+import pytest
 import torch
 from tiny import instances
 
@@ -39,6 +40,22 @@ def test_thresholds_can_be_chosen():
     assert merged(found, score_thr=0.2).labels.tolist() == [4, 3, 0, 1]
     assert merged(found, iou_thr=0.5).labels.tolist() == [4, 3]
     assert merged(found, score_thr=0.2, iou_thr=0.51).labels.tolist() == [4, 3, 0, 1]
+
+
+def test_of_overlapping_detections_the_better_scored_stays():
+    # IoU 0.5 of the first two, of different classes; the third stands alone.
+    found = instances([[20., 20., 30., 30.], [20., 20., 30., 25.], [70., 0., 80., 10.]], [0, 1, 1], [0.6, 0.9, 0.7])
+    assert sorted(merged(found).labels[2:].tolist()) == [0, 1, 1]
+    assert merged(found, nms_iou_thr=0.6).scores[2:].tolist() == pytest.approx([0.9, 0.7, 0.6])
+    out = merged(found, nms_iou_thr=0.4)
+    assert out.bboxes[2:].tolist() == [[20., 20., 30., 25.], [70., 0., 80., 10.]]
+    assert out.labels.tolist() == [4, 3, 1, 1]
+
+
+def test_a_dropped_detection_suppresses_nothing():
+    # The better-scored box lies on an annotated one and is dropped first; the other has IoU 1/3 with it and stays.
+    found = instances([[0., 0., 10., 10.], [5., 0., 15., 10.]], [0, 1], [0.9, 0.6])
+    assert merged(found, nms_iou_thr=0.2, iou_thr=0.4).labels.tolist() == [4, 3, 1]
 
 
 def test_scores_are_one_for_annotated_and_the_teachers_for_merged():

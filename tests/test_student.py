@@ -363,6 +363,29 @@ def test_spare_new_leaves_annotated_cells_out_of_the_hint():
     assert MFRRKDistiller(**term)(outputs, known, None)['loss_kd_feature'].item() == pytest.approx(4 / 3)
 
 
+def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
+    terms = dict(
+        dict.fromkeys(('feature', 'roi_cls', 'roi_reg', 'score')),
+        rpn_cls=dict(type='RPNObjectnessHingeLoss'),
+        rpn_reg=dict(type='RPNForegroundDeltaLoss'))
+    # Two anchors a cell, two cells side by side; the box covers the left cell.
+    teacher_logits = torch.tensor([[[[4., 2.]], [[0., 1.]]]])
+    teacher_deltas = torch.zeros(1, 8, 1, 2)
+    teacher_deltas[0, :4, 0, 0], teacher_deltas[0, 4:, 0, 1] = 1., 2.
+    known = SimpleNamespace(rpn_logits=[teacher_logits], rpn_deltas=[teacher_deltas])
+    outputs = SimpleNamespace(
+        rpn_logits=[torch.zeros(1, 2, 1, 2)], rpn_deltas=[torch.zeros(1, 8, 1, 2)],
+        gt_bboxes=[torch.tensor([[0., 0., 8., 8.]])], input_shape=(8, 16))
+    everywhere = MFRRKDistiller(**terms, spare_new=False)(outputs, known, None)
+    spared = MFRRKDistiller(**terms)(outputs, known, None)
+    # Squared gaps 16, 0 (left) and 4, 1 (right).
+    assert everywhere['loss_kd_rpn_cls'].item() == pytest.approx(21 / 4)
+    assert spared['loss_kd_rpn_cls'].item() == pytest.approx(5 / 2)
+    # The teacher calls three anchors objects, one of them on the left. Smooth L1 of a gap g is g - 1 / 18, four deltas each.
+    assert everywhere['loss_kd_rpn_reg'].item() == pytest.approx(4 * (17 / 18 + 35 / 18) / 3)
+    assert spared['loss_kd_rpn_reg'].item() == pytest.approx(4 * (35 / 18) / 2)
+
+
 def test_hints_are_the_mean_over_the_chosen_maps():
     term = dict(feature=dict(type='FeatureMSELoss'), rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, score=None,
                 spare_new=False)

@@ -6,6 +6,7 @@ two detectors.
 """
 
 import argparse
+import copy
 import json
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.final_model import save_whole
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
 from mmilmil.errors import InputError
-from mmilmil.models.teacher import Teacher
+from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
 
 PRUNED = 'pruned.pth'
@@ -121,16 +122,14 @@ def main() -> None:
     init_default_scope('mmilmil')
     set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
     size = tuple(args.size) if args.size else input_size(cfg)
-    loaded = Teacher.load(args.checkpoint, args.config)
-    full, before = loaded.detector, getattr(loaded.detector, 'structure', None)
+    full, classes = load_detector(args.checkpoint, cfg.model, 'the ', '')
     flops = complexity.layer_flops(full, size)
-    original = Teacher.load(args.checkpoint, args.config).detector.requires_grad_(True)
-    algorithm = analysis.pruning_algorithm(original, UNITS[args.rank])
+    algorithm = analysis.pruning_algorithm(copy.deepcopy(full), UNITS[args.rank])
     units = analysis.prunable_units(algorithm, args.exclude)
     channels = choose(args, algorithm, units, flops)
     prune.set_channels(algorithm, units, channels)
-    pruned = prune.static_detector(algorithm, before).eval()
-    path = save(pruned, cfg, loaded.classes, channels, out)
+    pruned = prune.static_detector(algorithm, getattr(full, 'structure', None)).eval()
+    path = save(pruned, cfg, classes, channels, out)
 
     print(prune.channel_table(units, channels), end='\n\n')
     seconds = complexity.latencies([full, pruned], size, args.runs)

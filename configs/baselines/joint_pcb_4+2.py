@@ -2,11 +2,11 @@
 # bound.
 _base_ = '../ilmil/frcnn_pcb_4.py'
 metainfo = dict(classes=_base_.all_classes, split=(4, 2))
-epochs = 18
+epochs = 24
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=6)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo, keep='seen'))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))
-train_cfg = dict(max_epochs=epochs, val_interval=9)
+train_cfg = dict(max_epochs=epochs, val_interval=12)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]

@@ -6,14 +6,7 @@ _base_ = [
 metainfo = dict(classes=_base_.all_classes[:4], split=(4, ))
 epochs = 12
 
-# Half the channels of FPN and heads, where most of the time goes: drawn shapes ask for no more, and nobody likes to wait.
-channels = 32
-
-model = dict(
-    neck=dict(out_channels=channels),
-    rpn_head=dict(in_channels=channels, feat_channels=channels),
-    roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels), bbox_head=dict(in_channels=channels, num_classes=4)))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=4)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))

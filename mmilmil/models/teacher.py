@@ -76,31 +76,7 @@ class Teacher(nn.Module):
         Raises:
             InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
         """
-        if not Path(checkpoint).is_file():
-            raise InputError(f"the teacher's checkpoint {checkpoint} does not exist: {_remedy(checkpoint, config)}")
-        content = load_checkpoint_file(checkpoint)
-        meta = content.get('meta') or {}
-        dataset_meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
-        classes = dataset_meta.get('classes')
-        if not classes:
-            raise InputError(f"the teacher's checkpoint {checkpoint} does not name its classes (meta.dataset_meta.classes): "
-                             'use a checkpoint written by MMDetection 3 or later')
-        detector = MODELS.build(full_model_cfg(_model_cfg(checkpoint, config, meta)))
-        structure = read_structure(meta, checkpoint)
-        if structure is not None:
-            cut(detector, structure, checkpoint)
-        try:
-            detector.load_state_dict(content.get('state_dict', content))
-        except RuntimeError as error:
-            source = config if isinstance(config, str) else 'the one in the checkpoint'
-            raise InputError(f"the teacher's checkpoint {checkpoint} does not fit its config ({source}): give "
-                             'model.teacher.config the config that this checkpoint was trained with. '
-                             f'{_first_lines(str(error))}') from error
-        num_classes = detector.roi_head.bbox_head.num_classes
-        if len(classes) != num_classes:
-            raise InputError(f"the teacher's checkpoint {checkpoint} names {len(classes)} classes, {list(classes)}, but its "
-                             f'head has num_classes = {num_classes}: use a checkpoint of a run in which the two agree')
-        return cls(detector, classes, **kwargs)
+        return cls(*load_detector(checkpoint, config), **kwargs)
 
     @property
     def num_classes(self) -> int:
@@ -142,28 +118,70 @@ class Teacher(nn.Module):
                                 detections)
 
 
-def _model_cfg(checkpoint: str, config: Optional[Union[str, dict]], meta: dict) -> dict:
+def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, whose: str = "the teacher's ",
+                  where: str = 'model.teacher.') -> tuple[nn.Module, tuple[str, ...]]:
+    """Build a detector from its checkpoint, cut where that is pruned.
+
+    Args:
+        checkpoint: File written by a training run; its ``meta.dataset_meta.classes`` names the classes.
+        config: Config file or dict of the run that made it. Without one, the config inside the checkpoint is used.
+        whose: Whose checkpoint and config it is, for messages.
+        where: What stands before ``config`` and ``checkpoint`` where a user sets them, for messages.
+
+    Returns:
+        The full or pruned detector with its weights, and the names of its classes in label order.
+
+    Raises:
+        InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
+    """
+    file = f'{whose}checkpoint {checkpoint}'
+    if not Path(checkpoint).is_file():
+        raise InputError(f'{file} does not exist: {_remedy(checkpoint, config, where)}')
+    content = load_checkpoint_file(checkpoint)
+    meta = content.get('meta') or {}
+    dataset_meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    classes = dataset_meta.get('classes')
+    if not classes:
+        raise InputError(f'{file} does not name its classes (meta.dataset_meta.classes): use a checkpoint written by '
+                         'MMDetection 3 or later')
+    detector = MODELS.build(full_model_cfg(_model_cfg(file, config, meta, whose, where)))
+    structure = read_structure(meta, checkpoint)
+    if structure is not None:
+        cut(detector, structure, checkpoint)
+    try:
+        detector.load_state_dict(content.get('state_dict', content))
+    except RuntimeError as error:
+        source = config if isinstance(config, str) else 'the given one' if config else 'the one in the checkpoint'
+        raise InputError(f'{file} does not fit its config ({source}): give {where}config the config that this checkpoint was '
+                         f'trained with. {_first_lines(str(error))}') from error
+    num_classes = detector.roi_head.bbox_head.num_classes
+    if len(classes) != num_classes:
+        raise InputError(f'{file} names {len(classes)} classes, {list(classes)}, but its head has num_classes = {num_classes}: '
+                         'use a checkpoint of a run in which the two agree')
+    return detector, tuple(classes)
+
+
+def _model_cfg(file: str, config: Optional[Union[str, dict]], meta: dict, whose: str, where: str) -> dict:
     if isinstance(config, dict):
         return config.get('model', config)
     if config is not None:
         if not Path(config).is_file():
-            raise InputError(f"the teacher's config {config} does not exist: correct model.teacher.config")
+            raise InputError(f'{whose}config {config} does not exist: correct {where}config')
         return load_config(config).model
-    remedy = 'name the config that it was trained with in model.teacher.config'
+    remedy = f'name the config that it was trained with in {where}config'
     if not isinstance(meta.get('cfg'), str):
-        raise InputError(f"the teacher's checkpoint {checkpoint} carries no config: {remedy}")
+        raise InputError(f'{file} carries no config: {remedy}')
     try:
         return ConfigDict(config_values(meta['cfg'])['model'])
     except (ValueError, KeyError) as error:
-        raise InputError(f"the config inside the teacher's checkpoint {checkpoint} cannot be used without running it "
-                         f'({error}): {remedy}') from error
+        raise InputError(f'the config inside {file} cannot be used without running it ({error}): {remedy}') from error
 
 
-def _remedy(checkpoint: str, config: Optional[Union[str, dict]]) -> str:
+def _remedy(checkpoint: str, config: Optional[Union[str, dict]], where: str) -> str:
     if isinstance(config, str):
         return (f'train it with `python tools/train.py {config} --work-dir {Path(checkpoint).parent}`, or train the whole '
                 'chain with `python tools/train_chain.py` and this config')
-    return 'correct model.teacher.checkpoint'
+    return f'correct {where}checkpoint'
 
 
 def _first_lines(message: str, count: int = 3) -> str:

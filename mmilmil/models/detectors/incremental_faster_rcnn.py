@@ -23,7 +23,7 @@ from ..teacher import Teacher
 from .pruned_faster_rcnn import PrunedFasterRCNN, pruned_checkpoint
 
 DISTILLER = dict(type='MFRRKDistiller')
-MERGING = dict(score_thr=0.5, iou_thr=0.3)
+MERGING = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)
 
 
 @MODELS.register_module()
@@ -42,8 +42,8 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             training starts.
         distiller: Settings of the distiller, which is :class:`MFRRKDistiller` unless ``type`` names another; ``None`` distils
             nothing.
-        merging: ``score_thr`` and ``iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes. With neither
-            distiller nor merging this is plain fine-tuning.
+        merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes.
+            With neither distiller nor merging this is plain fine-tuning.
         start: Of a pruned student, whose weights it starts from: ``pruned``, the pruned checkpoint's (it may have been trained
             further since), or ``teacher``, the teacher's, cut to the structure.
         **kwargs: The stock detector's.

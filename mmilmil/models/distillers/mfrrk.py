@@ -59,12 +59,12 @@ class DistillationRoIs:
 
 # The default is the full method; docs/results.md says what of it was chosen on DeepPCB's validation split. Shared between
 # instances, hence never changed: a registry builds a module from a copy.
-FEATURE = dict(type='FeatureNormMSELoss', loss_weight=1.0)
-RPN_CLS = dict(type='RPNObjectnessHingeLoss', loss_weight=1.0)
-RPN_REG = dict(type='RPNForegroundDeltaLoss', loss_weight=1.0)
-ROI_CLS = dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=1.0)
-ROI_REG = dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0)
-SCORE = dict(type='ScoreL1Loss', loss_weight=0.1)
+FEATURE = dict(type='FeatureNormMSELoss', loss_weight=0.2)
+RPN_CLS = dict(type='RPNObjectnessHingeLoss', loss_weight=0.02)
+RPN_REG = dict(type='RPNForegroundDeltaLoss', loss_weight=0.02)
+ROI_CLS = dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2)
+ROI_REG = dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2)
+SCORE = dict(type='ScoreL1Loss', loss_weight=0.02)
 
 
 @MODELS.register_module()
@@ -78,7 +78,8 @@ class MFRRKDistiller(BaseModule):
         feature: Loss on backbone stages and neck levels (hints).
         stages: Indices into the backbone's outputs that are compared.
         levels: Indices into the neck's outputs that are compared.
-        spare_new: Leave the feature cells inside annotated boxes out of the hints, where the student has new things to see.
+        spare_new: Leave the cells inside annotated boxes, where the student has new things to see, out of the hints and of the
+            RPN terms.
         rpn_cls: Loss on RPN objectness.
         rpn_reg: Loss on RPN box deltas.
         roi_cls: Loss on RoI logits on the teacher's proposals.
@@ -166,19 +167,25 @@ class MFRRKDistiller(BaseModule):
         pairs += [(student.levels[i], knowledge.levels[i]) for i in self.levels]
         terms = []
         for mine, theirs in pairs:
-            weight = free_cells(student.gt_bboxes, mine.shape[-2:], student.input_shape) if self.spare_new else None
-            terms.append(self.feature(mine, theirs, weight))
+            terms.append(self.feature(mine, theirs, self._free(student, mine)))
         return sum(terms) / len(terms)
 
     def _rpn_losses(self, student: StudentOutputs, knowledge: TeacherKnowledge) -> dict[str, Tensor]:
         mine, theirs = _flat_anchors(student.rpn_logits, 1), _flat_anchors(knowledge.rpn_logits, 1)
+        free = None
+        if self.spare_new:
+            free = _flat_anchors([self._free(student, level).expand_as(level) for level in student.rpn_logits], 1) > 0
         losses = {}
         if self.rpn_cls is not None:
-            losses['loss_kd_rpn_cls'] = self.rpn_cls(mine, theirs)
+            losses['loss_kd_rpn_cls'] = self.rpn_cls(mine, theirs, mask=free)
         if self.rpn_reg is not None:
             losses['loss_kd_rpn_reg'] = self.rpn_reg(
-                _flat_anchors(student.rpn_deltas, 4), _flat_anchors(knowledge.rpn_deltas, 4), mine, theirs)
+                _flat_anchors(student.rpn_deltas, 4), _flat_anchors(knowledge.rpn_deltas, 4), mine, theirs, mask=free)
         return losses
+
+    def _free(self, student: StudentOutputs, level: Tensor) -> Optional[Tensor]:
+        """Weight of each cell of a map (N, _, H, W), as (N, 1, H, W); ``None`` where all count."""
+        return free_cells(student.gt_bboxes, level.shape[-2:], student.input_shape) if self.spare_new else None
 
 
 def _flat_anchors(maps: list[Tensor], size: int) -> Tensor:
