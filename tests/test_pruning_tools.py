@@ -143,6 +143,13 @@ def test_bad_input(cut_chain, tool, monkeypatch, flags, told):
     assert not (cut_chain.folder / 'never').exists()
 
 
+def test_size_must_be_known(cut_chain, tool, monkeypatch):
+    monkeypatch.chdir(cut_chain.folder)
+    (cut_chain.folder / 'free.py').write_text("_base_ = './base.py'\ntest_dataloader = dict(dataset=dict(pipeline=[]))\n")
+    done = tool('prune.py', 'free.py', cut_chain.full, '--out', 'never')
+    assert done.status == 1 and 'resizes to no fixed scale' in done.err and '--size HEIGHT WIDTH' in done.err
+
+
 def test_checkpoint_of_another_config(cut_chain, chain, tool, monkeypatch):
     monkeypatch.chdir(cut_chain.folder)
     done = tool('prune.py', 'base.py', chain.runs / 'student/final.pth', '--out', 'never')

@@ -21,6 +21,7 @@ from mmilmil.compat import to_plain
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.final_model import save_whole
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
+from mmilmil.engine.stock_config import innermost_dataset
 from mmilmil.errors import InputError
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
@@ -52,9 +53,11 @@ def parse_args() -> argparse.Namespace:
 
 def input_size(cfg: Config) -> tuple[int, int]:
     """Height and width that the test pipeline resizes to, rounded up to what the detector's padding asks for."""
-    scales = [step['scale'] for step in cfg.test_dataloader.dataset.pipeline if step['type'].endswith('Resize')]
+    steps = innermost_dataset(cfg.test_dataloader.dataset).pipeline
+    scales = [step['scale'] for step in steps if step['type'].endswith('Resize') and 'scale' in step]
     if not scales:
-        raise InputError('the test pipeline resizes nothing, so the size of the input is not known: give --size HEIGHT WIDTH')
+        raise InputError('the test pipeline resizes to no fixed scale, so the size of the input is not known: give --size '
+                         'HEIGHT WIDTH')
     divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
     long, short = max(scales[0]), min(scales[0])
     return tuple(-(-side // divisor) * divisor for side in (short, long))
