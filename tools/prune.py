@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from mmengine.analysis import parameter_count
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
@@ -137,7 +138,7 @@ def main() -> None:
     print(prune.channel_table(units, channels), end='\n\n')
     seconds = complexity.latencies([full, pruned], size, args.runs)
     rows = [{
-        'parameters (M)': complexity.num_parameters(detector) / 1e6,
+        'parameters (M)': parameter_count(detector)[''] / 1e6,
         f'GFLOPs, {size[0]}x{size[1]}': sum(complexity.layer_flops(detector, size).values()) / 1e9,
         'file (MB)': megabytes(detector),
         'latency (ms)': 1e3 * taken['whole'],

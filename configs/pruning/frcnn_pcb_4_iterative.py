@@ -1,7 +1,7 @@
 # The first stage of DeepPCB 4+2, pruned by L1 norm in three steps, an epoch each, and trained on.
 _base_ = '../ilmil/frcnn_pcb_4.py'
 custom_imports = dict(imports=['mmilmil', 'mmilmil.pruning.training'], allow_failed_imports=False)
-epochs = 8
+epochs = 10
 
 model = dict(
     _delete_=True,

@@ -1,10 +1,12 @@
 """What a detector costs: parameters, FLOPs and time."""
 
+import statistics
 import time
 from collections.abc import Mapping
 
 import torch
 from mmdet.models.detectors.two_stage import TwoStageDetector
+from mmdet.structures import DetDataSample
 from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 
@@ -29,13 +31,10 @@ class DensePart(nn.Module):
     def forward(self, image: Tensor) -> tuple:
         """Outputs of RPN and RoI head for an image (1, 3, H, W), the RoI features being zeros."""
         levels = self.detector.extract_feat(image)
-        extractor = self.detector.roi_head.bbox_roi_extractor
-        rois = image.new_zeros(self.num_rois, extractor.out_channels, *extractor.roi_layers[0].output_size)
-        return self.detector.rpn_head(levels), self._heads(rois)
-
-    def _heads(self, rois: Tensor) -> tuple:
         head = self.detector.roi_head
-        return head.bbox_head(head.shared_head(rois) if head.with_shared_head else rois)
+        extractor = head.bbox_roi_extractor
+        rois = image.new_zeros(self.num_rois, extractor.out_channels, *extractor.roi_layers[0].output_size)
+        return self.detector.rpn_head(levels), head.bbox_head(head.shared_head(rois) if head.with_shared_head else rois)
 
 
 @torch.no_grad()
@@ -95,12 +94,11 @@ def latencies(detectors: list[TwoStageDetector], size: tuple[int, int], runs: in
             if run >= warmup:
                 taken['features'].append(features)
                 taken['whole'].append(whole)
-    return [{name: torch.tensor(values, dtype=torch.float64).median().item() for name, values in taken.items()}
+    return [{name: statistics.median(values) for name, values in taken.items()}
             for taken in times]
 
 
 def _time_once(detector: TwoStageDetector, image: Tensor) -> tuple[float, float]:
-    from mmdet.structures import DetDataSample
     shape = tuple(image.shape[-2:])
     sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0)))
     wait = torch.cuda.synchronize if image.is_cuda else (lambda: None)
@@ -113,8 +111,3 @@ def _time_once(detector: TwoStageDetector, image: Tensor) -> tuple[float, float]
     detector.roi_head.predict(levels, proposals, [sample], rescale=False)
     wait()
     return middle - start, time.perf_counter() - start
-
-
-def num_parameters(detector: nn.Module) -> int:
-    """Numbers in all parameters."""
-    return sum(weight.numel() for weight in detector.parameters())

@@ -58,7 +58,7 @@ def chosen_channels(units: Mapping[str, MutableChannelUnit], config: Mapping[str
     for pattern, value in config.items():
         names = fnmatch.filter(units, pattern)
         if not names:
-            near = ', '.join(difflib.get_close_matches(pattern, units, n=3, cutoff=0)) or 'none'
+            near = ', '.join(difflib.get_close_matches(pattern, units, n=3, cutoff=0))
             raise InputError(f'{source} names a unit {pattern}, which this detector does not have; the nearest are {near}')
         for name in names:
             choices[name] = _channels(value, units[name].num_channels, name, source)

@@ -10,6 +10,7 @@ from typing import Optional
 from mmrazor.implementations.pruning.group_fisher import GroupFisherAlgorithm
 from mmrazor.models.algorithms import ItePruneAlgorithm
 from mmrazor.models.algorithms.base import BaseAlgorithm
+from mmrazor.utils import RuntimeInfo
 from torch import Tensor, nn
 
 from ..compat import load_checkpoint_file
@@ -23,9 +24,6 @@ from .prune import chosen_channels, current_structure, even_choices, static_dete
 
 class _PruningInTraining:
     """What both algorithms share: they start from a trained detector and end in a static one."""
-
-    def _begin(self, checkpoint: str) -> None:
-        self.checkpoint = checkpoint
 
     @property
     def roi_head(self) -> nn.Module:
@@ -80,7 +78,7 @@ class IterativePruning(_PruningInTraining, ItePruneAlgorithm):
         units = prunable_units(self, exclude)
         chosen = even_choices(units, ratio) if channels is None else chosen_channels(units, channels, 'model.channels')
         self.target_pruning_ratio = {units[name].name: count for name, count in chosen.items()}
-        self._begin(checkpoint)
+        self.checkpoint = checkpoint
 
 
 @MODELS.register_module()
@@ -114,21 +112,19 @@ class GroupFisherPruning(_PruningInTraining, GroupFisherAlgorithm):
         with analysing(architecture):
             super().__init__(architecture, mutator=mutator_cfg(unit, 'GroupFisherChannelMutator'), interval=interval)
         self.flops, self.target_flops = flops, target_flops
-        self._begin(checkpoint)
+        self._reached: Optional[bool] = None  # not known yet: a resumed run may be there already
+        self.checkpoint = checkpoint
 
     def share(self) -> float:
         """Share of the FLOPs that is left."""
         return flops_after(self.flops, current_structure(self)) / sum(self.flops.values())
 
     def _train_step(self, data, optim_wrapper) -> dict[str, Tensor]:
-        if self.share() <= self.target_flops:
+        if self._reached is None:
+            self._reached = self.share() <= self.target_flops
+        if self._reached:
             return BaseAlgorithm.train_step(self, data, optim_wrapper)
-        return super()._train_step(data, optim_wrapper)
-
-
-def is_pruning(model: nn.Module) -> bool:
-    """Whether a runner's model prunes a detector while it trains it."""
-    return isinstance(model, _PruningInTraining)
-
-
-__all__ = ['GroupFisherPruning', 'IterativePruning', 'is_pruning']
+        losses = super()._train_step(data, optim_wrapper)
+        if RuntimeInfo.iter() % self.interval == 0:  # when a channel went
+            self._reached = self.share() <= self.target_flops
+        return losses

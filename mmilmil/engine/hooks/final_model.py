@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
 
 from ...compat import to_plain
 from ...registry import HOOKS
+from ..runner_state import bare_model, is_training
 from ..stock_config import stock_config
 
 FINAL_CHECKPOINT = 'final.pth'
@@ -31,7 +31,7 @@ class FinalModelHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Make the stock config: what is wrong with it is to be told now, not when the training is over."""
-        if runner._train_loop is not None and not isinstance(runner._train_loop, dict):
+        if is_training(runner):
             self._stock_config = stock_config(runner.cfg, runner.train_dataloader.dataset.metainfo['classes'])
             if 'pruned' in self._stock_config.model:  # the structure is in the file beside it
                 self._stock_config.model.pruned = f'{{{{ fileDirname }}}}/{FINAL_CHECKPOINT}'
@@ -39,7 +39,7 @@ class FinalModelHook(Hook):
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Save the weights as they are after the last iteration."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         if hasattr(model, 'static'):  # an algorithm that pruned a detector while it trained it
             model = model.static()
         meta = dict(

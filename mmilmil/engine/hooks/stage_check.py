@@ -4,7 +4,6 @@ from typing import Optional
 
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
 from ...registry import HOOKS
 from ...stage import Stage
+from ..runner_state import bare_model, is_built, is_training
 from ..stock_config import innermost_dataset
 
 
@@ -29,8 +29,8 @@ class StageCheckHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Check what the run will use: after the datasets are built, before any weight is initialised."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        training = _is_built(runner._train_loop)
+        model = bare_model(runner)
+        training = is_training(runner)
         stages = dict(_stages(runner))
         check_classes(stages, model.roi_head.bbox_head.num_classes)
         if training and isinstance(model, IncrementalFasterRCNN):
@@ -41,13 +41,13 @@ class StageCheckHook(Hook):
 
         Training that starts from a checkpoint (``load_from``) may take a part of it, as everywhere in MMDetection.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         source = runner._load_from or find_latest_checkpoint(runner.work_dir)
-        resuming = _is_built(runner._train_loop) and runner._resume
+        resuming = is_training(runner) and runner._resume
         if resuming and not {'optimizer', 'message_hub'} <= checkpoint.keys():
             raise InputError(f'the checkpoint {source} holds weights without the state of the training, so it cannot '
                              'be resumed: resume an epoch_*.pth of this run, or start from these weights by load_from')
-        if resuming or not _is_built(runner._train_loop):
+        if resuming or not is_training(runner):
             weights = checkpoint.get('state_dict', checkpoint)
             weights = {name.removeprefix('module.'): value for name, value in weights.items()}
             check_weights(weights, model.state_dict(), source)
@@ -107,14 +107,10 @@ def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: st
                          'and order must be equal. Choose the right teacher, or put the classes in its order')
 
 
-def _is_built(loop) -> bool:
-    return loop is not None and not isinstance(loop, dict)
-
-
 def _stages(runner: Runner):
     for name, loop in (('train_dataloader', runner._train_loop), ('val_dataloader', runner._val_loop),
                        ('test_dataloader', runner._test_loop)):
-        if _is_built(loop):
+        if is_built(loop):
             metainfo = _dataset(loop.dataloader.dataset).metainfo
             yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
         elif loop is not None:

@@ -1,13 +1,13 @@
 """The structure of a pruned detector, in and out of checkpoints."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ...errors import InputError
 from ...models.stock import full_model_cfg
 from ...models.structure import cut, equal, read_structure
 from ...registry import HOOKS, MODELS
+from ..runner_state import bare_model, is_training
 
 
 @HOOKS.register_module()
@@ -23,17 +23,17 @@ class StructureHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add ``meta['structure']``."""
-        structure = getattr(_model(runner), 'structure', None)
+        structure = getattr(bare_model(runner), 'structure', None)
         if structure is not None:
             checkpoint['meta']['structure'] = structure
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the structure, or take it over."""
-        model = _model(runner)
+        model = bare_model(runner)
         own = getattr(model, 'structure', None)
         source = runner._load_from or find_latest_checkpoint(runner.work_dir)
         found = read_structure(checkpoint.get('meta') or {}, source)
-        training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
+        training = is_training(runner)
         if hasattr(model, 'static') and not training:  # what an algorithm left is tested without it
             model = runner.model = MODELS.build(full_model_cfg(runner.cfg.model)).to(next(model.parameters()).device)
         if equal(own, found):
@@ -43,10 +43,6 @@ class StructureHook(Hook):
             return
         raise InputError(f'the checkpoint {source} is {_told(found)}, the model of the config {_told(own)}: give model.pruned '
                          'the checkpoint of the pruned detector that it was trained from, or leave it out for a full one')
-
-
-def _model(runner: Runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _told(structure) -> str:

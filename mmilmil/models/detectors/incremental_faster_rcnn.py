@@ -70,6 +70,7 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
         # Past nn.Module.__setattr__, which would make the teacher a submodule: its weights would then be trained, saved,
         # copied into EMA and synchronised between processes (protocol 6).
         object.__setattr__(self, '_teacher', teacher)
+        object.__setattr__(self, '_channels', {})
 
     @property
     def teacher(self) -> Teacher:
@@ -179,7 +180,9 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
     def _common(self, kind: str, mine: tuple[Tensor, ...],
                 theirs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The student's and the teacher's maps on the channels that survive in both."""
-        pairs = common_channels(self, self.teacher.detector, kind)
+        if kind not in self._channels:
+            self._channels[kind] = common_channels(self, self.teacher.detector, kind)
+        pairs = self._channels[kind]
         if not any(pairs):
             return mine, theirs
         chosen = [(own, known) if pair is None else (own[:, pair[0].to(own.device)], known[:, pair[1].to(known.device)])

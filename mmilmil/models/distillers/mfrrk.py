@@ -1,5 +1,7 @@
 """MFRRK: knowledge of multi-layer Feature maps, RPN and RCN, taken from the teacher into the student."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
@@ -149,11 +151,13 @@ class MFRRKDistiller(BaseModule):
             knowledge: The teacher's.
             rois: The RoIs behind ``student.roi_logits``; ``None`` where :attr:`needs_rois` is false.
         """
+        # By (height, width): hints and RPN terms look at maps of the same sizes.
+        free = functools.cache(lambda shape: free_cells(student.gt_bboxes, shape, student.input_shape))
         losses = {}
         if self.feature is not None:
-            losses['loss_kd_feature'] = self._feature_loss(student, knowledge)
+            losses['loss_kd_feature'] = self._feature_loss(student, knowledge, free)
         if self.rpn_cls is not None or self.rpn_reg is not None:
-            losses.update(self._rpn_losses(student, knowledge))
+            losses.update(self._rpn_losses(student, knowledge, free))
         if self.roi_cls is not None:
             losses['loss_kd_roi_cls'] = self.roi_cls(student.roi_logits, rois.logits)
         if self.roi_reg is not None:
@@ -162,30 +166,26 @@ class MFRRKDistiller(BaseModule):
             losses['loss_kd_score'] = self.score(student.matched_logits, student.matched_scores)
         return losses
 
-    def _feature_loss(self, student: StudentOutputs, knowledge: TeacherKnowledge) -> Tensor:
+    def _feature_loss(self, student: StudentOutputs, knowledge: TeacherKnowledge, free: Callable) -> Tensor:
         pairs = [(student.stages[i], knowledge.stages[i]) for i in self.stages]
         pairs += [(student.levels[i], knowledge.levels[i]) for i in self.levels]
         terms = []
         for mine, theirs in pairs:
-            terms.append(self.feature(mine, theirs, self._free(student, mine)))
+            terms.append(self.feature(mine, theirs, free(mine.shape[-2:]) if self.spare_new else None))
         return sum(terms) / len(terms)
 
-    def _rpn_losses(self, student: StudentOutputs, knowledge: TeacherKnowledge) -> dict[str, Tensor]:
+    def _rpn_losses(self, student: StudentOutputs, knowledge: TeacherKnowledge, free: Callable) -> dict[str, Tensor]:
         mine, theirs = _flat_anchors(student.rpn_logits, 1), _flat_anchors(knowledge.rpn_logits, 1)
-        free = None
+        mask = None
         if self.spare_new:
-            free = _flat_anchors([self._free(student, level).expand_as(level) for level in student.rpn_logits], 1) > 0
+            mask = _flat_anchors([free(level.shape[-2:]).expand_as(level) for level in student.rpn_logits], 1) > 0
         losses = {}
         if self.rpn_cls is not None:
-            losses['loss_kd_rpn_cls'] = self.rpn_cls(mine, theirs, mask=free)
+            losses['loss_kd_rpn_cls'] = self.rpn_cls(mine, theirs, mask=mask)
         if self.rpn_reg is not None:
             losses['loss_kd_rpn_reg'] = self.rpn_reg(
-                _flat_anchors(student.rpn_deltas, 4), _flat_anchors(knowledge.rpn_deltas, 4), mine, theirs, mask=free)
+                _flat_anchors(student.rpn_deltas, 4), _flat_anchors(knowledge.rpn_deltas, 4), mine, theirs, mask=mask)
         return losses
-
-    def _free(self, student: StudentOutputs, level: Tensor) -> Optional[Tensor]:
-        """Weight of each cell of a map (N, _, H, W), as (N, 1, H, W); ``None`` where all count."""
-        return free_cells(student.gt_bboxes, level.shape[-2:], student.input_shape) if self.spare_new else None
 
 
 def _flat_anchors(maps: list[Tensor], size: int) -> Tensor:
