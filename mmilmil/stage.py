@@ -1,5 +1,6 @@
 """What a stage is: all classes seen so far, and how they are grouped. Read from ``metainfo`` by everything else."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,3 +58,19 @@ class Stage:
     def new(self) -> tuple[str, ...]:
         """Classes of the newest group."""
         return self.groups[-1]
+
+
+def parse_split(text: str) -> tuple[int, ...]:
+    """The group sizes behind a split's name, as ``(15, 5)`` behind ``15+5``; ``15+1x5`` adds five groups of one class.
+
+    Raises:
+        InputError: the text is no such name.
+    """
+    sizes: list[int] = []
+    for part in text.split('+'):
+        found = re.fullmatch(r'([1-9]\d*)(?:x([1-9]\d*))?', part)
+        if not found:
+            raise InputError(f'the split {text!r} is not read at {part!r}: write the sizes of the groups, oldest first, such as '
+                             '15+5, 10+5+5, or 15+1x5 for five groups of one class')
+        sizes += [int(found[1])] * int(found[2] or 1)
+    return tuple(sizes)

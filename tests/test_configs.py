@@ -10,7 +10,7 @@ import mmdet
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
@@ -18,11 +18,10 @@ from mmilmil.datasets.shapes import CLASSES as SHAPES_CLASSES
 from mmilmil.models import stock_model_cfg
 from mmilmil.models.stock import full_model_cfg
 from mmilmil.registry import MODELS
-from mmilmil.stage import Stage
+from mmilmil.stage import Stage, parse_split
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 STAGES = sorted(path for folder in ('ilmil', 'baselines', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
-ALL = {'voc': 20, 'shapes': 6, 'pcb': 6}
 # Terms of the distiller, by the name of the ablation that switches them off.
 TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls', 'roi_reg'}, 'score': {'score'}}
 LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
@@ -56,47 +55,76 @@ def build(model: dict) -> torch.nn.Module:
         return MODELS.build(model)
 
 
+@functools.cache
+def weight_names(model: str) -> tuple[str, ...]:
+    """The names of a model's weights; its config is given as JSON, as many stages have the same."""
+    return tuple(build(ConfigDict(json.loads(model))).state_dict())
+
+
+def named_stage(path: Path) -> tuple[tuple[int, ...], bool]:
+    """The class groups that a config's name tells, and whether it is the last stage of its split."""
+    split = parse_split(re.search(r'_(\d[\dx+]*)(?:_|$)', path.stem)[1])
+    step = re.search(r'_step(\d+)$', path.stem)
+    groups = split[:int(step[1]) + 1] if step else split
+    return groups, groups == split
+
+
 @every_config
 def test_stage_agrees_with_itself_and_its_name(path):
     cfg = load(path)
     stage = stage_of(cfg)
-    named = tuple(int(size) for size in re.search(r'_(\d+(?:\+\d+)*)(?:_|$)', path.stem)[1].split('+'))
-    assert stage.split == named
-    assert list(stage.classes) == sorted(stage.classes)
+    groups, last = named_stage(path)
+    assert stage.split == groups
+    assert stage.classes == tuple(cfg.all_classes[:sum(groups)])
+    if len(groups) > 1 and last:
+        assert stage.classes == tuple(cfg.all_classes)
     assert cfg.model.roi_head.bbox_head.num_classes == len(stage.classes)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.metainfo == cfg.metainfo
-    if len(named) > 1:
-        assert len(stage.classes) == next(count for data, count in ALL.items() if f'{data}_' in path.stem)
     assert cfg.train_dataloader.dataset.get('keep', 'newest') == ('seen' if path.stem.startswith('joint') else 'newest')
+
+
+@pytest.mark.parametrize('name', ['voc07', 'pcb', 'shapes', 'foda20', 'foda20x4'])
+def test_classes_are_in_alphabetical_order(name):
+    classes = load(f'_base_/datasets/{name}.py').all_classes
+    assert list(classes) == sorted(set(classes))
 
 
 @every_config
 def test_student_stands_on_the_right_teacher(path):
     cfg = load(path)
-    if len(stage_of(cfg).split) == 1 or path.stem.startswith('joint'):
+    stage = stage_of(cfg)
+    if len(stage.split) == 1 or path.stem.startswith('joint'):
         assert cfg.model.type == 'FasterRCNN'
         assert not {'teacher', 'distiller', 'merging'} & cfg.model.keys()
         return
     assert cfg.model.type == 'IncrementalFasterRCNN'
     config = Path(cfg.model.teacher.config)
-    # Named in a file of configs/ilmil, which holds for whoever inherits that file.
-    assert config.is_file() and config.parent == CONFIGS / 'ilmil'
+    # Named in a file of the teacher's folder, which holds for whoever inherits that file.
+    assert config.is_file() and config.parent.parent == CONFIGS
+    # Fine-tuning goes on from fine-tuning, every other method from itself.
+    if len(stage.split) > 2:
+        assert config.stem == re.sub(r'\d+$', str(len(stage.split) - 2), path.stem)
     assert cfg.model.teacher.checkpoint == f'work_dirs/{config.stem}/final.pth'
     teacher = load(config)
-    assert stage_of(teacher).classes == stage_of(cfg).old
+    assert stage_of(teacher) == Stage(stage.old, stage.split[:-1])
     for key in ('data_preprocessor', 'backbone', 'neck', 'rpn_head'):
         assert cfg.model.get(key) == teacher.model.get(key)
     assert cfg.test_dataloader.dataset.pipeline == teacher.test_dataloader.dataset.pipeline
 
 
+# What a set trains on, chooses on and reports on. Where val belongs to one of the others no validation runs.
+SPLITS = {'voc': ('trainval', 'val', 'test'), 'coco': ('instances_train2017', 'instances_val2017', 'instances_val2017')}
+
+
 @every_config
 def test_chooses_on_val_and_reports_on_test(path):
     cfg = load(path)
-    lists = [cfg[f'{split}_dataloader'].dataset.ann_file for split in ('train', 'val', 'test')]
-    assert [Path(name).stem for name in lists] == ['trainval' if 'voc' in path.stem else 'train', 'val', 'test']
+    lists = tuple(Path(cfg[f'{split}_dataloader'].dataset.ann_file).stem for split in ('train', 'val', 'test'))
+    data = next((name for name in SPLITS if f'_{name}_' in path.stem), None)
+    assert lists == SPLITS.get(data, ('train', 'val', 'test'))
     assert 'save_best' not in cfg.default_hooks.checkpoint
-    if 'voc' in path.stem:  # val is part of trainval
+    if data:
         assert cfg.train_cfg.val_begin > cfg.train_cfg.max_epochs
 
 
@@ -109,15 +137,14 @@ def test_schedule_ends_with_the_run(path):
             assert scheduler.end == scheduler.T_max == epochs
         elif scheduler.type == 'MultiStepLR':
             assert all(0 < milestone < epochs for milestone in scheduler.milestones)
-    if 'voc' in path.stem:
+    if 'auto_scale_lr' in cfg:
         assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
 
 
 @every_config
 def test_model_builds_also_as_a_stock_one(path):
     cfg = load(path)
-    names = build(cfg.model).state_dict().keys()
-    assert build(stock_model_cfg(cfg.model)).state_dict().keys() == names
+    assert weight_names(json.dumps(stock_model_cfg(cfg.model))) == weight_names(json.dumps(cfg.model))
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda path: path.stem)
@@ -141,18 +168,21 @@ def test_demo_set_has_the_classes_that_are_drawn():
     assert tuple(load('ilmil/frcnn_shapes_4+2.py').metainfo.classes) == SHAPES_CLASSES
 
 
-@pytest.mark.parametrize('split', ['pcb_4+2', 'shapes_4+2', 'voc_15+5', 'vgg16_voc_19+1'])
-def test_baselines_stand_beside_the_student(split):
+BASELINES = sorted(path.stem.removeprefix('finetune_') for path in (CONFIGS / 'baselines').glob('finetune_*.py'))
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_baselines_stand_beside_the_student(name):
+    split = re.sub(r'_step\d+$', '', name)
     student, finetune, joint = (
-        load(f'{name}_{split}.py') for name in ('ilmil/frcnn', 'baselines/finetune', 'baselines/joint'))
+        load(path) for path in (f'ilmil/frcnn_{name}.py', f'baselines/finetune_{name}.py', f'baselines/joint_{split}.py'))
     assert finetune.model.distiller is None and finetune.model.merging is None
-    assert finetune.model.teacher == student.model.teacher
-    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'metainfo'):
         assert finetune[key] == student[key]
-    assert stock_model_cfg(student.model) == joint.model
-    if 'voc' not in split:
-        teacher = load(student.model.teacher.config)
-        assert joint.train_cfg.max_epochs == teacher.train_cfg.max_epochs + student.train_cfg.max_epochs
+    if len(student.metainfo.split) == 2:
+        assert finetune.model.teacher == student.model.teacher
+    if student.metainfo.classes == joint.metainfo.classes:
+        assert stock_model_cfg(student.model) == joint.model
 
 
 @pytest.mark.parametrize('term', ['feature', 'rpn', 'rcn', 'merge', 'score'])

@@ -1,7 +1,9 @@
-# VOC2007, R50-FPN, with all 20 classes annotated from the start: the upper bound.
+# VOC2007 15+5, R50-FPN, with all 20 classes annotated from the start: the upper bound.
 _base_ = [
-    '../_base_/models/frcnn_r50_fpn.py', '../_base_/datasets/voc07.py', '../_base_/schedules/sgd_voc_joint.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc_joint.py',
+    '../_base_/default_runtime.py',
 ]
 metainfo = dict(classes=_base_.all_classes, split=(15, 5))
 

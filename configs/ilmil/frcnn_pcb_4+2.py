@@ -1,4 +1,4 @@
-# Second stage of DeepPCB 4+2: short and spur are new.
+# Second stage of DeepPCB 4+2, small R18-FPN: short and spur are new.
 _base_ = './frcnn_pcb_4.py'
 metainfo = dict(classes=_base_.all_classes, split=(4, 2))
 epochs = 10
@@ -10,5 +10,5 @@ model = dict(
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))
-train_cfg = dict(max_epochs=epochs, val_interval=5)
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]

@@ -1,4 +1,4 @@
-# Second stage of the demo set 4+2: star and triangle are new.
+# Second stage of the demo set 4+2, small R18-FPN: star and triangle are new.
 _base_ = './frcnn_shapes_4.py'
 metainfo = dict(classes=_base_.all_classes, split=(4, 2))
 epochs = 7

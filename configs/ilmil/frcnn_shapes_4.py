@@ -1,7 +1,9 @@
-# First stage of the demo set 4+2: a stock Faster R-CNN on circle, cross, ring and square.
+# First stage of the demo set, small R18-FPN: a stock Faster R-CNN on the first 4 classes.
 _base_ = [
-    '../_base_/models/frcnn_r18_fpn_small.py', '../_base_/datasets/shapes.py', '../_base_/schedules/adamw_small.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/frcnn_r18_fpn_small.py',
+    '../_base_/datasets/shapes.py',
+    '../_base_/schedules/adamw_small.py',
+    '../_base_/default_runtime.py',
 ]
 metainfo = dict(classes=_base_.all_classes[:4], split=(4, ))
 epochs = 12

@@ -1,10 +1,11 @@
 # Second stage of VOC2007 10+10, R50-FPN: diningtable to tvmonitor are new.
 _base_ = [
-    '../_base_/models/frcnn_r50_fpn.py', '../_base_/datasets/voc07.py', '../_base_/schedules/sgd_voc_incremental.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc_incremental_large.py',
+    '../_base_/default_runtime.py',
 ]
 metainfo = dict(classes=_base_.all_classes, split=(10, 10))
-epochs = 12  # these ten classes have about three times the images of 15+5, whose stage takes 36
 
 model = dict(
     type='IncrementalFasterRCNN',
@@ -13,5 +14,3 @@ model = dict(
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))
-train_cfg = dict(max_epochs=epochs)
-param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], milestones=[9])]

@@ -1,7 +1,9 @@
 # Second stage of VOC2007 15+5, R50-FPN: pottedplant to tvmonitor are new.
 _base_ = [
-    '../_base_/models/frcnn_r50_fpn.py', '../_base_/datasets/voc07.py', '../_base_/schedules/sgd_voc_incremental.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc_incremental.py',
+    '../_base_/default_runtime.py',
 ]
 metainfo = dict(classes=_base_.all_classes, split=(15, 5))
 

@@ -1,7 +1,9 @@
-# First stage of VOC2007 15+5, R50-FPN: a stock Faster R-CNN on the first 15 classes.
+# First stage of VOC2007, R50-FPN: a stock Faster R-CNN on the first 15 classes.
 _base_ = [
-    '../_base_/models/frcnn_r50_fpn.py', '../_base_/datasets/voc07.py', '../_base_/schedules/sgd_voc.py',
-    '../_base_/default_runtime.py'
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc.py',
+    '../_base_/default_runtime.py',
 ]
 metainfo = dict(classes=_base_.all_classes[:15], split=(15, ))
 

@@ -1,44 +1,12 @@
 # DeepPCB-320 in VOC layout: 320x320 crops, six kinds of defect. Its folder is found through an environment variable.
-dataset_type = 'IncrementalVOCDataset'
+_base_ = './voc_style_small.py'
 data_root = '{{$MMILMIL_PCB_ROOT:data/DeepPCB-320}}'
 # In alphabetical order; a stage config takes the first ones.
 all_classes = ('copper', 'mousebite', 'open', 'pin-hole', 'short', 'spur')
-scale = (256, 256)
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    # A defect is the same defect upside down.
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    batch_sampler=dict(type='AspectRatioBatchSampler'),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, ann_file='ImageSets/Main/train.txt', pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='ImageSets/Main/val.txt',
-        test_mode=True,
-        pipeline=test_pipeline))
-test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='ImageSets/Main/test.txt'))
-val_evaluator = dict(type='IncrementalVOCMetric', eval_mode='area')
-test_evaluator = val_evaluator
+# A defect is the same defect upside down.
+flip = dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])
+train_pipeline = [*_base_.train_pipeline[:3], flip, _base_.train_pipeline[4]]
+train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))

@@ -1,0 +1,10 @@
+# Fifth stage of VOC2007 10+2x5, R50-FPN, by plain fine-tuning: the earlier detector's weights, the new data and nothing
+# that keeps the old classes.
+_base_ = '../ilmil/frcnn_voc_10+2x5_step4.py'
+
+model = dict(
+    distiller=None,
+    merging=None,
+    teacher=dict(
+        config='{{ fileDirname }}/finetune_voc_10+2x5_step3.py',
+        checkpoint='work_dirs/finetune_voc_10+2x5_step3/final.pth'))

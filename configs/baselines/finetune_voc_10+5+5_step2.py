@@ -1,0 +1,10 @@
+# Third stage of VOC2007 10+5+5, R50-FPN, by plain fine-tuning: the earlier detector's weights, the new data and nothing
+# that keeps the old classes.
+_base_ = '../ilmil/frcnn_voc_10+5+5_step2.py'
+
+model = dict(
+    distiller=None,
+    merging=None,
+    teacher=dict(
+        config='{{ fileDirname }}/finetune_voc_10+5+5_step1.py',
+        checkpoint='work_dirs/finetune_voc_10+5+5_step1/final.pth'))

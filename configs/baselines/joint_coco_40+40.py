@@ -1,0 +1,13 @@
+# COCO 2017 40+40, R50-FPN, with all 80 classes annotated from the start: the upper bound.
+_base_ = [
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/coco17.py',
+    '../_base_/schedules/sgd_coco_joint.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes, split=(40, 40))
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=80)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo, keep='seen'))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -1,0 +1,11 @@
+# FODA-20x4 10+5+5, small R18-FPN, with all 20 classes annotated from the start: the upper bound.
+_base_ = '../ilmil/frcnn_foda20x4_10.py'
+metainfo = dict(classes=_base_.all_classes, split=(10, 5, 5))
+epochs = 27
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=20)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo, keep='seen'))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]

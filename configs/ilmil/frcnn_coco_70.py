@@ -1,0 +1,13 @@
+# First stage of COCO 2017, R50-FPN: a stock Faster R-CNN on the first 70 classes.
+_base_ = [
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/coco17.py',
+    '../_base_/schedules/sgd_coco.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes[:70], split=(70, ))
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=70)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -1,0 +1,14 @@
+# Second stage of FODA-20x4 19+1, small R18-FPN: Wrench is new.
+_base_ = './frcnn_foda20x4_19.py'
+metainfo = dict(classes=_base_.all_classes, split=(19, 1))
+epochs = 10
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{ fileDirname }}/frcnn_foda20x4_19.py', checkpoint='work_dirs/frcnn_foda20x4_19/final.pth'),
+    roi_head=dict(bbox_head=dict(num_classes=20)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]

@@ -1,0 +1,16 @@
+# Second stage of VOC2007 10+5+5, R50-FPN: diningtable to person are new.
+_base_ = [
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc_incremental.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes[:15], split=(10, 5))
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{ fileDirname }}/frcnn_voc_10.py', checkpoint='work_dirs/frcnn_voc_10/final.pth'),
+    roi_head=dict(bbox_head=dict(num_classes=15)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

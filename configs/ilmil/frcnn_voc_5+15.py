@@ -1,0 +1,16 @@
+# Second stage of VOC2007 5+15, R50-FPN: bus to tvmonitor are new.
+_base_ = [
+    '../_base_/models/frcnn_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc_incremental_large.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes, split=(5, 15))
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(config='{{ fileDirname }}/frcnn_voc_5.py', checkpoint='work_dirs/frcnn_voc_5/final.pth'),
+    roi_head=dict(bbox_head=dict(num_classes=20)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -1,0 +1,251 @@
+"""The config files of a split, written as a person would write them."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os.path import relpath
+from pathlib import Path
+from typing import Optional
+
+from ..errors import InputError
+from ..stage import parse_split
+
+BASES = Path('_base_')
+STAGES, BASELINES = Path('ilmil'), Path('baselines')
+ORDINALS = ('First', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth', 'Seventh', 'Eighth', 'Ninth', 'Tenth', 'Eleventh')
+LARGE_GROUP = 10  # classes
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Schedules of a data set, by the names of their files in ``_base_/schedules``.
+
+    Attributes:
+        first: Of the first stage.
+        later: Of the others.
+        large: Of those with :data:`LARGE_GROUP` new classes or more, which have more images.
+        joint: Of joint training.
+        epochs: Where a schedule leaves the number of epochs to the config: that of a first stage, a later one, and joint training,
+            which should see at least as many images as all stages together.
+    """
+
+    first: str
+    later: str
+    large: str
+    joint: str
+    epochs: Optional[tuple[int, int, int]] = None
+
+    def of_group(self, size: int) -> str:
+        """The schedule of a later stage with so many new classes."""
+        return self.large if size >= LARGE_GROUP else self.later
+
+
+SGD_VOC = Schedules('sgd_voc', 'sgd_voc_incremental', 'sgd_voc_incremental_large', 'sgd_voc_joint')
+SGD_COCO = Schedules('sgd_coco', 'sgd_coco_incremental', 'sgd_coco_incremental', 'sgd_coco_joint')
+ADAMW_SMALL = Schedules(*['adamw_small'] * 4, epochs=(14, 10, 24))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the stages of a data set are trained.
+
+    Attributes:
+        title: What comments call the data set.
+        prefix: What file names call it.
+        dataset: Its file in ``_base_/datasets``.
+        model: The detector's file in ``_base_/models``.
+        schedules: How long and how fast.
+    """
+
+    title: str
+    prefix: str
+    dataset: str
+    model: str
+    schedules: Schedules
+
+
+MODEL_TITLES = {'frcnn_r50_fpn': 'R50-FPN', 'frcnn_r18_fpn_small': 'small R18-FPN'}
+_SMALL = 'frcnn_r18_fpn_small'
+RECIPES = {
+    'voc07': Recipe('VOC2007', 'voc', 'voc07', 'frcnn_r50_fpn', SGD_VOC),
+    'coco17': Recipe('COCO 2017', 'coco', 'coco17', 'frcnn_r50_fpn', SGD_COCO),
+    'pcb': Recipe('DeepPCB', 'pcb', 'pcb', _SMALL, ADAMW_SMALL),
+    'foda20': Recipe('FODA-20', 'foda20', 'foda20', _SMALL, replace(ADAMW_SMALL, epochs=(14, 10, 14))),
+    'foda20x4': Recipe('FODA-20x4', 'foda20x4', 'foda20x4', _SMALL, replace(ADAMW_SMALL, epochs=(14, 10, 27))),
+    'shapes': Recipe('the demo set', 'shapes', 'shapes', _SMALL, replace(ADAMW_SMALL, epochs=(12, 7, 19))),
+}
+"""The data sets whose configs come with the project, by the name of their file in ``_base_/datasets``."""
+
+
+class SplitConfigs:
+    """The files of one split: its stages, the same by fine-tuning, and joint training.
+
+    Args:
+        recipe: How the stages are trained.
+        split: The split's name, such as ``10+5+5``.
+        classes: The names of all classes in label order.
+        shipped: The project's folder of configs, relative to a folder of stages; ``..`` in this repository.
+        own_dataset: Whether the data set's file is written beside the stages, not shipped.
+
+    Raises:
+        InputError: the split is not read, has one group, or does not add up to the number of classes.
+    """
+
+    def __init__(self, recipe: Recipe, split: str, classes: Sequence[str], shipped: str = '..',
+                 own_dataset: bool = False) -> None:
+        self.recipe, self.split, self.classes = recipe, split, tuple(classes)
+        self.shipped, self.datasets = shipped, '..' if own_dataset else shipped
+        self.sizes = parse_split(split)
+        if sum(self.sizes) != len(self.classes):
+            raise InputError(f'the split {split} adds up to {sum(self.sizes)} classes, but {recipe.title} has '
+                             f'{len(self.classes)}: correct the split, or name the classes that you want')
+        if len(self.sizes) < 2:
+            raise InputError(f'the split {split} has one group, so nothing is learnt later: write one such as '
+                             f'{self.sizes[0] - 1}+1')
+
+    @property
+    def last(self) -> Path:
+        """The config of the last stage, which stands on all others."""
+        return STAGES / f'{self._name("frcnn", len(self.sizes) - 1)}.py'
+
+    @property
+    def last_finetune(self) -> Path:
+        """The same of plain fine-tuning."""
+        return BASELINES / f'{self._name("finetune", len(self.sizes) - 1)}.py'
+
+    @property
+    def joint(self) -> Path:
+        """The config of joint training."""
+        return BASELINES / f'joint_{self.recipe.prefix}_{self.split}.py'
+
+    def files(self) -> dict[Path, str]:
+        """Content by path, relative to the folder of configs."""
+        later = range(1, len(self.sizes))
+        files = {STAGES / f'{self._name("frcnn", 0)}.py': self._first()}
+        files.update({STAGES / f'{self._name("frcnn", step)}.py': self._later(step) for step in later})
+        files.update({BASELINES / f'{self._name("finetune", step)}.py': self._finetune(step) for step in later})
+        files[self.joint] = self._joint()
+        return files
+
+    def _name(self, method: str, step: int) -> str:
+        """A stage's config without its ending. First stages are shared by all splits that begin alike."""
+        if step == 0:
+            return f'frcnn_{self.recipe.prefix}_{self.sizes[0]}'
+        suffix = f'_step{step}' if len(self.sizes) > 2 else ''
+        return f'{method}_{self.recipe.prefix}_{self.split}{suffix}'
+
+    def _title(self) -> str:
+        return f'{self.recipe.title} {self.split}, {MODEL_TITLES.get(self.recipe.model, self.recipe.model)}'
+
+    def _first(self) -> str:
+        count = self.sizes[0]
+        title = self._title().replace(f' {self.split}', '')
+        return '\n'.join([
+            _comment(f'First stage of {title}: a stock Faster R-CNN on the first {count} classes.'),
+            self._base_list(self.recipe.schedules.first),
+            f'metainfo = dict(classes=_base_.all_classes[:{count}], split=({count}, ))',
+            *self._epochs(0),
+            '',
+            f'model = dict(roi_head=dict(bbox_head=dict(num_classes={count})))',
+            *_datasets(),
+            *self._epochs_used(),
+        ]) + '\n'
+
+    def _later(self, step: int) -> str:
+        seen, size = sum(self.sizes[:step + 1]), self.sizes[step]
+        classes = '_base_.all_classes' if seen == len(self.classes) else f'_base_.all_classes[:{seen}]'
+        before = self._name('frcnn', step - 1)
+        schedules = self.recipe.schedules
+        # A step inherits the one before it where only the classes differ.
+        schedule_changes = step == 1 or schedules.of_group(size) != schedules.of_group(self.sizes[step - 1])
+        by_epochs = schedules.epochs is not None and step == 1
+        inherits = schedules.epochs is not None or not schedule_changes
+        type_line = ["    type='IncrementalFasterRCNN',"] if step == 1 or not inherits else []
+        return '\n'.join([
+            _comment(f'{_ordinal(step)} stage of {self._title()}: {self._new(step)} new.'),
+            f"_base_ = './{before}.py'" if inherits else self._base_list(schedules.of_group(size)),
+            f'metainfo = dict(classes={classes}, split={self.sizes[:step + 1]})',
+            *(self._epochs(1) if by_epochs else []),
+            '',
+            'model = dict(',
+            *type_line,
+            *_teacher(before, f'work_dirs/{before}/final.pth'),
+            f'    roi_head=dict(bbox_head=dict(num_classes={seen})))',
+            *_datasets(),
+            *(self._epochs_used() if by_epochs else []),
+        ]) + '\n'
+
+    def _finetune(self, step: int) -> str:
+        student = self._name('frcnn', step)
+        stage = f'{_ordinal(step)} stage of ' if len(self.sizes) > 2 else ''
+        lines = [
+            _comment(f"{stage}{self._title()}, by plain fine-tuning: the earlier detector's weights, the new data and nothing that "
+                     'keeps the old classes.'),
+            f"_base_ = '{relpath(STAGES, BASELINES)}/{student}.py'",
+        ]
+        if step == 1:
+            lines.append('model = dict(distiller=None, merging=None)')
+        else:
+            before = self._name('finetune', step - 1)
+            teacher = _teacher(before, f'work_dirs/{before}/final.pth')
+            lines += ['', 'model = dict(', '    distiller=None,', '    merging=None,', *teacher[:-1], f'{teacher[-1][:-1]})']
+        return '\n'.join(lines) + '\n'
+
+    def _joint(self) -> str:
+        schedules = self.recipe.schedules
+        first = f"_base_ = '{relpath(STAGES, BASELINES)}/{self._name('frcnn', 0)}.py'"
+        return '\n'.join([
+            _comment(f'{self._title()}, with all {len(self.classes)} classes annotated from the start: the upper bound.'),
+            self._base_list(schedules.joint) if schedules.epochs is None else first,
+            f'metainfo = dict(classes=_base_.all_classes, split={self.sizes})',
+            *self._epochs(2),
+            '',
+            f'model = dict(roi_head=dict(bbox_head=dict(num_classes={len(self.classes)})))',
+            *_datasets(train=", keep='seen'"),
+            *self._epochs_used(),
+        ]) + '\n'
+
+    def _base_list(self, schedule: str) -> str:
+        parts = ((self.shipped, f'models/{self.recipe.model}'), (self.datasets, f'datasets/{self.recipe.dataset}'),
+                 (self.shipped, f'schedules/{schedule}'), (self.shipped, 'default_runtime'))
+        return '\n'.join(['_base_ = [', *(f"    '{folder}/{BASES}/{name}.py'," for folder, name in parts), ']'])
+
+    def _epochs(self, kind: int) -> list[str]:
+        epochs = self.recipe.schedules.epochs
+        return [] if epochs is None else [f'epochs = {epochs[kind]}']
+
+    def _epochs_used(self) -> list[str]:
+        if self.recipe.schedules.epochs is None:
+            return []
+        return [
+            'train_cfg = dict(max_epochs=epochs, val_interval=epochs)',
+            'param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]',
+        ]
+
+    def _new(self, step: int) -> str:
+        """The new classes of a stage with their verb."""
+        start = sum(self.sizes[:step])
+        new = self.classes[start:start + self.sizes[step]]
+        if len(new) == 1:
+            return f'{new[0]} is'
+        return f'{new[0]} {"and" if len(new) == 2 else "to"} {new[-1]} are'
+
+
+def _ordinal(step: int) -> str:
+    return ORDINALS[step] if step < len(ORDINALS) else f'{step + 1}th'
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(text[0].upper() + text[1:], 120, initial_indent='# ', subsequent_indent='# ')
+
+
+def _teacher(config: str, checkpoint: str) -> list[str]:
+    line = f"    teacher=dict(config='{{{{ fileDirname }}}}/{config}.py', checkpoint='{checkpoint}'),"
+    if len(line) <= 120:
+        return [line]
+    return ['    teacher=dict(', f"        config='{{{{ fileDirname }}}}/{config}.py',", f"        checkpoint='{checkpoint}'),"]
+
+
+def _datasets(train: str = '') -> list[str]:
+    return [f'{name}_dataloader = dict(dataset=dict(metainfo=metainfo{more}))'
+            for name, more in (('train', train), ('val', ''), ('test', ''))]

@@ -1,0 +1,129 @@
+"""Write the configs of a split: `python tools/new_split.py --dataset voc07 --split 10+5+5`.
+
+Also for one's own data: `--ann FOLDER` with VOC-style annotations, or `--ann train.json --val-ann val.json --test-ann test.json
+--images FOLDER` in COCO's format. Writes the stages, fine-tuning and joint training, and tells how to train them.
+"""
+
+import argparse
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmilmil.engine.chain import TOOLS
+from mmilmil.engine.cli import user_errors
+from mmilmil.engine.own_data import chosen_classes, coco_data, dataset_config, reordered_config, voc_data
+from mmilmil.engine.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
+from mmilmil.errors import InputError
+
+CONFIGS = TOOLS.parent / 'configs'
+SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
+OWN_BASES = {'frcnn_r50_fpn': 'voc07', 'frcnn_r18_fpn_small': 'voc_style_small'}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Write the configs of a split')
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument('--dataset', choices=RECIPES, help='a data set whose settings come with the project')
+    data.add_argument('--ann', metavar='PATH', help="one's own data: a folder in VOC layout, or a COCO file for training")
+    parser.add_argument('--split', required=True, help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
+    parser.add_argument('--classes', nargs='+', default=[], metavar='NAME',
+                        help="class names in label order, or a file with one a line; default: all, in the data's order")
+    parser.add_argument('--name', help='what file names call the data; default: the name of its folder')
+    parser.add_argument('--val-ann', metavar='FILE', help='COCO file to choose settings with')
+    parser.add_argument('--test-ann', metavar='FILE', help='COCO file to report on')
+    parser.add_argument('--images', metavar='FOLDER', help='folder of the images; in VOC layout below the folder, default JPEGImages')
+    parser.add_argument('--annotations', default='Annotations', metavar='FOLDER',
+                        help='in VOC layout the folder of XML files, default Annotations')
+    parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
+    parser.add_argument('--epochs', nargs=3, type=int, metavar=('FIRST', 'LATER', 'JOINT'),
+                        help='epochs of a first stage, a later one and joint training, for frcnn_r18_fpn_small')
+    parser.add_argument('--out', default=str(CONFIGS), metavar='FOLDER', help="folder of configs; default the project's own")
+    parser.add_argument('--force', action='store_true', help='replace files of the same name that say something else')
+    return parser.parse_args()
+
+
+def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str]:
+    """Recipe, classes and the data set's config for annotations of one's own."""
+    path = Path(args.ann)
+    if path.is_dir():
+        data = voc_data(path, args.images or 'JPEGImages', args.annotations)
+    elif path.is_file():
+        if not args.images:
+            raise InputError(f'the folder of the images that {path} names is not known: give --images')
+        data = coco_data(dict(train=args.ann, val=args.val_ann, test=args.test_ann), args.images)
+    else:
+        raise InputError(f'--ann {path} does not exist: give a folder in VOC layout or a COCO file')
+    name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).lower()
+    classes = chosen_classes(args.classes, data.found, args.ann)
+    model = args.model or 'frcnn_r50_fpn'
+    base = f'{shipped(args.out, BASES / "datasets")}/{BASES}/datasets/{OWN_BASES[model]}.py'
+    recipe = Recipe(name, name, name, model, SCHEDULES[model])
+    return recipe, classes, dataset_config(data, name, classes, base)
+
+
+def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str | None]:
+    """Recipe and classes of a shipped data set, and a config of its own where the classes are others."""
+    recipe = RECIPES[args.dataset]
+    known = tuple(Config.fromfile(CONFIGS / BASES / 'datasets' / f'{recipe.dataset}.py').all_classes)
+    classes = chosen_classes(args.classes, known, args.dataset)
+    if args.model:
+        recipe = replace(recipe, model=args.model, schedules=SCHEDULES[args.model])
+    if classes == known and not args.name:
+        return recipe, classes, None
+    if not args.name:
+        raise InputError(f'--classes are not those of {args.dataset} in its own order: give the split a --name of its own')
+    folder = f'{shipped(args.out, BASES / "datasets")}/{BASES}/datasets'
+    text = reordered_config(recipe.dataset, classes, folder)
+    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text
+
+
+def shipped(out: str, folder: Path) -> str:
+    """The project's folder of configs as seen from a folder below ``out``."""
+    return Path(os.path.relpath(CONFIGS, Path(out) / folder)).as_posix()
+
+
+def write(files: dict[Path, str], out: Path, force: bool) -> None:
+    """Write what is new; refuse to replace what a person may have changed."""
+    others = [out / path for path, text in files.items() if (out / path).is_file() and (out / path).read_text() != text]
+    if others and not force:
+        raise InputError(f'{", ".join(map(str, others))} {"is" if len(others) == 1 else "are"} there already and would change: '
+                         'give --force to replace them, or another --name or --out')
+    for path, text in files.items():
+        target = out / path
+        new = not target.is_file() or target.read_text() != text
+        if new:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding='utf-8')
+        print(f'{"written" if new else "as it is"}: {target}')
+
+
+def main() -> None:
+    args = parse_args()
+    if args.dataset and (args.val_ann or args.test_ann or args.images):
+        raise InputError(f'--val-ann, --test-ann and --images are for data of one\'s own (--ann); {args.dataset} has its own')
+    recipe, classes, dataset = shipped_recipe(args) if args.dataset else own_recipe(args)
+    if not re.fullmatch(r'[A-Za-z]\w*', recipe.prefix):
+        raise InputError(f'the name {recipe.prefix!r} cannot be part of a file name and a variable: give a --name of letters, '
+                         'digits and _, such as my_data')
+    if args.epochs:
+        if recipe.schedules.epochs is None:
+            raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler in '
+                             'the written configs')
+        recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
+    out = Path(args.out)
+    split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=dataset is not None)
+    files = split.files()
+    if dataset is not None:
+        files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
+    write(files, out, args.force)
+    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n\nTrain the stages, with fine-tuning and joint training '
+          f'beside them:\n  python tools/train_chain.py {out / split.last} \\\n      --beside {out / split.last_finetune} \\\n'
+          f'      --joint {out / split.joint}')
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
