@@ -74,8 +74,8 @@ def test_a_step_of_another_size_has_its_own_schedule():
 
 
 def test_shipped_set_in_another_order(tool, tmp_path):
-    done = tool('new_split.py', '--dataset', 'pcb', '--split', '1+1x2', '--classes', 'spur', 'open', 'copper', '--name', 'three',
-                '--out', tmp_path)
+    done = tool('new_split.py', '--dataset', 'pcb', '--split', '1+1x2', '--classes', 'spur', 'open', 'copper', '--name',
+                'three', '--out', tmp_path)
     assert done.status == 0, done.err
     cfg = Config.fromfile(tmp_path / 'ilmil/frcnn_three_1+1x2_step2.py')
     assert cfg.metainfo == dict(classes=('spur', 'open', 'copper'), split=(1, 1, 1))

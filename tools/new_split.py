@@ -34,7 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--name', help='what file names call the data; default: the name of its folder')
     parser.add_argument('--val-ann', metavar='FILE', help='COCO file to choose settings with')
     parser.add_argument('--test-ann', metavar='FILE', help='COCO file to report on')
-    parser.add_argument('--images', metavar='FOLDER', help='folder of the images; in VOC layout below the folder, default JPEGImages')
+    parser.add_argument('--images', metavar='FOLDER',
+                        help='folder of the images; in VOC layout below the folder, default JPEGImages')
     parser.add_argument('--annotations', default='Annotations', metavar='FOLDER',
                         help='in VOC layout the folder of XML files, default Annotations')
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
@@ -103,15 +104,15 @@ def write(files: dict[Path, str], out: Path, force: bool) -> None:
 def main() -> None:
     args = parse_args()
     if args.dataset and (args.val_ann or args.test_ann or args.images):
-        raise InputError(f'--val-ann, --test-ann and --images are for data of one\'s own (--ann); {args.dataset} has its own')
+        raise InputError(f"--val-ann, --test-ann and --images are for data of one's own (--ann); {args.dataset} has its own")
     recipe, classes, dataset = shipped_recipe(args) if args.dataset else own_recipe(args)
     if not re.fullmatch(r'[A-Za-z]\w*', recipe.prefix):
         raise InputError(f'the name {recipe.prefix!r} cannot be part of a file name and a variable: give a --name of letters, '
                          'digits and _, such as my_data')
     if args.epochs:
         if recipe.schedules.epochs is None:
-            raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler in '
-                             'the written configs')
+            raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler '
+                             'in the written configs')
         recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
     out = Path(args.out)
     split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=dataset is not None)
@@ -119,8 +120,8 @@ def main() -> None:
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
     write(files, out, args.force)
-    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n\nTrain the stages, with fine-tuning and joint training '
-          f'beside them:\n  python tools/train_chain.py {out / split.last} \\\n      --beside {out / split.last_finetune} \\\n'
+    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n\nTrain the stages, with fine-tuning and joint '
+          f'training beside them:\n  python tools/train_chain.py {out / split.last} \\\n      --beside {out / split.last_finetune} \\\n'
           f'      --joint {out / split.joint}')
 
 

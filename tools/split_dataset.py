@@ -1,7 +1,7 @@
 """Draw train, val and test at random from one's own annotations: `python tools/split_dataset.py data/screws`.
 
-A folder in VOC layout gets `ImageSets/Main/{train,val,test}.txt`, a COCO file `<name>_{train,val,test}.json` beside it. Images of
-one scene or video should not be parted: give such data lists of your own instead.
+A folder in VOC layout gets `ImageSets/Main/{train,val,test}.txt`, a COCO file `<name>_{train,val,test}.json` beside it. Images
+of one scene or video should not be parted: give such data lists of your own instead.
 """
 
 import argparse
@@ -19,7 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('data', help='folder in VOC layout, or COCO file')
     parser.add_argument('--shares', nargs=3, type=float, default=[0.7, 0.1, 0.2], metavar=('TRAIN', 'VAL', 'TEST'),
                         help='shares of the images; default 0.7 0.1 0.2')
-    parser.add_argument('--annotations', default='Annotations', metavar='FOLDER', help='folder of XML files; default Annotations')
+    parser.add_argument('--annotations', default='Annotations', metavar='FOLDER',
+                        help='folder of XML files; default Annotations')
     parser.add_argument('--seed', type=int, default=0, help='of the draw')
     return parser.parse_args()
 

@@ -87,8 +87,8 @@ def coco_data(files: dict[str, Optional[str]], images: str) -> OwnData:
                          f'--val-ann and --test-ann; `python tools/split_dataset.py {files["train"]}` makes three files of one')
     for path in (*files.values(), images):
         if not Path(path).exists():
-            raise InputError(f'{path} does not exist: name the JSON files with --ann, --val-ann and --test-ann, and the folder of '
-                             'images with --images')
+            raise InputError(f'{path} does not exist: name the JSON files with --ann, --val-ann and --test-ann, and the folder '
+                             'of images with --images')
     try:
         categories = json.loads(Path(files['train']).read_text(encoding='utf-8'))['categories']
         names = [category['name'] for category in sorted(categories, key=lambda category: category['id'])]

@@ -25,8 +25,8 @@ class Schedules:
         later: Of the others.
         large: Of those with :data:`LARGE_GROUP` new classes or more, which have more images.
         joint: Of joint training.
-        epochs: Where a schedule leaves the number of epochs to the config: that of a first stage, a later one, and joint training,
-            which should see at least as many images as all stages together.
+        epochs: Where a schedule leaves the number of epochs to the config: that of a first stage, a later one, and joint
+            training, which should see at least as many images as all stages together.
     """
 
     first: str
@@ -179,8 +179,8 @@ class SplitConfigs:
         student = self._name('frcnn', step)
         stage = f'{_ordinal(step)} stage of ' if len(self.sizes) > 2 else ''
         lines = [
-            _comment(f"{stage}{self._title()}, by plain fine-tuning: the earlier detector's weights, the new data and nothing that "
-                     'keeps the old classes.'),
+            _comment(f"{stage}{self._title()}, by plain fine-tuning: the earlier detector's weights, the new data and nothing "
+                     'that keeps the old classes.'),
             f"_base_ = '{relpath(STAGES, BASELINES)}/{student}.py'",
         ]
         if step == 1:
