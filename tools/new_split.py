@@ -120,8 +120,9 @@ def main() -> None:
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
     write(files, out, args.force)
-    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n\nTrain the stages, with fine-tuning and joint '
-          f'training beside them:\n  python tools/train_chain.py {out / split.last} \\\n      --beside {out / split.last_finetune} \\\n'
+    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n\n'
+          'Train the stages, with fine-tuning and joint training beside them:\n'
+          f'  python tools/train_chain.py {out / split.last} \\\n      --beside {out / split.last_finetune} \\\n'
           f'      --joint {out / split.joint}')
 
 
