@@ -1,0 +1,503 @@
+"""Looks through VOC- and COCO-style sets: what is in them, and all that would stop a training or give wrong numbers.
+
+The datasets stop at the first mistake. This goes on, with the same readers, and tells every one.
+"""
+
+import itertools
+import json
+import math
+import os
+import os.path as osp
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from mmdet.datasets import BaseDetDataset
+from mmengine.config import Config
+from PIL import ExifTags, Image
+from terminaltables import AsciiTable
+
+from ..errors import InputError
+from ..registry import DATASETS
+from .incremental_coco import IncrementalCocoDataset, is_ignored
+from .incremental_voc import IncrementalVOCDataset, _read_object
+from .stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
+
+# Shorter side, in pixels, of a box told as tiny: less than a cell of the finest feature map (stride 4).
+TINY = 4
+# The readers want a class list; what is read here is every object, whatever its class.
+_ANY_CLASS = {'classes': ('any', )}
+_NEEDED = {
+    'images': {'id': (int, str), 'file_name': str, 'width': (int, float), 'height': (int, float)},
+    'annotations': {'image_id': (int, str), 'category_id': (int, str), 'bbox': list},
+    'categories': {'id': (int, str), 'name': str},
+}
+
+
+@dataclass
+class Findings:
+    """What was found, by kind, each text once.
+
+    Args:
+        errors: What would stop a training or give wrong numbers.
+        notes: What a user should know, and training copes with.
+    """
+
+    errors: dict[str, dict[str, None]] = field(default_factory=dict)
+    notes: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def error(self, kind: str, text: object) -> None:
+        """Add an error."""
+        self.errors.setdefault(kind, {})[str(text)] = None
+
+    def note(self, kind: str, text: object) -> None:
+        """Add a note."""
+        self.notes.setdefault(kind, {})[str(text)] = None
+
+    def text(self, shown: int = 10) -> str:
+        """Notes, then errors, at most ``shown`` of a kind, and their number."""
+        lines = []
+        for title, found in (('note', self.notes), ('error', self.errors)):
+            for kind, texts in found.items():
+                lines.append(f'{title}: {kind} ({len(texts)})')
+                lines.extend(f'  {text}' for text in itertools.islice(texts, shown))
+                if len(texts) > shown:
+                    lines.append(f'  ... and {len(texts) - shown} more')
+        errors, notes = (sum(map(len, found.values())) for found in (self.errors, self.notes))
+        return '\n'.join([*lines, f'{errors} error{"s" * (errors != 1)}, {notes} note{"s" * (notes != 1)}'])
+
+
+@dataclass
+class Part:
+    """A list of images with all their objects: a split, a COCO file, or the dataset of a data loader.
+
+    Args:
+        label: Its name in tables and messages.
+        ann_file: The file that lists the images.
+        images: One dict an image: ``img_id``, ``img_path`` (None where missing), ``source``, ``width``, ``height`` (pixels)
+            and ``instances`` with ``name``, ``bbox`` (``[x1, y1, x2, y2]``, 0-based pixels) and ``ignore_flag``.
+    """
+
+    label: str
+    ann_file: str
+    images: list[dict]
+
+
+@dataclass
+class SetReport:
+    """All that one check found.
+
+    Args:
+        parts: What was read.
+        findings: What is wrong with it.
+        names: Class names that occur, with their number of objects.
+        stages: What each data loader of a config keeps, as text.
+    """
+
+    parts: list[Part]
+    findings: Findings
+    names: Counter
+    stages: list[str] = field(default_factory=list)
+
+    def text(self, shown: int = 10) -> str:
+        """The report to read, with at most ``shown`` findings of a kind."""
+        return '\n\n'.join([_images_table(self.parts), _classes_table(self.parts, sorted(self.names)), *self.stages,
+                            self.findings.text(shown)])
+
+
+def check_voc(root: str | Path, splits: Sequence[str] = (), decode: bool = False) -> SetReport:
+    """Check a VOC-style folder.
+
+    Args:
+        root: Folder with ``JPEGImages``, ``Annotations`` and ``ImageSets/Main``.
+        splits: Names of the lists in ``ImageSets/Main``; by default all but VOC's lists of single classes.
+        decode: Decode every image; otherwise only its header is read.
+
+    Raises:
+        InputError: there is no list of images at all.
+    """
+    checker = _Checker(decode)
+    for split in splits or _splits(Path(root) / 'ImageSets' / 'Main'):
+        checker.read(split, IncrementalVOCDataset(
+            f'ImageSets/Main/{split}.txt', data_root=str(root), metainfo=_ANY_CLASS, lazy_init=True))
+    # `trainval` holds `train` on purpose.
+    return checker.finish(lambda one, other: None if one in other or other in one else 'error')
+
+
+def check_coco(ann_file: str | Path, images: str | Path, decode: bool = False) -> SetReport:
+    """Check a COCO-style file.
+
+    Args:
+        ann_file: The JSON file.
+        images: Folder of its images.
+        decode: Decode every image; otherwise only its header is read.
+    """
+    checker = _Checker(decode)
+    checker.read(Path(ann_file).stem, IncrementalCocoDataset(
+        str(ann_file), data_prefix={'img': str(images)}, metainfo=_ANY_CLASS, lazy_init=True))
+    return checker.finish(lambda one, other: None)
+
+
+def check_config(cfg: Config, decode: bool = False) -> SetReport:
+    """Check the datasets of all data loaders of a config, and tell what the stage keeps of each.
+
+    Args:
+        cfg: A run's config.
+        decode: Decode every image; otherwise only its header is read.
+
+    Raises:
+        InputError: the config has no dataset that can be checked.
+    """
+    checker = _Checker(decode)
+    for role in ('train', 'val', 'test'):
+        leaves = list(_leaves((cfg.get(f'{role}_dataloader') or {}).get('dataset')))
+        for index, leaf in enumerate(leaves):
+            checker.read_leaf(f'{role}[{index}]' if len(leaves) > 1 else role, leaf)
+    if not checker.parts and not checker.findings.errors:
+        raise InputError('no data loader of the config has an IncrementalVOCDataset or IncrementalCocoDataset: check other '
+                         'sets by --voc or --coco')
+    schedule = cfg.get('train_cfg') or {}
+    validates = schedule.get('val_begin', 1) <= schedule.get('max_epochs', math.inf)
+
+    def judge(one: str, other: str) -> str | None:
+        roles = {one.partition('[')[0], other.partition('[')[0]}
+        if 'val' in roles and not validates:
+            return None
+        return 'error' if 'train' in roles and len(roles) == 2 else 'note'
+
+    return checker.finish(judge)
+
+
+class _Checker:
+    """Reads part after part and collects what is wrong."""
+
+    def __init__(self, decode: bool) -> None:
+        self.decode = decode
+        self.findings = Findings()
+        self.parts: list[Part] = []
+        self.names = Counter()
+        self.stages: list[str] = []
+        self._images_of: dict[tuple, list[dict]] = {}
+        self._voc_images: dict[str, dict] = {}
+        self._files_used: dict[str, set[str]] = defaultdict(set)
+
+    def read(self, label: str, dataset: StageFilterMixin) -> Part:
+        """Read all images and objects behind a dataset that is not initialised yet."""
+        is_voc = isinstance(dataset, IncrementalVOCDataset)
+        folder = dataset.sub_data_root if is_voc else dataset.data_prefix['img']
+        key = (dataset.ann_file, folder)
+        if key not in self._images_of:  # val and test are often one list
+            self._images_of[key] = self._read_voc(dataset) if is_voc else self._read_coco(dataset)
+        self.parts.append(Part(label, dataset.ann_file, self._images_of[key]))
+        return self.parts[-1]
+
+    def read_leaf(self, label: str, leaf: Mapping) -> None:
+        """Read the dataset that a config describes, and tell what its stage keeps."""
+        kind = DATASETS.get(leaf['type'])
+        if kind is None:
+            self.findings.error('stops the run', f'{label}: there is no dataset type {leaf["type"]!r}')
+            return
+        if not issubclass(kind, (IncrementalVOCDataset, IncrementalCocoDataset)):
+            self.findings.note('not checked', f'{label}: {leaf["type"]} is no IncrementalVOCDataset or IncrementalCocoDataset')
+            return
+        try:
+            dataset = DATASETS.build({**leaf, 'pipeline': [], 'lazy_init': True, 'serialize_data': False})
+            self.names.update(dict.fromkeys(dataset.stage.classes, 0))
+            part = self.read(label, dataset)
+            dataset.full_init()
+            self.stages.append(_stage_table(part, dataset))
+        except InputError as error:
+            self.findings.error('stops the run', f'{label}: {error}')
+
+    def finish(self, judge: Callable[[str, str], str | None]) -> SetReport:
+        """Compare the parts with one another, and with what else is in their folders.
+
+        Args:
+            judge: From the labels of two parts to what a common image is: 'error', 'note' or None.
+        """
+        images = {id(image): image for part in self.parts for image in part.images}  # each once, in however many parts
+        self.names.update(instance['name'] for image in images.values() for instance in image['instances'])
+        by_form = defaultdict(list)
+        for name in sorted(self.names):
+            by_form[' '.join(name.split()).casefold()].append(f'{name!r} ({self.names[name]} boxes)')
+        for same in by_form.values():
+            if len(same) > 1:
+                self.findings.error('class names that differ by case or blanks only', ', '.join(same))
+        for one, other in itertools.combinations(self.parts, 2):
+            if how := judge(one.label, other.label):
+                tell = getattr(self.findings, how)
+                for path in sorted(_paths(one) & _paths(other)):
+                    tell(f'image both in {one.label} and in {other.label}', path)
+        for folder, used in self._files_used.items():
+            if osp.isdir(folder):
+                for name in sorted(set(os.listdir(folder)) - used):
+                    if name.lower().endswith(('.xml', *IMAGE_EXTENSIONS)):
+                        self.findings.note('file that no checked list names', osp.join(folder, name))
+        return SetReport(self.parts, self.findings, self.names, self.stages)
+
+    def _read_voc(self, dataset: IncrementalVOCDataset) -> list[dict]:
+        try:
+            lines = Path(dataset.ann_file).read_text('utf-8-sig').splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            self.findings.error('list that cannot be read', f'{dataset.ann_file}: {getattr(error, "strerror", None) or error}')
+            return []
+        times = Counter(line.strip() for line in lines if line.strip())
+        if not times:
+            self.findings.error('no image listed', dataset.ann_file)
+        for img_id, count in times.items():
+            if count > 1:
+                self.findings.error('image listed more than once', f'{dataset.ann_file}: {img_id} {count} times')
+        folder = ImageFolder(osp.join(dataset.sub_data_root, dataset.img_subdir), dataset.backend_args)
+        images = []
+        for img_id in times:
+            path = osp.join(dataset.sub_data_root, dataset.ann_subdir, f'{img_id}.xml')
+            if path not in self._voc_images:  # train and trainval share images
+                self._voc_images[path] = self._read_voc_image(dataset, img_id, path, folder)
+            images.append(self._voc_images[path])
+        return images
+
+    def _read_voc_image(self, dataset: IncrementalVOCDataset, img_id: str, path: str, folder: ImageFolder) -> dict:
+        image = {'img_id': img_id, 'img_path': None, 'source': path, 'width': None, 'height': None, 'instances': []}
+        self._use(path)
+        self._find_image(image, folder, lambda: folder.find(img_id), f'{img_id} of {dataset.ann_file}')
+        size = self._image_size(image['img_path'])
+        try:
+            root = dataset._read_xml(path)
+        except InputError as error:
+            self.findings.error('annotation that cannot be read', error)
+            return image
+        for obj in root.findall('object'):
+            try:
+                image['instances'].append(_read_object(obj, path))
+            except InputError as error:
+                self.findings.error('object that cannot be read', error)
+        if size:
+            try:
+                image['width'], image['height'] = dataset._image_size(root, path, image['img_path'])
+            except InputError as error:
+                self.findings.error('annotation that cannot be read', error)
+        self._check_image(image, size, right_edge=1)
+        return image
+
+    def _read_coco(self, dataset: IncrementalCocoDataset) -> list[dict]:
+        content = self._load_json(dataset.ann_file)
+        for part, key in (('images', 'id'), ('images', 'file_name'), ('annotations', 'id'), ('categories', 'id'),
+                          ('categories', 'name')):
+            times = Counter(repr(entry[key]) for entry in content[part] if key in entry)
+            for value, count in times.items():
+                if count > 1:
+                    self.findings.error(f'{key} of {part} more than once', f'{dataset.ann_file}: {value} {count} times')
+        name_of = {category['id']: category['name'] for category in content['categories']}
+        self.names.update(dict.fromkeys(name_of.values(), 0))
+        objects = defaultdict(list)
+        for annotation in content['annotations']:
+            objects[annotation['image_id']].append(annotation)
+        folder = ImageFolder(dataset.data_prefix['img'], dataset.backend_args)
+        images = []
+        for info in content['images']:
+            name = info['file_name']
+            image = {'img_id': info['id'], 'img_path': None, 'source': f'{dataset.ann_file}, {name}', 'width': info['width'],
+                     'height': info['height'], 'instances': []}
+            self._find_image(image, folder, lambda name=name: name if folder.has(name) else None, image['source'])
+            for annotation in objects.pop(info['id'], ()):
+                self._read_coco_object(image, annotation, name_of)
+            self._check_image(image, self._image_size(image['img_path']), right_edge=0)
+            images.append(image)
+        for img_id, lost in objects.items():
+            self.findings.note('boxes of an image that is not listed',
+                               f'{dataset.ann_file}: image id {img_id!r}, {len(lost)} boxes')
+        return images
+
+    def _load_json(self, ann_file: str) -> dict[str, list[dict]]:
+        """Lists of the entries that have all that they need."""
+        try:
+            content = json.loads(Path(ann_file).read_bytes())
+        except (OSError, ValueError) as error:
+            self.findings.error('file that cannot be read', f'{ann_file}: {getattr(error, "strerror", None) or error}')
+            return dict.fromkeys(_NEEDED, [])
+        sound = {}
+        for part, kinds in _NEEDED.items():
+            entries = content.get(part) if isinstance(content, dict) else None
+            if not isinstance(entries, list):
+                self.findings.error('file that is no COCO file', f'{ann_file} has no list {part!r}')
+                entries = []
+            sound[part] = []
+            for entry in entries:
+                entry = entry if isinstance(entry, dict) else {}
+                lacking = [key for key, kind in kinds.items() if not isinstance(entry.get(key), kind)]
+                if lacking:
+                    self.findings.error(f'entry of {part} without what it needs',
+                                        f'{ann_file}: no proper {", ".join(lacking)} in {entry}')
+                else:
+                    sound[part].append(entry)
+        if not sound['images']:
+            self.findings.error('no image listed', ann_file)
+        return sound
+
+    def _read_coco_object(self, image: dict, annotation: dict, name_of: Mapping) -> None:
+        where = f'{image["source"]}, annotation {annotation.get("id")}'
+        if annotation['category_id'] not in name_of:
+            self.findings.error('box of an unknown category', f'{where}: category id {annotation["category_id"]!r}')
+            return
+        box, area = annotation['bbox'], annotation.get('area', 1)
+        if len(box) != 4 or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in (*box, area)):
+            self.findings.error('object that cannot be read', f'{where}: bbox {box!r} and area {area!r} are not four and one '
+                                'number')
+            return
+        x, y, w, h = box
+        image['instances'].append({
+            'name': name_of[annotation['category_id']],
+            'bbox': [x, y, x + w, y + h],
+            'ignore_flag': int(is_ignored(annotation)),
+            'where': where,
+            'flat': w < 1 or h < 1 or area <= 0})
+
+    def _find_image(self, image: dict, folder: ImageFolder, find: Callable[[], str | None], what: str) -> None:
+        try:
+            name = find()
+        except InputError as error:
+            self.findings.error('no folder of images', error)
+            return
+        if name is None:
+            self.findings.error('missing image', f'{what}: not in {folder.root}')
+            return
+        image['img_path'] = osp.join(folder.root, name)
+        self._use(image['img_path'])
+
+    def _use(self, path: str) -> None:
+        folder, name = osp.split(path)
+        self._files_used[folder].add(name)
+
+    def _image_size(self, path: str | None) -> tuple[int, int] | None:
+        """Width and height of an image as training loads it; None where that fails, or there is no image."""
+        if path is None:
+            return None
+        try:
+            with Image.open(path) as image:
+                if self.decode:
+                    image.load()
+                width, height = image.size
+                turn = image.getexif().get(ExifTags.Base.Orientation, 1) if image.format == 'JPEG' else 1
+        except Exception as error:  # a broken file can break a decoder in any way
+            self.findings.error('image that cannot be decoded', f'{path}: {error}')
+            return None
+        if turn in range(2, 9):
+            self.findings.note('image turned or mirrored by its EXIF orientation when it is loaded', f'{path}: {turn}')
+        return (height, width) if turn in range(5, 9) else (width, height)
+
+    def _check_image(self, image: dict, size: tuple[int, int] | None, right_edge: int) -> None:
+        """Check size and boxes.
+
+        Args:
+            image: The image.
+            size: Width and height of its file in pixels.
+            right_edge: As in ``StageFilterMixin.apply_stage``.
+        """
+        told = (image['width'], image['height'])
+        if size and told != (None, None) and told != size:
+            self.findings.error('size in the annotation is not that of the image',
+                                f'{image["source"]}: {told[0]}x{told[1]}, the image {size[0]}x{size[1]}')
+        if size:
+            image['width'], image['height'] = size
+        for instance in image['instances']:
+            box = x1, y1, x2, y2 = instance['bbox']
+            corners = [value + right_edge for value in box]  # as they stand in a VOC file
+            where = f'{instance.get("where", image["source"])}: {instance["name"]!r} {corners}'
+            if x2 < x1 or y2 < y1:
+                self.findings.error('box with its corners swapped', where)
+                continue
+            if instance.get('flat', x2 == x1 or y2 == y1):
+                self.findings.note('box without area: training leaves it out', where)
+                continue
+            if min(x2 - x1, y2 - y1) < TINY:
+                self.findings.note(f'tiny box, below {TINY} px', where)
+            if image['width'] is None:
+                continue
+            inside = clip_box(box, image['width'] - right_edge, image['height'] - right_edge)
+            if inside is None:
+                self.findings.error('box outside its image', where)
+            elif inside != box:
+                self.findings.note('box outside its image in part: training clips it', where)
+
+
+def _leaves(dataset: Mapping | None) -> Iterator[Mapping]:
+    """The datasets in a config's wrappers, such as ``RepeatDataset`` and ``ConcatDataset``."""
+    if dataset is None:
+        return
+    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
+    if inner is None:
+        yield dataset
+    else:
+        for part in inner:
+            yield from _leaves(part)
+
+
+def _splits(folder: Path) -> list[str]:
+    paths = sorted(folder.glob('*.txt'))
+    if not paths:
+        raise InputError(f'no list of images in {folder}: give the folder that holds JPEGImages, Annotations and ImageSets')
+    names = {path.stem for path in paths}
+
+    def is_of_a_class(path: Path) -> bool:
+        """Whether the list is one like aeroplane_train.txt of VOC, whose lines end in 1 where the class is in the image."""
+        _, underscore, split = path.stem.rpartition('_')
+        fields = path.read_bytes().partition(b'\n')[0].split()
+        return bool(underscore) and split in names and len(fields) == 2 and fields[1] in (b'-1', b'0', b'1')
+
+    return [path.stem for path in paths if not is_of_a_class(path)]
+
+
+def _paths(part: Part) -> set[str]:
+    return {osp.abspath(image['img_path']) for image in part.images if image['img_path']}
+
+
+def _images_table(parts: Sequence[Part]) -> str:
+    rows = [['', 'images', 'without box', 'several classes', 'boxes', 'ignored', 'box width (px)', 'box height (px)']]
+    for part in parts:
+        boxes = [instance for image in part.images for instance in image['instances']]
+        several = sum(len({instance['name'] for instance in image['instances']}) > 1 for image in part.images)
+        ignored = sum(instance['ignore_flag'] for instance in boxes)
+        corners = np.array([instance['bbox'] for instance in boxes], float).reshape(-1, 4)
+        rows.append([part.label, len(part.images), sum(not image['instances'] for image in part.images),
+                     f'{several} ({several / max(len(part.images), 1):.0%})', len(boxes) - ignored, ignored,
+                     _spread(corners[:, 2] - corners[:, 0]), _spread(corners[:, 3] - corners[:, 1])])
+    lists = [f'{part.label}: {part.ann_file}' for part in parts]
+    return '\n'.join([*lists, _table(rows), 'sizes: smallest / median / largest; ignored: difficult or crowd'])
+
+
+def _spread(values: np.ndarray) -> str:
+    return f'{values.min():g} / {np.median(values):g} / {values.max():g}' if len(values) else '-'
+
+
+def _classes_table(parts: Sequence[Part], names: Sequence[str]) -> str:
+    rows = [['boxes of', *(part.label for part in parts)]]
+    counts = [Counter((instance['name'], instance['ignore_flag']) for image in part.images for instance in image['instances'])
+              for part in parts]
+    for name in names:
+        rows.append([name, *(f'{count[name, 0]}' + f' + {count[name, 1]} ignored' * bool(count[name, 1]) for count in counts)])
+    return _table(rows)
+
+
+def _stage_table(part: Part, dataset: BaseDetDataset) -> str:
+    """What a data loader's dataset keeps of ``part``, class by class."""
+    report, stage = dataset.report, dataset.stage
+    kept_ids = {info['img_id'] for info in dataset.data_list}
+    ignored = Counter(stage.classes[instance['bbox_label']] for info in dataset.data_list for instance in info['instances']
+                      if instance['ignore_flag'])
+    listed = Counter(instance['name'] for image in part.images for instance in image['instances'])
+    hidden = Counter(instance['name'] for image in part.images if image['img_id'] in kept_ids
+                     for instance in image['instances'] if instance['name'] not in report.boxes)
+    rows = [['class', 'group', 'boxes listed', 'kept', 'kept as ignored', 'hidden in kept images']]
+    for name in (*stage.classes, *sorted(listed.keys() - set(stage.classes))):
+        group = 'new' if name in stage.new else 'old' if name in stage.old else 'not in classes'
+        rows.append([name, group, listed[name], report.boxes.get(name, 0), ignored[name], hidden[name]])
+    title = f'{part.label}, {report.purpose}: {report.images_kept} of {report.images_listed} images kept'
+    return '\n'.join([title, _table(rows)])
+
+
+def _table(rows: Sequence[Sequence]) -> str:
+    table = AsciiTable([list(map(str, row)) for row in rows])
+    table.justify_columns = dict.fromkeys(range(1, len(rows[0])), 'right')
+    return table.table

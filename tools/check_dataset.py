@@ -1,0 +1,54 @@
+"""Check a VOC- or COCO-style set, or all sets of a config: `python tools/check_dataset.py configs/ilmil/frcnn_pcb_4+2.py`.
+
+Prints what is there and every mistake in it; the exit status is 1 where something would stop a training or give wrong
+numbers.
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+from mmengine.logging import MMLogger
+
+from mmilmil.datasets.check import check_coco, check_config, check_voc
+from mmilmil.engine.cli import read_config, user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Check the images and annotations of a set')
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('config', nargs='?', help='config file: check the sets of its data loaders')
+    what.add_argument('--voc', metavar='ROOT', help='folder of a VOC-style set, with JPEGImages in it')
+    what.add_argument('--coco', metavar='ANN_FILE', help='JSON file of a COCO-style set')
+    parser.add_argument('--split', nargs='+', default=[], metavar='NAME',
+                        help='with --voc: lists in ImageSets/Main to check (default: all)')
+    parser.add_argument('--images', metavar='DIR', help='with --coco: folder of the images')
+    parser.add_argument('--decode', action='store_true', help='decode every image; by default only headers are read')
+    parser.add_argument('--show', type=int, default=10, metavar='N', help='findings to print of a kind (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    args = parser.parse_args()
+    if bool(args.coco) != bool(args.images):
+        parser.error('--coco and --images go together')
+    if args.split and not args.voc:
+        parser.error('--split goes with --voc')
+    if args.show < 0:
+        parser.error('--show is a number of lines')
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    MMLogger.get_current_instance().setLevel('WARNING')  # the datasets' own reports are in the tables
+    if args.voc:
+        report = check_voc(args.voc, args.split, args.decode)
+    elif args.coco:
+        report = check_coco(args.coco, args.images, args.decode)
+    else:
+        report = check_config(read_config(args.config, args.cfg_options), args.decode)
+    print(report.text(args.show))
+    return 1 if report.findings.errors else 0
+
+
+if __name__ == '__main__':
+    with user_errors():
+        sys.exit(main())
