@@ -24,6 +24,7 @@ from mmilmil.engine.hooks.final_model import save_whole
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
 from mmilmil.engine.stock_config import innermost_dataset
 from mmilmil.errors import InputError
+from mmilmil.evaluation.tables import measure_name
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
 
@@ -159,14 +160,14 @@ def megabytes(detector: nn.Module) -> float:
 
 
 def add_figures(cfg: Config, checkpoints: tuple[Path, Path], rows: list[dict]) -> None:
-    """Add AP50 on the validation split to the rows, or tell why not."""
+    """Add AP on the validation split to the rows, or tell why not."""
     try:
         figures = [evaluate(cfg, checkpoint) for checkpoint in checkpoints]
     except InputError as error:
         print(f'AP is not measured: {error}')
         return
     for row, found in zip(rows, figures):
-        row['AP50 on val (%)'] = 100 * found['all']
+        row[f'{measure_name(found)} on val (%)'] = 100 * found['all']
 
 
 if __name__ == '__main__':

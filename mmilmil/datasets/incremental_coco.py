@@ -4,6 +4,7 @@ import json
 import math
 import os.path as osp
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import ClassVar
 
 from mmdet.datasets import CocoDataset
@@ -46,7 +47,7 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the JSON file, and keep what belongs to the stage."""
-        content = self._read_json()
+        content = read_coco_file(self.ann_file, self.backend_args)
         name_of = {category['id']: category['name'] for category in content['categories']}
         self._check_categories(name_of)
         id_of = {name: category_id for category_id, name in name_of.items()}
@@ -98,47 +99,17 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
             data_info.update(text=self.stage.classes, caption_prompt=self.caption_prompt, custom_entities=True)
         for annotation in raw_data_info['raw_ann_info']:
             category_id = annotation['category_id']
-            x, y, w, h = self._box(annotation)
+            x, y, w, h = annotation['bbox']
             # Less than a pixel or an area of zero: flat, so that apply_stage drops it and tells.
             flat = w < 1 or h < 1 or annotation.get('area', w * h) <= 0
             instance = {
                 'name': name_of.get(category_id, f'category id {category_id}'),
                 'bbox': [x, y, x, y] if flat else [x, y, x + w, y + h],
-                'ignore_flag': int(bool(annotation.get('iscrowd') or annotation.get('ignore')))}
+                'ignore_flag': int(is_ignored(annotation))}
             if annotation.get('segmentation'):
                 instance['mask'] = annotation['segmentation']
             data_info['instances'].append(instance)
         return data_info
-
-    def _read_json(self) -> dict:
-        try:
-            content = json.loads(get(self.ann_file, backend_args=self.backend_args))
-        except (FileNotFoundError, IsADirectoryError):
-            raise InputError(f'no file {self.ann_file} (ann_file): check data_root and ann_file') from None
-        except ValueError as error:
-            raise InputError(f'{self.ann_file} is not valid JSON: {error}') from None
-        needed = {
-            'images': ('id', 'file_name', 'width', 'height'),
-            'annotations': ('image_id', 'category_id', 'bbox'),
-            'categories': ('id', 'name'),
-        }
-        for part, keys in needed.items():
-            if not isinstance(content, dict) or not isinstance(content.get(part), list):
-                raise InputError(f'{self.ann_file} has no list {part!r}: it must be a COCO file with '
-                                 f'{", ".join(needed)}')
-            for entry in content[part]:
-                if lacking := [key for key in keys if not isinstance(entry, dict) or key not in entry]:
-                    raise InputError(f'{self.ann_file}: an entry of {part!r} lacks {", ".join(map(repr, lacking))}: '
-                                     f'{entry}')
-        return content
-
-    def _box(self, annotation: dict) -> list[float]:
-        box = annotation['bbox']
-        if (not isinstance(box, list) or len(box) != 4
-                or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in box)):
-            raise InputError(f'{self.ann_file}, annotation {annotation.get("id")} of image {annotation["image_id"]}: '
-                             f'bbox is {box!r}, not four numbers [x, y, width, height]')
-        return box
 
     def _check_categories(self, name_of: dict[int, str]) -> None:
         known = set(name_of.values())
@@ -148,3 +119,47 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
                 hint = f'did you mean {" or ".join(map(repr, near))}?' if near else \
                     f'its categories: {", ".join(map(repr, sorted(known)))}'
                 raise InputError(f'{self.ann_file} has no category {name!r}, which metainfo.classes names: {hint}')
+
+
+def read_coco_file(path: str, backend_args: dict | None = None) -> dict:
+    """The content of a COCO file, with the keys that are needed and boxes of four numbers.
+
+    Args:
+        path: The JSON file.
+        backend_args: As in MMDetection's datasets.
+
+    Returns:
+        ``images``, ``annotations`` and ``categories``, lists of dicts, as they stand in the file.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    try:
+        content = json.loads(get(path, backend_args=backend_args))
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f'no file {path} (ann_file): check data_root and ann_file') from None
+    except ValueError as error:
+        raise InputError(f'{path} is not valid JSON: {error}') from None
+    needed = {
+        'images': ('id', 'file_name', 'width', 'height'),
+        'annotations': ('image_id', 'category_id', 'bbox'),
+        'categories': ('id', 'name'),
+    }
+    for part, keys in needed.items():
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise InputError(f'{path} has no list {part!r}: it must be a COCO file with {", ".join(needed)}')
+        for entry in content[part]:
+            if lacking := [key for key in keys if not isinstance(entry, dict) or key not in entry]:
+                raise InputError(f'{path}: an entry of {part!r} lacks {", ".join(map(repr, lacking))}: {entry}')
+    for annotation in content['annotations']:
+        box = annotation['bbox']
+        if (not isinstance(box, list) or len(box) != 4
+                or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in box)):
+            raise InputError(f'{path}, annotation {annotation.get("id")} of image {annotation["image_id"]}: '
+                             f'bbox is {box!r}, not four numbers [x, y, width, height]')
+    return content
+
+
+def is_ignored(annotation: Mapping) -> bool:
+    """Whether an annotation of a COCO file is neither to be learnt nor to be found: a crowd, or marked ``ignore``."""
+    return bool(annotation.get('iscrowd') or annotation.get('ignore'))

@@ -151,7 +151,8 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         lines += [f'{split}_dataloader = dict(', '    dataset=dict(',
                   f"        type='{data.kind}', data_root=data_root,", f'        {settings}))']
     if data.kind == 'IncrementalCocoDataset':
-        lines += ["val_evaluator = dict(_delete_=True, type='IncrementalCocoMetric')", 'test_evaluator = val_evaluator']
+        lines += [f"{split}_evaluator = dict(\n    _delete_=True, type='IncrementalCocoMetric', "
+                  f"ann_file=f'{{data_root}}/{data.settings[split]['ann_file']}')" for split in ('val', 'test')]
     return '\n'.join(lines) + '\n'
 
 

@@ -1,10 +1,12 @@
 from . import forgetting
 from .average_precision import class_results
+from .class_groups import group_means
 from .forgetting import ap_matrix, chain_figures
-from .incremental_voc_metric import IncrementalVOCMetric, group_means
+from .incremental_coco_metric import IncrementalCocoMetric
+from .incremental_voc_metric import IncrementalVOCMetric
 from .tables import mean_figures, results_table
 
 __all__ = [
-    'IncrementalVOCMetric', 'ap_matrix', 'chain_figures', 'class_results', 'forgetting', 'group_means', 'mean_figures',
-    'results_table'
+    'IncrementalCocoMetric', 'IncrementalVOCMetric', 'ap_matrix', 'chain_figures', 'class_results', 'forgetting',
+    'group_means', 'mean_figures', 'results_table'
 ]

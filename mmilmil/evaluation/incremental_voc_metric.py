@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from ..errors import InputError
 from ..registry import METRICS
 from ..stage import Stage
 from .average_precision import MODES, ClassResult, Image, class_results
+from .class_groups import cell, figures_tables, group_figures, plain, reported
 
 
 @METRICS.register_module()
@@ -86,22 +86,18 @@ class IncrementalVOCMetric(BaseMetric):
         self.summary = summarize(stage, found, len(results), self.iou_thr, self.eval_mode)
         other = _other(self.eval_mode)
         self._tell(stage, found)
-        flat = _flat(self.summary)
-        flat.update({f'AP/{name}': ap for name, ap in self.summary['per_class'].items() if ap is not None})
-        flat.update({f'{other}_{name}': value for name, value in _flat(self.summary[other]).items()})
-        return flat
+        return reported(self.summary, {other: self.summary[other]})
 
     def _tell(self, stage: Stage, found: Sequence[ClassResult]) -> None:
-        modes = (self.eval_mode, _other(self.eval_mode))
-        group_of = {name: index for index, group in enumerate(stage.groups) for name in group}
-        rows = [('class', 'group', 'boxes', 'detections', 'recall', *(f'AP {mode}' for mode in modes))]
-        rows += [(name, group_of[name], result.boxes, result.detections, _cell(_plain(result.recall)),
-                  *(_cell(_plain(result.ap[mode])) for mode in modes)) for name, result in zip(stage.classes, found)]
-        figures = {mode: _flat(self.summary if mode == self.eval_mode else self.summary[mode]) for mode in modes}
-        means = [('mean', *(f'AP {mode}' for mode in modes))]
-        means += [(name, *(_cell(figures[mode][name]) for mode in modes)) for name in figures[self.eval_mode]]
+        other = _other(self.eval_mode)
+        counts = {
+            'boxes': [result.boxes for result in found],
+            'detections': [result.detections for result in found],
+            'recall': [cell(plain(result.recall)) for result in found],
+        }
+        measures = {f'AP {self.eval_mode}': self.summary, f'AP {other}': self.summary[other]}
         print_log(f'AP at IoU {self.iou_thr:g}, {self.summary["images"]} images, {self.summary["boxes"]} boxes\n'
-                  f'{_table(rows)}\n{_table(means)}', logger='current')
+                  f'{figures_tables(stage, counts, measures)}', logger='current')
         without = [name for name, result in zip(stage.classes, found) if not result.boxes]
         if without:
             print_log(f'no AP for {", ".join(without)}: the evaluated split has no box of it that is not difficult; '
@@ -124,12 +120,7 @@ def summarize(stage: Stage, found: Sequence[ClassResult], images: int, iou_thr: 
         same six under the other mode's name; ``classes``, ``split``, ``eval_mode``, ``iou_thr``, ``images``, ``boxes``
         (difficult ones left out).
     """
-    figures = {
-        mode: dict(
-            group_means(stage, [result.ap[mode] for result in found]),
-            per_class={name: _plain(result.ap[mode]) for name, result in zip(stage.classes, found)})
-        for mode in MODES
-    }
+    figures = {mode: group_figures(stage, [result.ap[mode] for result in found]) for mode in MODES}
     other = _other(eval_mode)
     return {
         **figures[eval_mode],
@@ -143,55 +134,8 @@ def summarize(stage: Stage, found: Sequence[ClassResult], images: int, iou_thr: 
     }
 
 
-def group_means(stage: Stage, aps: Sequence[float]) -> dict[str, Any]:
-    """Means of per-class AP over groups of classes (protocol 9).
-
-    Args:
-        stage: Classes and groups.
-        aps: AP by class, (C,); NaN where a class has none, which no mean then counts.
-
-    Returns:
-        ``old`` (all groups but the newest), ``new``, ``all``, ``avg`` (= (old + new) / 2) and the list ``groups``,
-        oldest first; None where there is nothing to average. With one group ``old`` and ``avg`` are None.
-    """
-    aps = np.asarray(aps, dtype=float)
-    old, new = _mean(aps[:len(stage.old)]), _mean(aps[len(stage.old):])
-    ends = np.cumsum(stage.split)
-    return dict(
-        old=old,
-        new=new,
-        all=_mean(aps),
-        avg=None if old is None or new is None else (old + new) / 2,
-        groups=[_mean(aps[end - size:end]) for end, size in zip(ends, stage.split)])
-
-
-def _mean(values: np.ndarray) -> float | None:
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else None
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _flat(figures: Mapping) -> dict[str, float]:
-    flat = {name: figures[name] for name in ('old', 'new', 'all', 'avg')}
-    flat.update({f'group{index}': value for index, value in enumerate(figures['groups'])})
-    return {name: value for name, value in flat.items() if value is not None}
-
-
 def _other(mode: str) -> str:
     return MODES[1 - MODES.index(mode)]
-
-
-def _cell(value: float | None) -> str:
-    return '-' if value is None else f'{value:.3f}'
-
-
-def _table(rows: Sequence[Sequence]) -> str:
-    table = AsciiTable([list(map(str, row)) for row in rows])
-    table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}
-    return table.table
 
 
 def _numpy(values: Any) -> np.ndarray:

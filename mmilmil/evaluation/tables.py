@@ -6,14 +6,14 @@ COLUMNS = ('old', 'new', 'all', 'avg')
 
 
 def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint: str | None = None) -> str:
-    """A Markdown table of AP50 in per cent, aligned for reading as plain text too.
+    """A Markdown table of AP in per cent, aligned for reading as plain text too.
 
     Runs with more than two class groups add a column for each group. A run with one group has no ``old``: its classes
-    are what later stages call old, so its ``all`` stands there.
+    are what later stages call old, so its ``all`` stands there. The first cell is the :func:`measure_name`.
 
     Args:
         rows: By row title, the content of ``metrics.json``: ``old``, ``new``, ``all``, ``avg`` and ``groups`` in [0, 1]
-            or None, and for the ratios ``classes`` and ``split``.
+            or None, for the first cell ``iou_thr``, and for the ratios ``classes`` and ``split``.
         teacher: Title of the teacher's row; adds the column ``old/teacher``, in per cent.
         joint: Title of the joint row; adds the columns ``new/joint`` and ``all/joint``, in per cent.
 
@@ -23,7 +23,8 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
     groups = max((len(figures['groups']) for figures in rows.values()), default=0)
     shown = [f'group {index}' for index in range(groups if groups > 2 else 0)]
     ratios = ['old/teacher'] * (teacher is not None) + ['new/joint', 'all/joint'] * (joint is not None)
-    cells = [['AP50 (%)', *COLUMNS, *shown, *ratios]]
+    measure = ' or '.join(dict.fromkeys(map(measure_name, rows.values())))
+    cells = [[f'{measure} (%)', *COLUMNS, *shown, *ratios]]
     for title, figures in rows.items():
         values = _by_column(figures)
         if teacher is not None:
@@ -36,6 +37,17 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
     return '\n'.join([_line(cells[0], widths), f'|{rule}|', *(_line(row, widths) for row in cells[1:])])
 
 
+def measure_name(figures: Mapping) -> str:
+    """What the figures of a run are: ``AP50``, or ``AP50:95`` for a mean over IoU thresholds.
+
+    Args:
+        figures: The content of ``metrics.json``; the IoU threshold or thresholds are its ``iou_thr``, .5 by default.
+    """
+    ious = figures.get('iou_thr') or .5
+    ious = [ious[0], ious[-1]] if isinstance(ious, list) else [ious]
+    return 'AP' + ':'.join(f'{100 * iou:.0f}' for iou in ious)
+
+
 def mean_figures(runs: Sequence[Mapping]) -> dict:
     """The mean of runs of one stage, such as over seeds, in the form that :func:`results_table` takes.
 
@@ -43,18 +55,20 @@ def mean_figures(runs: Sequence[Mapping]) -> dict:
         runs: The content of each run's ``metrics.json``.
 
     Returns:
-        ``old``, ``new``, ``all``, ``avg`` and ``groups``, None where a run has none, with ``classes`` and ``split``.
+        ``old``, ``new``, ``all``, ``avg`` and ``groups``, None where a run has none, with ``classes``, ``split`` and
+        ``iou_thr``.
 
     Raises:
-        ValueError: the runs are not of the same classes in the same groups.
+        ValueError: the runs are not of the same classes in the same groups, or measured at other IoUs.
     """
     first = runs[0]
-    for key in ('classes', 'split'):
-        if any(run[key] != first[key] for run in runs):
-            raise ValueError(f'runs of different {key} have no common mean: {[run[key] for run in runs]}')
+    shared = {key: first.get(key) for key in ('classes', 'split', 'iou_thr')}
+    for key, value in shared.items():
+        if any(run.get(key) != value for run in runs):
+            raise ValueError(f'runs of different {key} have no common mean: {[run.get(key) for run in runs]}')
     means = {column: _mean([run[column] for run in runs]) for column in COLUMNS}
     groups = [_mean(group) for group in zip(*(run['groups'] for run in runs))]
-    return dict(means, groups=groups, classes=first['classes'], split=first['split'])
+    return dict(means, groups=groups, **shared)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -17,13 +17,13 @@ VAL_FILE = 'metrics_val.json'
 
 @HOOKS.register_module()
 class MetricsFileHook(Hook):
-    """Writes what :class:`IncrementalVOCMetric` found into the work dir.
+    """Writes what :class:`IncrementalVOCMetric` or :class:`IncrementalCocoMetric` found into the work dir.
 
     ``metrics.json`` after a test, ``metrics_val.json`` after each validation (the latest one stays). The content is the
-    metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP50 in [0, 1], null where
-    undefined), the same by the other way of averaging, and the settings behind them; after a test also ``checkpoint``, the
-    tested file, relative to the work dir where it stands there. A file is written whole, under a temporary name first.
-    Without such a metric nothing is written.
+    metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP in [0, 1], null where
+    undefined; ``iou_thr`` and ``eval_mode`` tell which AP), the same six of the metric's other figures, and the settings
+    behind them; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there. A file
+    is written whole, under a temporary name first. Without such a metric nothing is written.
     """
 
     priority = 'LOW'

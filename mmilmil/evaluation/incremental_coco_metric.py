@@ -1,0 +1,195 @@
+"""COCO's average precision, told apart by class group."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmdet.datasets.api_wrappers import COCO, COCOeval
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from ..datasets.incremental_coco import is_ignored, read_coco_file
+from ..errors import InputError
+from ..registry import METRICS
+from ..stage import Stage
+from .class_groups import figures_tables, group_figures, reported
+
+HEADLINE = 'AP'
+# By figure, the IoU thresholds and the area range that it averages over, as places in what COCOeval found: thresholds
+# .5, .55, ..., .95; areas all, small (to 32 * 32 pixels), medium (to 96 * 96), large.
+MEASURES = {
+    HEADLINE: (slice(None), 0),
+    'AP50': (slice(0, 1), 0),
+    'AP75': (slice(5, 6), 0),
+    'APs': (slice(None), 1),
+    'APm': (slice(None), 2),
+    'APl': (slice(None), 3),
+}
+MAX_DETECTIONS = 100
+"""Detections of a class in an image that count, those of the highest scores."""
+
+
+@METRICS.register_module()
+class IncrementalCocoMetric(BaseMetric):
+    """COCO's AP, by class and as means over the class groups of ``metainfo`` (protocol 9).
+
+    Matching and averaging are pycocotools', so the figures are those of MMDetection's ``CocoMetric``. That metric takes
+    labels for places in the FILE's order, rounds to three digits and gives no class's AP50 or AP by area; here the label
+    of a category is the place of its NAME in ``metainfo.classes``, as in :class:`IncrementalCocoDataset`.
+
+    Ground truth is the file's, not the data samples': COCO's area ranges go by the area of an object's outline, which no
+    data sample carries, and its boxes are neither clipped nor dropped. It is limited to the classes of ``metainfo``.
+    Objects marked ``ignore`` are don't care, as crowds are. (pycocotools overlooks that mark.) A class without a box in
+    the file, or in an area range, has no AP there and is left out of the means.
+
+    Reports the means ``old``, ``new``, ``all``, ``avg`` (= (old + new) / 2), ``group0``, ``group1``, ... of AP over the
+    IoU thresholds .5 to .95 and ``AP/<class>``; the means of the other figures as ``AP50_old``, ... (``AP75``, ``APs``,
+    ``APm``, ``APl``). All in [0, 1]. What is undefined is not reported.
+
+    Args:
+        ann_file: The JSON file of the evaluated dataset, which has to list the same images; not relative to a data root.
+        backend_args: As in MMDetection's datasets.
+        collect_device: Where results of several processes are gathered, ``'cpu'`` or ``'gpu'``.
+        prefix: Put before the names of all figures.
+
+    Raises:
+        InputError: the file is missing or broken, has not the images or the classes of the dataset, or the classes
+            contradict their split.
+
+    Attributes:
+        summary (dict | None): After an evaluation, in the main process: what :class:`MetricsFileHook` writes to
+            ``metrics.json``. ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` of AP, the same six under
+            the names of the other figures; ``classes``, ``split``, ``eval_mode`` (``'101points'``, COCO's way of
+            averaging over recall), ``iou_thr`` (the list of thresholds that AP averages over), ``images``, ``boxes``
+            (ignored ones left out).
+    """
+
+    def __init__(self,
+                 ann_file: str,
+                 backend_args: dict | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        content = read_coco_file(ann_file, backend_args)
+        self.ann_file = ann_file
+        self.image_ids = {image['id'] for image in content['images']}
+        self.name_of = {category['id']: category['name'] for category in content['categories']}
+        # Without outlines, most of the file.
+        self.annotations = [{key: value for key, value in annotation.items() if key != 'segmentation'}
+                            for annotation in content['annotations']]
+        self.summary: dict[str, Any] | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping]) -> None:
+        """Keep the detections of a batch, in pixels of the original images.
+
+        Args:
+            data_batch: Not used.
+            data_samples: ``img_id`` and ``pred_instances`` of each image.
+        """
+        for sample in data_samples:
+            if sample['img_id'] not in self.image_ids:
+                raise InputError(f'{self.ann_file} does not list the image {sample["img_id"]!r}, which is evaluated: give '
+                                 'the evaluator the ann_file of the evaluated dataset')
+            found = sample['pred_instances']
+            self.results.append({
+                'img_id': sample['img_id'],
+                **{key: found[key].cpu().numpy() for key in ('bboxes', 'scores', 'labels')}
+            })
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """The figures of a whole split."""
+        stage = Stage.from_metainfo(self.dataset_meta, 'metainfo of the evaluated dataset')
+        if missing := len(self.image_ids - {result['img_id'] for result in results}):
+            raise InputError(f'{self.ann_file} lists {len(self.image_ids)} images, of which {missing} were not evaluated: '
+                             'give the evaluator the ann_file of the evaluated dataset, which has to keep every image '
+                             '(test_mode=True)')
+        truth, found, num_classes = self._truth(stage), _detections(results), len(stage.classes)
+        aps, thresholds = class_aps(truth, found, self.image_ids, num_classes)
+        figures = {name: group_figures(stage, values) for name, values in aps.items()}
+        others = {name: figures[name] for name in MEASURES if name != HEADLINE}
+        boxes = _count((one for one in truth if not one['iscrowd']), num_classes)
+        self.summary = {
+            **figures[HEADLINE],
+            **others,
+            'classes': list(stage.classes),
+            'split': list(stage.split),
+            'eval_mode': '101points',
+            'iou_thr': thresholds,
+            'images': len(self.image_ids),
+            'boxes': sum(boxes),
+        }
+        tables = figures_tables(stage, {'boxes': boxes, 'detections': _count(found, num_classes)}, figures)
+        print_log(f'AP at IoU {thresholds[0]:g} to {thresholds[-1]:g}, {len(self.image_ids)} images, {sum(boxes)} boxes\n'
+                  f'{tables}', logger='current')
+        if without := [name for name, count in zip(stage.classes, boxes) if not count]:
+            print_log(f'no AP for {", ".join(without)}: {self.ann_file} has no box of it that is not ignored; left out of '
+                      'all means', logger='current', level=logging.WARNING)
+        return reported(figures[HEADLINE], others)
+
+    def _truth(self, stage: Stage) -> list[dict]:
+        """The objects of the seen classes, labels in the place of category ids."""
+        if absent := [name for name in stage.classes if name not in self.name_of.values()]:
+            raise InputError(f'{self.ann_file} has no category {", ".join(map(repr, absent))}, which metainfo.classes '
+                             f'names; its categories: {", ".join(map(repr, self.name_of.values()))}')
+        label_of = {name: label for label, name in enumerate(stage.classes)}
+        return [
+            _entry(one['image_id'], label_of[self.name_of[one['category_id']]], one['bbox'], one.get('area'),
+                   iscrowd=int(is_ignored(one))) for one in self.annotations
+            if one['image_id'] in self.image_ids and self.name_of.get(one['category_id']) in label_of
+        ]
+
+
+def class_aps(truth: Sequence[dict], found: Sequence[dict], image_ids: Collection,
+              num_classes: int) -> tuple[dict[str, np.ndarray], list[float]]:
+    """COCO's figures of each class.
+
+    Args:
+        truth: Objects in COCO's form, ``category_id`` being the label.
+        found: Detections in the same form, each with its ``score``.
+        image_ids: Ids of all images of the split.
+        num_classes: Number of classes C.
+
+    Returns:
+        By name of :data:`MEASURES` the APs, (C,), in [0, 1], NaN where a class has no object of the area range; and the
+        IoU thresholds.
+    """
+    evaluation = COCOeval(_index(truth, image_ids), _index(found, image_ids), 'bbox')
+    evaluation.params.imgIds = sorted(image_ids)
+    evaluation.params.catIds = list(range(num_classes))
+    evaluation.params.maxDets = [MAX_DETECTIONS]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval['precision'][..., 0]  # thresholds, recalls, classes, areas; -1 without an object
+    precision = np.where(precision < 0, np.nan, precision)
+    aps = {name: precision[ious, :, :, area].mean(axis=(0, 1)) for name, (ious, area) in MEASURES.items()}
+    return aps, [round(float(threshold), 2) for threshold in evaluation.params.iouThrs]
+
+
+def _detections(results: Sequence[Mapping]) -> list[dict]:
+    entries = []
+    for result in results:
+        corners = result['bboxes'].astype(float).reshape(-1, 4)
+        boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).tolist()
+        entries += [_entry(result['img_id'], label, box, score=score) for label, box, score in
+                    zip(result['labels'].tolist(), boxes, result['scores'].tolist())]
+    return entries
+
+
+def _entry(image_id: Any, label: int, bbox: Sequence[float], area: float | None = None, iscrowd: int = 0,
+           **more: float) -> dict:
+    area = bbox[2] * bbox[3] if area is None else area
+    return dict(image_id=image_id, category_id=label, bbox=bbox, area=area, iscrowd=iscrowd, **more)
+
+
+def _index(entries: Sequence[dict], image_ids: Collection) -> COCO:
+    coco = COCO()
+    # Ids from 1: pycocotools takes an object with the id 0 for one that nothing found.
+    coco.dataset = dict(images=[dict(id=image_id) for image_id in image_ids], categories=[],
+                        annotations=[dict(entry, id=number) for number, entry in enumerate(entries, start=1)])
+    coco.createIndex()
+    return coco
+
+
+def _count(entries: Iterable[Mapping], num_classes: int) -> list[int]:
+    return np.bincount(np.array([entry['category_id'] for entry in entries], dtype=int), minlength=num_classes).tolist()
