@@ -4,6 +4,7 @@ import contextlib
 import copy
 import fnmatch
 import logging
+import traceback
 from collections.abc import Sequence
 
 from mmengine.logging import MMLogger
@@ -62,8 +63,21 @@ def analysing(detector: nn.Module):
             yield
         except Exception as error:  # the tracer runs the model's own code, which can fail in any way
             first = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
-            raise InputError(f'the detector {type(detector).__name__} cannot be traced ({first}): pruning needs layers whose '
-                             'channels MMRazor can follow, without branches on values') from error
+            raise InputError(f'the detector {type(detector).__name__} cannot be traced, it fails in {_place(error, detector)} '
+                             f'({first}): MMRazor follows channels through what does not branch on values; take the branch out '
+                             'there, or prune a detector without that module') from error
+
+
+def _place(error: Exception, detector: nn.Module) -> str:
+    """The innermost module of the detector that an error came through, and its line."""
+    names = {module: name for name, module in detector.named_modules()}
+    place = 'the analysis'
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get('self')
+        if isinstance(owner, nn.Module) and owner in names:
+            code, name = frame.f_code, names[owner] or 'the detector itself'
+            place = f'{name}, {type(owner).__name__}.{code.co_name} ({code.co_filename}:{line})'
+    return place
 
 
 @contextlib.contextmanager
