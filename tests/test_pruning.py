@@ -150,7 +150,8 @@ def test_untraceable_detector():
     init_default_scope('mmilmil')
     cfg = stock_cfg(3)
     cfg.pop('type')
-    place = r'it fails in the detector itself, Branching\.extract_feat \(.*test_pruning.py:\d+\)'
+    # MMRazor takes the branching method for one step, whose levels the next module then cannot take apart.
+    place = r'it fails in rpn_head, RPNHead\.predict \(.*base_dense_head.py:\d+\)'
     with pytest.raises(InputError, match=f'Branching cannot be traced, {place}'):
         analysis.pruning_algorithm(Branching(**cfg))
 

@@ -70,10 +70,12 @@ def analysing(detector: nn.Module):
 
 def _place(error: Exception, detector: nn.Module) -> str:
     """The innermost module of the detector that an error came through, and its line."""
-    names = {module: name for name, module in detector.named_modules()}
+    names: dict[nn.Module, str] = {}
     place = 'the analysis'
     for frame, line in traceback.walk_tb(error.__traceback__):
         owner = frame.f_locals.get('self')
+        if type(owner) is type(detector) and not names:  # a copy of it is traced
+            names = {module: name for name, module in owner.named_modules()}
         if isinstance(owner, nn.Module) and owner in names:
             code, name = frame.f_code, names[owner] or 'the detector itself'
             place = f'{name}, {type(owner).__name__}.{code.co_name} ({code.co_filename}:{line})'
