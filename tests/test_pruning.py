@@ -1,14 +1,17 @@
 """Pruning with MMRazor, the structure that is left, and detectors built by it."""
 
 import copy
+import json
 
 import pytest
 import torch
 from mmdet.models.detectors import FasterRCNN
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import OLD, batch, build, shake, stock_cfg, student_cfg, teacher_file
+from tiny import OLD, ROOT, batch, build, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
+from mmilmil.models.backbones.vgg import VGG16_CHANNELS
 from mmilmil.models.detectors import PrunedFasterRCNN
 from mmilmil.models.structure import common_channels, compose, cut, equal, read_structure
 from mmilmil.models.teacher import Teacher
@@ -85,6 +88,26 @@ def test_class_rows_and_rpn_outputs_stay_whole(full, halved):
     for name in ('rpn_head.rpn_cls', 'rpn_head.rpn_reg', 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg'):
         assert small[name] == sizes[name]
     assert small['rpn_head.rpn_conv'] == sizes['rpn_head.rpn_conv'] // 2
+
+
+@pytest.mark.parametrize('table', ['vgg16_52', 'vgg16_60'])
+def test_vgg16_is_pruned_where_the_papers_tables_say(table):
+    """All convolutions but the last one, which RPN and RoI head read; on a net of 1/16 of the width."""
+    cfg = Config.fromfile(ROOT / 'configs/ilmil/frcnn_vgg16_voc_19.py').model
+    cfg.backbone.channels = [[width // 16 for width in widths] for widths in VGG16_CHANNELS]
+    cfg.backbone.init_cfg = cfg.roi_head.bbox_head.init_cfg = None
+    cfg.rpn_head.in_channels = cfg.rpn_head.feat_channels = 32
+    cfg.roi_head.bbox_roi_extractor.out_channels = cfg.roi_head.bbox_head.in_channels = 32
+    cfg.roi_head.bbox_head.fc_out_channels = 16
+    full = build(cfg).eval()
+    named = json.loads((ROOT / f'configs/pruning/{table}.json').read_text())
+    algorithm = analysis.pruning_algorithm(copy.deepcopy(full))
+    units = analysis.prunable_units(algorithm)
+    assert list(named) == [name for name in units if name.startswith('backbone.')]
+    prune.set_channels(algorithm, units, prune.chosen_channels(units, dict.fromkeys(named, 0.75), table))
+    static = prune.static_detector(algorithm, None).eval()
+    assert static.backbone.features[0].weight.shape[0] == 3 and static.backbone.features[28].weight.shape[0] == 32
+    assert_same(static, algorithm.architecture)
 
 
 def test_excluded_units_stay_whole(full):

@@ -73,7 +73,8 @@ class VGG16(BaseModule):
         """
         outs, start = [], 0
         for stage, end in enumerate(self._stage_ends):
-            x = self.features[start:end](x)
+            for layer in self.features[start:end]:  # one by one: a slice is no module of this net, and no tracer finds it
+                x = layer(x)
             start = end
             if stage in self.out_indices:
                 outs.append(x)
