@@ -5,10 +5,11 @@ import os
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.launch import use_launcher, use_mixed_precision
+from mmilmil.engine.whole_file import latest_checkpoint
 from mmilmil.errors import InputError
 
 
@@ -37,20 +38,20 @@ def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
     cfg = read_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
+    use_launcher(cfg, args.launcher)
     if args.amp:
-        if get_device() in ('cpu', 'mps'):
-            raise InputError(f'--amp needs a GPU, MMEngine does not train with it on {get_device()}: leave it out')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_mixed_precision(cfg)
     if args.auto_scale_lr:
         if not {'enable', 'base_batch_size'} <= cfg.get('auto_scale_lr', {}).keys():
             raise InputError(f'{args.config} has no auto_scale_lr.enable and auto_scale_lr.base_batch_size: add '
                              'auto_scale_lr = dict(enable=False, base_batch_size=...) or leave --auto-scale-lr out')
         cfg.auto_scale_lr.enable = True
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        checkpoint = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+        if checkpoint is None:
+            print(f'no complete checkpoint in {cfg.work_dir}: training begins anew', flush=True)
+        else:
+            cfg.resume, cfg.load_from = True, checkpoint
     Runner.from_cfg(cfg).train()
 
 

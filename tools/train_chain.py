@@ -1,12 +1,13 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
-Finished stages are skipped, a stopped one goes on. Every stage is tested, and a table of the figures ends the run.
+Finished stages are skipped, a stopped one goes on; a finished one that its config no longer describes stops the run. Every
+stage is tested, and a table of the figures ends the run.
 """
 
 import argparse
 from pathlib import Path
 
-from mmilmil.engine.chain import check_folders, run_stage, stages_of
+from mmilmil.engine.chain import check_finished, check_folders, run_stage, stages_of
 from mmilmil.engine.cli import user_errors
 from mmilmil.evaluation import results_table
 
@@ -31,7 +32,10 @@ def main() -> None:
         for stage in stages_of(config, args.work_dir):
             stages.setdefault(stage.config.resolve(), stage)
     check_folders(stages.values())
-    rows = {stage.name: run_stage(stage, tuple(args.cfg_options)) for stage in stages.values()}
+    options = tuple(args.cfg_options)
+    for stage in stages.values():  # not after hours of training the ones before
+        check_finished(stage, options)
+    rows = {stage.name: run_stage(stage, options) for stage in stages.values()}
     first, *later = stages_of(args.config, args.work_dir)
     print(results_table(rows, teacher=first.name if later else None, joint=args.joint and Path(args.joint).stem))
 

@@ -5,14 +5,19 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Two, as MMEngine removes the oldest before it writes the next: a run that is killed meanwhile still goes on.
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    # Two, should a disk lose the latest.
+    checkpoint=dict(type='WholeCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'))
 custom_hooks = [
+    dict(type='RandomStateHook'),
     dict(type='StructureHook'),
+    dict(type='SameRunHook'),
     dict(type='StageCheckHook'),
     dict(type='PlainCheckpointHook'),
+    dict(type='PrecisionHook'),
+    # Each process has batch norm statistics of its own; this averages them at the end of an epoch.
+    dict(type='SyncBuffersHook'),
     dict(type='MetricsFileHook'),
     dict(type='FinalModelHook'),
 ]

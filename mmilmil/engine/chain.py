@@ -1,20 +1,27 @@
 """The stages that a config stands on, and running them one after the other."""
 
+import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
+from ..compat import config_values, load_checkpoint_file
 from ..errors import InputError
-from .cli import default_work_dir, read_config
+from ..models.teacher import weights_hash
+from .cli import default_work_dir, parse_options, read_config
 from .hooks.final_model import FINAL_CHECKPOINT
 from .hooks.metrics_file import TEST_FILE
+from .same_run import TESTING, differences, saved_settings
+from .whole_file import latest_checkpoint
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 if not TOOLS.is_dir():  # installed as a wheel, the tools travel in the package
@@ -46,11 +53,24 @@ class ChainStage:
         """The checkpoint that tells that training is finished."""
         return self.work_dir / FINAL_CHECKPOINT
 
-    def tested(self) -> bool:
-        """Whether the test figures are those of the final model: not of another checkpoint, nor of an earlier run."""
+    def tested(self, cfg: Optional[Config] = None) -> bool:
+        """Whether the test figures are those of the final model: not of another checkpoint, nor of an earlier run.
+
+        Args:
+            cfg: The stage's config; with it, nor of other settings.
+        """
         path = self.work_dir / TEST_FILE
         return (path.is_file() and path.stat().st_mtime_ns >= self.final.stat().st_mtime_ns
-                and self.metrics().get('checkpoint') == FINAL_CHECKPOINT)
+                and self.metrics().get('checkpoint') == FINAL_CHECKPOINT
+                and (cfg is None or not self._differently_tested(cfg)))
+
+    def _differently_tested(self, cfg: Config) -> bool:
+        try:
+            # MMEngine leaves the config of the last run in a folder there.
+            tested = config_values((self.work_dir / self.config.name).read_text())
+        except (OSError, ValueError):
+            return False  # nothing to compare with
+        return bool(differences(tested, cfg.to_dict(), TESTING))
 
     def metrics(self) -> dict:
         """The test figures; see :class:`MetricsFileHook`."""
@@ -114,6 +134,41 @@ def _teacher(cfg: Config) -> tuple[Optional[str], Optional[str]]:
     return (teacher.config, str(checkpoint.parent)) if checkpoint.name == FINAL_CHECKPOINT else (None, None)
 
 
+def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
+    """A stage that is trained already was trained as its config says now, by the teacher that is there now.
+
+    What its checkpoint does not tell is taken as it is, with a line that says so.
+
+    Args:
+        stage: The stage; one that is not finished passes.
+        options: Settings for ``--cfg-options``, as ``key=value``.
+
+    Raises:
+        InputError: names the stage, what differs and what to do.
+    """
+    if not stage.final.is_file():
+        return
+    content = load_checkpoint_file(str(stage.final))
+    meta, cfg = content.get('meta') or {}, _config(stage, options)
+    remedy = f'give another --work-dir, or delete {stage.work_dir} to train the stage again'
+    try:
+        found = differences(saved_settings(meta), cfg.to_dict())
+    except ValueError as error:
+        print(f'{stage.name}: taken as it is, the config in {stage.final} cannot be compared: {error}', flush=True)
+        found = []
+    if found:
+        raise InputError(f'the finished stage {stage.name} ({stage.final}) no longer matches its config {stage.config}: '
+                         f'{"; ".join(found)}. Restore the config, {remedy}')
+    teacher = Path((cfg.model.get('teacher') or {}).get('checkpoint') or '')
+    if not teacher.is_file():  # a finished stage can do without
+        return
+    if 'teacher' not in meta:
+        print(f'{stage.name}: taken as it is, {stage.final} does not tell which teacher it had', flush=True)
+    elif weights_hash(load_checkpoint_file(str(teacher))['state_dict']) != meta['teacher']:
+        raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by another teacher than {teacher} is '
+                         f'now: restore that one, {remedy}')
+
+
 def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
     """Train and test one stage, or what of it is missing, each in a process of its own; returns the test figures.
 
@@ -122,33 +177,47 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
         options: Settings for ``--cfg-options``, as ``key=value``.
 
     Raises:
-        InputError: training or testing ended with an error, which the process has printed; or ``options`` name a teacher.
+        InputError: see :func:`check_finished`; training or testing ended with an error, which the process has printed; or
+            ``options`` name a teacher.
     """
     if any(option.startswith('model.teacher.checkpoint') for option in options):
         raise InputError('--cfg-options model.teacher.checkpoint would give every stage the same teacher: name your own one in '
                          'the config (model.teacher), under any name but final.pth')
-    options = [*options, f'model.teacher.checkpoint={stage.teacher / FINAL_CHECKPOINT}'] if stage.teacher else list(options)
-    shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *options] if options else [])]
+    check_finished(stage, options)
+    arguments = _options(stage, options)
+    shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *arguments] if arguments else [])]
     if stage.final.is_file():
         print(f'{stage.name}: trained already, {stage.final}', flush=True)
     else:
-        resume = ['--resume'] if _stopped(stage.work_dir) else []
+        resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
         _call('train.py', str(stage.config), *resume, *shared)
-    if not stage.tested():
+    if not stage.tested(_config(stage, options)):
         print(f'{stage.name}: testing', flush=True)
+        # Figures of other settings must not pass for these, should this be stopped.
+        (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
         _call('test.py', str(stage.config), str(stage.final), *shared)
     return stage.metrics()
 
 
-def _stopped(work_dir: Path) -> bool:
-    latest = find_latest_checkpoint(str(work_dir)) if (work_dir / 'last_checkpoint').is_file() else None
-    # MMEngine names the file that it was told, whether it is still there or not.
-    return latest is not None and Path(latest).is_file()
+def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[str, ...]:
+    return (*options, f'model.teacher.checkpoint={stage.teacher / FINAL_CHECKPOINT}') if stage.teacher else options
+
+
+def _config(stage: ChainStage, options: tuple[str, ...]) -> Config:
+    return read_config(str(stage.config), parse_options(_options(stage, options)))
 
 
 def _call(tool: str, *args: str) -> None:
     command = [sys.executable, str(TOOLS / tool), *args]
-    status = subprocess.run(command, check=False).returncode
+    ending = partial(_end_with, os.getpid()) if sys.platform == 'linux' else None
+    status = subprocess.run(command, check=False, preexec_fn=ending).returncode
     if status:
         raise InputError(f'`{" ".join(command[1:])}` ended with status {status}: its own message stands above')
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end with its parent, however that ends: going on, it would train beside the chain's next call."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, see prctl(2)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)

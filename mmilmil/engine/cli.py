@@ -1,12 +1,14 @@
 """What the command-line tools share: reading a config and telling a user's mistake without a traceback."""
 
+import argparse
 import contextlib
+import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from ..config import load_config
 from ..errors import InputError
@@ -14,12 +16,30 @@ from ..errors import InputError
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Print an :class:`InputError` as one line on stderr and exit with status 1; let every other exception through."""
+    """Print an :class:`InputError` or that the disk is full as one line on stderr and exit with status 1.
+
+    Every other exception is let through.
+    """
     try:
         yield
     except InputError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f'{error}: make room and run this again, a training with --resume')
+
+
+def _fail(message: str) -> None:
+    print(f'error: {message}', file=sys.stderr)
+    sys.exit(1)
+
+
+def parse_options(options: Sequence[str]) -> dict:
+    """What ``--cfg-options`` makes of ``key=value`` settings."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('options', nargs='*', action=DictAction)
+    return parser.parse_args([*options]).options or {}
 
 
 def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[str] = None) -> Config:

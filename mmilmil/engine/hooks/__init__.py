@@ -1,7 +1,14 @@
 from .final_model import FinalModelHook
 from .metrics_file import MetricsFileHook
 from .plain_checkpoint import PlainCheckpointHook
+from .precision import PrecisionHook
+from .random_state import RandomStateHook
+from .same_run import SameRunHook
 from .stage_check import StageCheckHook
 from .structure import StructureHook
+from .whole_checkpoint import WholeCheckpointHook
 
-__all__ = ['FinalModelHook', 'MetricsFileHook', 'PlainCheckpointHook', 'StageCheckHook', 'StructureHook']
+__all__ = [
+    'FinalModelHook', 'MetricsFileHook', 'PlainCheckpointHook', 'PrecisionHook', 'RandomStateHook', 'SameRunHook',
+    'StageCheckHook', 'StructureHook', 'WholeCheckpointHook'
+]

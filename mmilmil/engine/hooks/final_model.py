@@ -1,9 +1,7 @@
 """What a finished stage leaves behind: a stock checkpoint and a stock config."""
 
-import os
 from pathlib import Path
 
-import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -13,6 +11,7 @@ from ...compat import to_plain
 from ...registry import HOOKS
 from ..runner_state import bare_model, is_training
 from ..stock_config import stock_config
+from ..whole_file import save_whole
 
 FINAL_CHECKPOINT = 'final.pth'
 STOCK_CONFIG = 'stock_config.py'
@@ -38,10 +37,8 @@ class FinalModelHook(Hook):
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Save the weights as they are after the last iteration."""
+        """Save the weights that a checkpoint would now have: with an ``EMAHook`` the averaged ones."""
         model = bare_model(runner)
-        if hasattr(model, 'static'):  # an algorithm that pruned a detector while it trained it
-            model = model.static()
         meta = dict(
             cfg=runner.cfg.pretty_text,
             dataset_meta=dict(runner.train_dataloader.dataset.metainfo),
@@ -49,15 +46,13 @@ class FinalModelHook(Hook):
             iter=runner.iter,
             seed=runner.seed,
             experiment_name=runner.experiment_name)
-        if getattr(model, 'structure', None) is not None:
-            meta['structure'] = model.structure
+        checkpoint = dict(meta=meta, state_dict=get_state_dict(model))
+        runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        meta, weights = checkpoint['meta'], checkpoint['state_dict']
+        if hasattr(model, 'static'):  # an algorithm that pruned a detector while it trained it
+            model.load_state_dict(weights)
+            model = model.static()
+            meta, weights = dict(meta, structure=model.structure), get_state_dict(model)
         work_dir = Path(runner.work_dir)
         self._stock_config.dump(work_dir / STOCK_CONFIG)
-        save_whole(to_plain(dict(meta=meta, state_dict=weights_to_cpu(get_state_dict(model)))), work_dir / FINAL_CHECKPOINT)
-
-
-def save_whole(content: dict, path: Path) -> None:
-    """Save ``content`` so that ``path`` is either complete or as it was before."""
-    draft = path.with_name(f'{path.name}.part')
-    torch.save(content, draft)
-    os.replace(draft, path)
+        save_whole(to_plain(dict(meta=meta, state_dict=weights_to_cpu(weights))), work_dir / FINAL_CHECKPOINT)

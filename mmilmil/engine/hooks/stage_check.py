@@ -21,7 +21,8 @@ class StageCheckHook(Hook):
 
     Raises:
         InputError: ``num_classes`` is not the number of classes, datasets have different classes or groups, or the teacher's
-            classes are not the student's old classes in the same order; in testing and resuming also: the checkpoint is
+            classes are not the student's old classes in the same order, cached teacher boxes are another teacher's or lack
+            images; in testing and resuming also: the checkpoint is
             another model's.
     """
 
@@ -35,6 +36,9 @@ class StageCheckHook(Hook):
         check_classes(stages, model.roi_head.bbox_head.num_classes)
         if training and isinstance(model, IncrementalFasterRCNN):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
+            if model.teacher_boxes is not None:
+                dataset = runner.train_dataloader.dataset
+                model.cache.check_images(dataset.get_data_info(index)['img_id'] for index in range(len(dataset)))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that a checkpoint to be tested or resumed fits; MMEngine would leave out what does not, and go on with noise.

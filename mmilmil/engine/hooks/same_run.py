@@ -1,0 +1,69 @@
+"""A checkpoint is resumed by the run that wrote it, or not at all."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from ...errors import InputError
+from ...models.detectors import IncrementalFasterRCNN
+from ...registry import HOOKS
+from ..runner_state import bare_model, is_training
+from ..same_run import FREE_IN_RESUMING, differences, saved_settings, told
+
+
+@HOOKS.register_module()
+class SameRunHook(Hook):
+    """Notes in every checkpoint what the run's config does not tell, and compares both when it is resumed.
+
+    MMEngine takes learning rates and schedules from the checkpoint and everything else from the config, so that a changed
+    config would make a mixture of two runs, without a word.
+
+    Raises:
+        InputError: settings, class list, number of processes or the teacher's weights are others.
+    """
+
+    # Before the weights are compared with the model's (StageCheckHook): the settings tell the reason.
+    priority = 'VERY_HIGH'
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add ``meta['world_size']`` and, of a student, ``meta['teacher']``."""
+        checkpoint['meta'].update(run_record(runner))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare a checkpoint that is resumed."""
+        if not (is_training(runner) and runner._resume):
+            return
+        meta = checkpoint.get('meta') or {}
+        source = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        now = run_record(runner)
+        try:
+            found = differences(saved_settings(meta), runner.cfg.to_dict(), free=FREE_IN_RESUMING)
+        except ValueError as error:
+            runner.logger.warning(f'The config in {source} cannot be compared with that of this run: {error}')
+            found = []
+        classes, known = (dict(about or {}).get('classes')
+                          for about in (meta.get('dataset_meta'), runner.train_dataloader.dataset.metainfo))
+        if not found and classes is not None and list(classes) != list(known):
+            found.append(told('classes', list(classes), list(known)))
+        if meta.get('world_size', now['world_size']) != now['world_size']:
+            found.append(told('number of processes', meta['world_size'], now['world_size']))
+        if found:
+            raise InputError(f'the checkpoint {source} is of a run with other settings, so it cannot be gone on with: '
+                             f'{"; ".join(found)}. Resume it with the settings that it was trained with, or train anew in '
+                             'another --work-dir')
+        if meta.get('teacher', now.get('teacher')) != now.get('teacher'):
+            raise InputError(f"the teacher {bare_model(runner).teacher_cfg['checkpoint']} has other weights than the one that "
+                             f'taught the run of {source}: name that one, --cfg-options model.teacher.checkpoint=PATH, or '
+                             'train anew in another --work-dir')
+
+
+def run_record(runner: Runner) -> dict:
+    """What a checkpoint's meta information tells of its run beside the config.
+
+    Returns:
+        ``world_size``, the number of processes, and of a student ``teacher``, the hash of the teacher's weights.
+    """
+    record = dict(world_size=runner.world_size)
+    model = bare_model(runner)
+    if isinstance(model, IncrementalFasterRCNN):
+        record['teacher'] = model.teacher.fingerprint
+    return record
