@@ -13,6 +13,7 @@ _LOCATIONS = {
     'HOOKS': ['mmilmil.engine'],
     'METRICS': ['mmilmil.evaluation'],
     'MODELS': ['mmilmil.models'],
+    'OPTIM_WRAPPERS': ['mmilmil.engine'],
     'VISUALIZERS': ['mmilmil.visualization'],
 }
 

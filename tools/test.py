@@ -14,6 +14,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.launch import use_launcher
 from mmilmil.errors import InputError
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
     cfg = read_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
+    use_launcher(cfg, args.launcher)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)

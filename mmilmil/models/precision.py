@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 REDUCED = (torch.float16, torch.bfloat16)
+Outputs = Union[Tensor, list[Tensor], tuple[Tensor, ...]]
 
 
-def full_precision(values: Union[Tensor, list[Tensor], tuple[Tensor, ...]]) -> Union[Tensor, list[Tensor]]:
+def full_precision(values: Outputs) -> Outputs:
     """Logits and deltas in float32 where autocast made them shorter; others as they are.
 
     What a head returns is small, and what follows needs the precision: boxes in pixels, and mmcv's non-maximum
     suppression, which takes no shorter type on CPU.
     """
     if isinstance(values, (list, tuple)):
-        return [full_precision(value) for value in values]
+        return type(values)(full_precision(value) for value in values)
     return values.float() if values.dtype in REDUCED else values
 
 

@@ -1,5 +1,5 @@
-# SGD for a later stage on VOC2007 with ten new classes or more. They have about three times the images of 15+5, whose stage takes
-# 36 epochs.
+# SGD for a later stage on VOC2007 with ten new classes or more. They have about three times the images of 15+5, whose stage
+# takes 36 epochs.
 _base_ = './sgd_voc_incremental.py'
 epochs = 12
 drop = 9
