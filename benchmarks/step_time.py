@@ -1,8 +1,13 @@
-"""What distillation costs: a fine-tuning and an ILMIL training step in turn, in one process.
+"""What distillation costs: a fine-tuning step and ILMIL's in turn, in one process.
 
-`python benchmarks/step_time.py` prints medians for the small R18 and for R50-FPN, each ending in a line
-`<model> ratio <number> memory <number>`: ILMIL over fine-tuning. The student's own forward and backward pass cost about three
-forward passes and the teacher's one, so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs.
+`python benchmarks/step_time.py` prints medians for the small R18 and for R50-FPN, with a line `<model> <step> ratio <number>
+memory <number>` for each step but fine-tuning's: that step over fine-tuning. The steps are
+
+- `finetune`: no teacher;
+- `ilmil`: the full method. The student's own forward and backward pass cost about three forward passes and the teacher's one,
+  so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs;
+- `cached`: the full method with the teacher's boxes from a cache;
+- `boxes`: cached boxes and the score term only, so that the teacher does not run: the cheapest step that keeps old classes.
 
 Memory is the peak of resident memory over what the process held before the models were built, each step in a process of its
 own; on a GPU it is the peak of allocated memory.
@@ -16,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -24,10 +30,12 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from mmilmil.models.box_cache import head_line, image_line
 from mmilmil.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-MODES = ('finetune', 'ilmil')
+BOXES_ONLY = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None)
+MODES = ('finetune', 'ilmil', 'cached', 'boxes')
 CASES = {
     # name: (fine-tuning config, ILMIL config, image size in pixels, batch size)
     'r18-small': ('baselines/finetune_pcb_4+2.py', 'ilmil/frcnn_pcb_4+2.py', 256, 8),
@@ -60,11 +68,12 @@ def make_batch(size: int, images: int, label: int, device: str) -> dict:
     """Noise images (images, 3, size, size) with four objects of one new class each."""
     generator = torch.Generator().manual_seed(0)
     samples = []
-    for _ in range(images):
+    for index in range(images):
         corner = torch.rand(4, 2, generator=generator) * size * 0.7
         extent = (0.1 + 0.2 * torch.rand(4, 2, generator=generator)) * size
+        shape = (size, size)
         sample = DetDataSample(
-            metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)),
+            metainfo=dict(img_id=index, img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), homography_matrix=np.eye(3)),
             gt_instances=InstanceData(bboxes=torch.cat([corner, corner + extent], 1), labels=torch.full((4, ), label)),
             ignored_instances=InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)))
         samples.append(sample)
@@ -72,17 +81,35 @@ def make_batch(size: int, images: int, label: int, device: str) -> dict:
     return dict(inputs=list(pixels.to(device)), data_samples=[sample.to(device) for sample in samples])
 
 
+def make_cache(model: torch.nn.Module, images: int, size: int, folder: str) -> str:
+    """Write a cache with four of the teacher's boxes an image; returns its path."""
+    generator = torch.Generator().manual_seed(1)
+    lines = [head_line(model.teacher.fingerprint, model.teacher.classes, 0.3)]
+    for index in range(images):
+        corner = torch.rand(4, 2, generator=generator) * size * 0.7
+        lines.append(image_line(index, InstanceData(
+            bboxes=torch.cat([corner, corner + 0.2 * size], 1), labels=torch.zeros(4).long(), scores=torch.full((4, ), 0.9))))
+    path = Path(folder) / 'boxes.jsonl'
+    path.write_text(''.join(lines))
+    return str(path)
+
+
 def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
     """A training step of one kind: preprocessing, losses, backward pass and optimizer."""
     init_default_scope('mmilmil')
     MMLogger.get_current_instance().setLevel('ERROR')
-    path = CASES[case][MODES.index(mode)]
+    path = CASES[case][mode != 'finetune']
     size, images = CASES[case][2:]
     config = Config.fromfile(CONFIGS / path)
     with tempfile.TemporaryDirectory() as folder:
         config.model.teacher.checkpoint = make_teacher(config, folder)
+        if mode == 'boxes':
+            config.model.distiller = dict(config.model.get('distiller', {}), **BOXES_ONLY)
         model = MODELS.build(config.model)
         model.init_weights()
+        if mode in ('cached', 'boxes'):
+            model.teacher_boxes = make_cache(model, images, size, folder)
+            model.cache.check_images(range(images))  # read while the file is there
     model.to(device).train()
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
     batch = make_batch(size, images, len(config.metainfo.classes) - 1, device)
@@ -127,7 +154,7 @@ def main() -> None:
         with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
             memory = [pool.apply(peak_memory, (case, mode, args.device, threads)) for mode in MODES]
         steps = [make_step(case, mode, args.device) for mode in MODES]
-        times = [[], []]
+        times = [[] for _ in MODES]
         for turn in range(args.warmup + args.steps):
             for step, kept in zip(steps, times):
                 spent = seconds(step, args.device)
@@ -136,7 +163,8 @@ def main() -> None:
         medians = [statistics.median(kept) for kept in times]
         for mode, median, peak in zip(MODES, medians, memory):
             print(f'{case} {mode}: {median:.3f} s a step at {size} px, batch {images}; peak {peak:.0f} MiB')
-        print(f'{case} ratio {medians[1] / medians[0]:.3f} memory {memory[1] / memory[0]:.3f}')
+        for mode, median, peak in list(zip(MODES, medians, memory))[1:]:
+            print(f'{case} {mode} ratio {median / medians[0]:.3f} memory {peak / memory[0]:.3f}')
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 from mmengine.config import ConfigDict
 
 # Settings that the student adds to a stock detector's; its checkpoint knows nothing of them.
-INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'start')
+INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'teacher_boxes', 'start')
 
 
 def stock_model_cfg(model: dict) -> ConfigDict:

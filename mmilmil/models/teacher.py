@@ -1,6 +1,9 @@
 """The teacher: a frozen stock detector that tells in one pass what it knows of a batch."""
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Optional, Union
 
@@ -24,6 +27,8 @@ from .structure import cut, read_structure
 class TeacherKnowledge:
     """What the teacher saw in one batch of N images; C_o is the number of classes it knows. Nothing here has a gradient.
 
+    What was not asked for is empty.
+
     Attributes:
         stages: Backbone outputs, each (N, C, H, W).
         levels: Neck outputs, each (N, C, H, W).
@@ -39,10 +44,10 @@ class TeacherKnowledge:
     levels: tuple[Tensor, ...]
     rpn_logits: list[Tensor]
     rpn_deltas: list[Tensor]
-    proposals: list[InstanceData]
-    roi_logits: tuple[Tensor, ...]
-    roi_deltas: tuple[Tensor, ...]
-    detections: list[InstanceData]
+    proposals: list[InstanceData] = field(default_factory=list)
+    roi_logits: tuple[Tensor, ...] = ()
+    roi_deltas: tuple[Tensor, ...] = ()
+    detections: list[InstanceData] = field(default_factory=list)
 
 
 class Teacher(nn.Module):
@@ -83,6 +88,11 @@ class Teacher(nn.Module):
         """Number of classes that it knows, C_o."""
         return self.detector.roi_head.bbox_head.num_classes
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of its weights, by which the same teacher is known again; see :func:`weights_hash`."""
+        return weights_hash(self.detector.state_dict())
+
     def train(self, mode: bool = True) -> 'Teacher':
         """Stay in eval mode, whatever the runner asks for."""
         return super().train(False)
@@ -92,30 +102,51 @@ class Teacher(nn.Module):
         return self
 
     @torch.no_grad()
-    def observe(self, inputs: Tensor, samples: SampleList, score_thr: float = 0.5) -> TeacherKnowledge:
+    def observe(self, inputs: Tensor, samples: SampleList, score_thr: float = 0.5, heads: bool = True,
+                detect: bool = True) -> TeacherKnowledge:
         """One pass over a batch.
 
         Args:
             inputs: The student's own input tensor, (N, 3, H, W), augmented and normalised.
             samples: N data samples; only their meta information (image shapes) is read.
             score_thr: Detections with a lower score are left out.
+            heads: Whether proposals and what the RoI head says of them are asked for; without, these are empty.
+            detect: Whether detections are asked for, which needs ``heads``; without, they are empty.
         """
         detector = self.detector
         stages = detector.backbone(inputs)
         levels = detector.neck(stages) if detector.with_neck else stages
         rpn_logits, rpn_deltas = map(full_precision, detector.rpn_head(levels))
+        known = TeacherKnowledge(tuple(stages), tuple(levels), rpn_logits, rpn_deltas)
+        if not heads:
+            return known
         metas = [sample.metainfo for sample in samples]
         rpn_cfg = ConfigDict(detector.test_cfg.rpn, max_per_img=min(self.max_proposals, detector.test_cfg.rpn.max_per_img))
-        proposals = detector.rpn_head.predict_by_feat(rpn_logits, rpn_deltas, batch_img_metas=metas, cfg=rpn_cfg)
-        counts = [len(found) for found in proposals]
-        rois = bbox2roi([found.bboxes for found in proposals])
-        heads = detector.roi_head._bbox_forward(for_roi_align(levels), rois)
-        roi_logits, roi_deltas = (full_precision(heads[name]).split(counts) for name in ('cls_score', 'bbox_pred'))
-        rcnn_cfg = ConfigDict(detector.test_cfg.rcnn, score_thr=score_thr)
-        detections = detector.roi_head.bbox_head.predict_by_feat(
-            rois.split(counts), roi_logits, roi_deltas, batch_img_metas=metas, rcnn_test_cfg=rcnn_cfg, rescale=False)
-        return TeacherKnowledge(tuple(stages), tuple(levels), rpn_logits, rpn_deltas, proposals, roi_logits, roi_deltas,
-                                detections)
+        known.proposals = detector.rpn_head.predict_by_feat(rpn_logits, rpn_deltas, batch_img_metas=metas, cfg=rpn_cfg)
+        counts = [len(found) for found in known.proposals]
+        rois = bbox2roi([found.bboxes for found in known.proposals])
+        outputs = detector.roi_head._bbox_forward(for_roi_align(levels), rois)
+        known.roi_logits, known.roi_deltas = (
+            full_precision(outputs[name]).split(counts) for name in ('cls_score', 'bbox_pred'))
+        if detect:
+            known.detections = detector.roi_head.bbox_head.predict_by_feat(
+                rois.split(counts), known.roi_logits, known.roi_deltas, batch_img_metas=metas,
+                rcnn_test_cfg=ConfigDict(detector.test_cfg.rcnn, score_thr=score_thr), rescale=False)
+        return known
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values of a state dict, in hexadecimal digits; the order does not count.
+
+    Args:
+        weights: State dict, on any device. A checkpoint and the detector that it was loaded into have the same hash.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, whose: str = "the teacher's ",
@@ -178,10 +209,11 @@ def _model_cfg(file: str, config: Optional[Union[str, dict]], meta: dict, whose:
 
 
 def _remedy(checkpoint: str, config: Optional[Union[str, dict]], where: str) -> str:
+    path = f'--cfg-options {where}checkpoint=PATH' if where else 'its path'
     if isinstance(config, str):
         return (f'train it with `python tools/train.py {config} --work-dir {Path(checkpoint).parent}`, or train the whole '
-                'chain with `python tools/train_chain.py` and this config')
-    return f'correct {where}checkpoint'
+                f'chain with `python tools/train_chain.py` and this config; where it is elsewhere, give {path}')
+    return f'give {path}'
 
 
 def _first_lines(message: str, count: int = 3) -> str:

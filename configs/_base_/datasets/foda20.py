@@ -1,5 +1,5 @@
-# FODA-20 in VOC layout: foreign objects on airport ground, 300x300 frames of videos, 20 kinds of object, about one an image. Its
-# folder is found through an environment variable.
+# FODA-20 in VOC layout: foreign objects on airport ground, 300x300 frames of videos, 20 kinds of object, about one an image.
+# Its folder is found through an environment variable.
 _base_ = './voc_style_small.py'
 data_root = '{{$MMILMIL_FODA20_ROOT:data/FODA-20}}'
 # In alphabetical order; a stage config takes the first ones.

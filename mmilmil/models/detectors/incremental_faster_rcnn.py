@@ -1,7 +1,6 @@
 """The student: a stock Faster R-CNN with a teacher at its side."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Optional
 
@@ -14,12 +13,13 @@ from torch import Tensor, arange, cat
 
 from ...errors import InputError
 from ...registry import MODELS
+from ..box_cache import TeacherBoxCache
 from ..distillers import StudentOutputs
 from ..expand import grown_state_dict
 from ..merging import merge_teacher_boxes
 from ..precision import for_roi_align, full_precision
 from ..structure import common_channels, cut, equal
-from ..teacher import Teacher
+from ..teacher import Teacher, TeacherKnowledge
 from .pruned_faster_rcnn import PrunedFasterRCNN, pruned_checkpoint
 
 DISTILLER = dict(type='MFRRKDistiller')
@@ -44,6 +44,8 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             nothing.
         merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes.
             With neither distiller nor merging this is plain fine-tuning.
+        teacher_boxes: File that ``tools/cache_teacher_boxes.py`` wrote, whose boxes are merged instead of those that the
+            teacher finds in the batch. The teacher then looks at the batch only as far as the distiller asks for it.
         start: Of a pruned student, whose weights it starts from: ``pruned``, the pruned checkpoint's (it may have been trained
             further since), or ``teacher``, the teacher's, cut to the structure.
         **kwargs: The stock detector's.
@@ -54,9 +56,10 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                  teacher: dict,
                  distiller: Optional[dict] = DISTILLER,
                  merging: Optional[dict] = MERGING,
+                 teacher_boxes: Optional[str] = None,
                  start: str = 'pruned',
                  **kwargs) -> None:
-        self._keep_beside(None)  # read by _apply, which building may call
+        self._keep_beside(None)
         super().__init__(*args, **kwargs)
         self.teacher_cfg = dict(teacher)
         self.distiller = None if distiller is None else MODELS.build({**DISTILLER, **distiller})
@@ -65,6 +68,8 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             raise InputError(f"model.start = {start!r} is neither 'pruned' nor 'teacher', whose weights a pruned student may "
                              'start from')
         self.start = start
+        self.teacher_boxes = teacher_boxes
+        self._cache: Optional[TeacherBoxCache] = None
 
     def _keep_beside(self, teacher: Optional[Teacher]) -> None:
         # Past nn.Module.__setattr__, which would make the teacher a submodule: its weights would then be trained, saved,
@@ -76,15 +81,12 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
     def teacher(self) -> Teacher:
         """The teacher, read from its files on first use and moved to where the student is."""
         if self._teacher is None:
-            weight = self.roi_head.bbox_head.fc_cls.weight
-            self._keep_beside(Teacher.load(**self.teacher_cfg).to(weight.device, weight.dtype))
+            self._keep_beside(Teacher.load(**self.teacher_cfg))
+        # It follows when it is asked, not in _apply: a copy of the student shares it and may live elsewhere, as an EMA may.
+        mine, hers = self.roi_head.bbox_head.fc_cls.weight, self._teacher.detector.roi_head.bbox_head.fc_cls.weight
+        if (mine.device, mine.dtype) != (hers.device, hers.dtype):
+            self._teacher.to(mine.device, mine.dtype)
         return self._teacher
-
-    def _apply(self, fn: Callable, *args, **kwargs) -> 'IncrementalFasterRCNN':
-        """Move the teacher along with the student: every change of device or type comes through here."""
-        if self._teacher is not None:
-            self._teacher._apply(fn, *args, **kwargs)
-        return super()._apply(fn, *args, **kwargs)
 
     def init_weights(self) -> None:
         """Start from the weights of the teacher or of the pruned checkpoint, the RoI head grown by the new classes.
@@ -126,12 +128,11 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             batch_data_samples: N samples with the annotated objects of the new classes.
         """
         annotated, ignored, metas = unpack_gt_instances(batch_data_samples)
-        targets, knowledge = annotated, None
-        if self.merging is not None or self.distiller is not None:
-            knowledge = self.teacher.observe(batch_inputs, batch_data_samples, **self._observed())
+        knowledge = self._observe(batch_inputs, batch_data_samples)
+        targets = annotated
         if self.merging is not None:
-            targets = [merge_teacher_boxes(gt, found, **self.merging)
-                       for gt, found in zip(annotated, knowledge.detections)]
+            detections = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(metas, batch_inputs)
+            targets = [merge_teacher_boxes(gt, found, **self.merging) for gt, found in zip(annotated, detections)]
 
         stages = self.backbone(batch_inputs)
         levels = self.neck(stages) if self.with_neck else stages
@@ -160,9 +161,10 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                 rcnn_train_cfg=self.roi_head.train_cfg)['loss_bbox'])
 
         if self.distiller is not None:
-            stages, old_stages = self._common('stages', stages, knowledge.stages)
-            levels, old_levels = self._common('levels', levels, knowledge.levels)
-            knowledge = replace(knowledge, stages=old_stages, levels=old_levels)
+            if knowledge is not None:
+                stages, old_stages = self._common('stages', stages, knowledge.stages)
+                levels, old_levels = self._common('levels', levels, knowledge.levels)
+                knowledge = replace(knowledge, stages=old_stages, levels=old_levels)
             student = StudentOutputs(
                 stages=stages,
                 levels=levels,
@@ -189,8 +191,31 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                   for own, known, pair in zip(mine, theirs, pairs)]
         return tuple(own for own, _ in chosen), tuple(known for _, known in chosen)
 
-    def _observed(self) -> dict:
-        return {} if self.merging is None else dict(score_thr=self.merging['score_thr'])
+    def _observe(self, inputs: Tensor, samples: SampleList) -> Optional[TeacherKnowledge]:
+        """What the teacher sees of the batch, as far as it is used; ``None`` where nothing is."""
+        detect = self.merging is not None and self.teacher_boxes is None
+        heads = self.distiller is not None and self.distiller.needs_rois
+        if not detect and not (self.distiller is not None and self.distiller.needs_teacher):
+            return None
+        score_thr = dict(score_thr=self.merging['score_thr']) if detect else {}
+        return self.teacher.observe(inputs, samples, detect=detect, heads=detect or heads, **score_thr)
+
+    @property
+    def cache(self) -> TeacherBoxCache:
+        """The teacher's boxes of ``teacher_boxes``, read on first use.
+
+        Raises:
+            InputError: they are another teacher's, or lack scores that merging asks for.
+        """
+        if self._cache is None:
+            cache = TeacherBoxCache.load(self.teacher_boxes)
+            cache.check_teacher(self.teacher.fingerprint, self.teacher_cfg['checkpoint'])
+            if self.merging is not None and cache.score_thr > self.merging['score_thr']:
+                wanted = self.merging['score_thr']
+                raise InputError(f'{cache.path} leaves out boxes with a score below {cache.score_thr}, but '
+                                 f'model.merging.score_thr is {wanted}: build it with --score-thr {wanted}')
+            self._cache = cache
+        return self._cache
 
     def _sample_rois(self, proposals: list[InstanceData], targets: list[InstanceData],
                      ignored: list[Optional[InstanceData]]) -> list[SamplingResult]:

@@ -118,6 +118,11 @@ class MFRRKDistiller(BaseModule):
         self.exclude_iou = exclude_iou
 
     @property
+    def needs_teacher(self) -> bool:
+        """Whether a term looks at what the teacher sees in the batch. Scores are those of merged boxes."""
+        return self.needs_rois or not all(term is None for term in (self.feature, self.rpn_cls, self.rpn_reg))
+
+    @property
     def needs_rois(self) -> bool:
         """Whether a term compares the RoI heads, so that RoIs must be chosen and pass the student's head."""
         return self.roi_cls is not None or self.roi_reg is not None
@@ -142,13 +147,13 @@ class MFRRKDistiller(BaseModule):
             index = index[bbox_overlaps(best, gt_bboxes).amax(dim=1) < self.exclude_iou]
         return index[torch.randperm(len(index), device=index.device)[:self.num_rois]]
 
-    def forward(self, student: StudentOutputs, knowledge: TeacherKnowledge,
+    def forward(self, student: StudentOutputs, knowledge: Optional[TeacherKnowledge],
                 rois: Optional[DistillationRoIs]) -> dict[str, Tensor]:
         """The distillation losses, by name; a term that is switched off is absent.
 
         Args:
             student: The student's outputs.
-            knowledge: The teacher's.
+            knowledge: The teacher's; ``None`` where :attr:`needs_teacher` is false.
             rois: The RoIs behind ``student.roi_logits``; ``None`` where :attr:`needs_rois` is false.
         """
         # By (height, width): hints and RPN terms look at maps of the same sizes.

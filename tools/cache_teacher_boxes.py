@@ -1,0 +1,99 @@
+"""Find the teacher's boxes on a stage's training images once: `python tools/cache_teacher_boxes.py CONFIG`.
+
+Training then takes them from the file (`model.teacher_boxes`) instead of looking for them in every step. A build that was
+stopped goes on where it was.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from mmengine.utils import ProgressBar
+from torch.utils.data import DataLoader, Subset
+
+from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.hooks.stage_check import check_teacher
+from mmilmil.engine.stock_config import innermost_dataset
+from mmilmil.errors import InputError
+from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
+from mmilmil.models.teacher import Teacher
+from mmilmil.registry import DATASETS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Cache the teacher's boxes on a stage's training images")
+    parser.add_argument('config', help="config file of the student's stage")
+    parser.add_argument('--out', help='the cache; default teacher_boxes.jsonl in the work dir of the config')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='leave out detections of a lower score; default 0.3')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='where the teacher runs')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    return parser.parse_args()
+
+
+def begun(path: Path, head: str) -> set:
+    """The ids of the images that a stopped build has done, or nothing of a new one; what was cut off is taken out.
+
+    Raises:
+        InputError: the file is another teacher's, of another threshold, or no cache.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(head, encoding='utf-8')
+        return set()
+    text = path.read_text(encoding='utf-8')
+    if text and not text.startswith(head):
+        raise InputError(f'{path} is there already and is no cache of this teacher with this --score-thr: remove it, or name '
+                         'another file with --out')
+    path.write_text(text[:text.rfind('\n') + 1] or head, encoding='utf-8')
+    return set(TeacherBoxCache.load(path).images)
+
+
+def detections(teacher: Teacher, loader: DataLoader, score_thr: float) -> Iterator[tuple[DetDataSample, InstanceData]]:
+    """By image its sample and the teacher's boxes, in pixels of the image file."""
+    for batch in loader:
+        data = teacher.detector.data_preprocessor(batch)
+        found = teacher.observe(data['inputs'], data['data_samples'], score_thr).detections
+        for sample, boxes in zip(data['data_samples'], found):
+            boxes.bboxes = boxes.bboxes / boxes.bboxes.new_tensor(sample.scale_factor).repeat(2)
+            yield sample, boxes
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = read_config(args.config, args.cfg_options)
+    if not cfg.model.get('teacher'):
+        raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
+    init_default_scope(cfg.get('default_scope', 'mmilmil'))
+    # Once for all epochs, so it may look at all the proposals that it is tested with.
+    teacher = Teacher.load(**dict(cfg.model.teacher, max_proposals=10**6)).to(args.device)
+    dataset = DATASETS.build(
+        dict(innermost_dataset(cfg.train_dataloader.dataset), pipeline=cfg.test_dataloader.dataset.pipeline))
+    check_teacher(dataset.stage, teacher.classes, cfg.model.teacher.checkpoint)
+
+    out = Path(args.out or Path(cfg.work_dir) / 'teacher_boxes.jsonl')
+    done = begun(out, head_line(teacher.fingerprint, teacher.classes, args.score_thr))
+    left = [index for index in range(len(dataset)) if dataset.get_data_info(index)['img_id'] not in done]
+    print(f'{len(dataset)} training images, {len(dataset) - len(left)} of them done already')
+    loader = Runner.build_dataloader(dict(
+        dataset=Subset(dataset, left), batch_size=cfg.test_dataloader.batch_size, num_workers=cfg.test_dataloader.num_workers,
+        sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='pseudo_collate')))
+    bar, boxes = ProgressBar(len(left)), 0
+    with out.open('a', encoding='utf-8') as file:
+        for sample, found in detections(teacher, loader, args.score_thr) if left else ():
+            file.write(image_line(sample.img_id, found))
+            file.flush()
+            boxes += len(found)
+            bar.update()
+    print(f'\n{boxes} boxes added to {out}: train with --cfg-options model.teacher_boxes={out}')
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
