@@ -1,6 +1,6 @@
 import pytest
 
-from mmilmil.evaluation import mean_figures, results_table
+from mmilmil.evaluation import chains_table, mean_figures, results_table
 
 
 def figures(classes, split, groups, **means):
@@ -75,3 +75,21 @@ def test_mean_over_seeds():
 def test_mean_of_other_classes_is_refused():
     with pytest.raises(ValueError, match='classes'):
         mean_figures([TEACHER, ILMIL])
+
+
+def run(split, **per_class):
+    return dict(classes=list(per_class), split=list(split), per_class=per_class)
+
+
+def test_what_chains_forgot():
+    """By hand: group 0 (a, b) has .8 at first, .6 in the end; c has .9, then .5; the final mean is .55, that of joint .775."""
+    ours = [run((2, ), a=.9, b=.7), run((2, 1), a=.8, b=.6, c=.9), run((2, 1, 1), a=.7, b=.5, c=.5, d=.5)]
+    joint = run((2, 1, 1), a=.8, b=.8, c=.9, d=.6)
+    short = [run((1, ), x=.5), run((1, 1), x=.25, y=.75)]
+    lines = chains_table({'ours': ours, 'other': short}, joint).splitlines()
+    cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in (lines[0], *lines[2:])]
+    assert cells[0] == ['chain', 'forgot of group 0', 'forgot of group 1', 'FPP', 'AbsGap', 'RelGap', 'Omega', 'RSD', 'RPD']
+    # Omega: (.8/.8 + (2.3/3)/(2.5/3) + .55/.775) / 3; RSD: (.1/.8 + .3/.8 + .4/.9) / 3; RPD: .1/.6.
+    assert cells[1] == ['ours', '20.0', '40.0', '20.0', '22.5', '29.0', '87.7', '31.5', '16.7']
+    assert cells[2] == ['other', '25.0', '-', '25.0', '-', '-', '-', '-', '-']
+    assert '-' in chains_table({'ours': ours}).splitlines()[2]

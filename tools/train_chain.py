@@ -1,7 +1,7 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
 Finished stages are skipped, a stopped one goes on; a finished one that its config no longer describes stops the run. Every
-stage is tested, and a table of the figures ends the run.
+stage is tested; the figures, and what the chain forgot, end the run as tables.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmilmil.engine.chain import check_finished, check_folders, run_stage, stages_of
 from mmilmil.engine.cli import user_errors
-from mmilmil.evaluation import results_table
+from mmilmil.evaluation import chains_table, results_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,8 +36,13 @@ def main() -> None:
     for stage in stages.values():  # not after hours of training the ones before
         check_finished(stage, options)
     rows = {stage.name: run_stage(stage, options) for stage in stages.values()}
-    first, *later = stages_of(args.config, args.work_dir)
-    print(results_table(rows, teacher=first.name if later else None, joint=args.joint and Path(args.joint).stem))
+    joint = args.joint and Path(args.joint).stem
+    chains = [stages_of(config, args.work_dir) for config in (args.config, *args.beside)]
+    first, *later = chains[0]
+    print(results_table(rows, teacher=first.name if later else None, joint=joint))
+    if later:
+        runs = {chain[-1].name: [rows[stage.name] for stage in chain] for chain in chains if len(chain) > 1}
+        print(f'\n{chains_table(runs, rows.get(joint))}')
 
 
 if __name__ == '__main__':

@@ -4,9 +4,9 @@ from .class_groups import group_means
 from .forgetting import ap_matrix, chain_figures
 from .incremental_coco_metric import IncrementalCocoMetric
 from .incremental_voc_metric import IncrementalVOCMetric
-from .tables import mean_figures, results_table
+from .tables import chains_table, mean_figures, results_table
 
 __all__ = [
-    'IncrementalCocoMetric', 'IncrementalVOCMetric', 'ap_matrix', 'chain_figures', 'class_results', 'forgetting',
-    'group_means', 'mean_figures', 'results_table'
+    'IncrementalCocoMetric', 'IncrementalVOCMetric', 'ap_matrix', 'chain_figures', 'chains_table', 'class_results',
+    'forgetting', 'group_means', 'mean_figures', 'results_table'
 ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from .forgetting import ap_matrix, chain_figures
+
 COLUMNS = ('old', 'new', 'all', 'avg')
 
 
@@ -32,9 +34,35 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
         if joint is not None:
             values.update(_share_of_joint(figures, rows[joint]))
         cells.append([title.replace('|', '\\|'), *(_per_cent(values.get(column)) for column in cells[0][1:])])
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    rule = '|'.join('-' * (width + 1) + ('-' if i == 0 else ':') for i, width in enumerate(widths))
-    return '\n'.join([_line(cells[0], widths), f'|{rule}|', *(_line(row, widths) for row in cells[1:])])
+    return _markdown(cells)
+
+
+def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None = None) -> str:
+    """A Markdown table of what chains of stages forgot, in points and per cent; see :mod:`forgetting`.
+
+    Args:
+        chains: By row title, the content of each stage's ``metrics.json``, the first stage first.
+        joint: That of joint training; the figures that compare with it are ``-`` for a chain of other classes, or without.
+
+    Returns:
+        Lines of Markdown: by group the best earlier AP minus the final one, FPP, AbsGap, RelGap, Omega, RSD and RPD.
+    """
+    figures = {title: _figures_of_chain(runs, joint) for title, runs in chains.items()}
+    groups = max(len(found['group_forgetting']) for found in figures.values()) - 1  # the last one has nothing to forget
+    names = ('fpp', 'abs_gap', 'rel_gap', 'omega', 'rsd', 'rpd')
+    lost_titles = [f'forgot of group {index}' for index in range(groups)]
+    cells = [['chain', *lost_titles, 'FPP', 'AbsGap', 'RelGap', 'Omega', 'RSD', 'RPD']]
+    for title, found in figures.items():
+        lost = [*found['group_forgetting'][:-1], *[None] * groups][:groups]
+        cells.append([title.replace('|', '\\|'), *map(_per_cent, [*lost, *(found.get(name) for name in names)])])
+    return _markdown(cells)
+
+
+def _figures_of_chain(runs: Sequence[Mapping], joint: Mapping | None) -> dict:
+    last = runs[-1]
+    comparable = joint is not None and joint['classes'] == last['classes']
+    bound = ap_matrix([joint])[0] if comparable else None
+    return chain_figures(ap_matrix(runs, last['classes']), last['split'], bound)
 
 
 def measure_name(figures: Mapping) -> str:
@@ -104,6 +132,12 @@ def _ratio(value: float | None, bound: float | None) -> float | None:
 
 def _per_cent(value: float | None) -> str:
     return '-' if value is None else f'{100 * value:.1f}'
+
+
+def _markdown(cells: Sequence[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    rule = '|'.join('-' * (width + 1) + ('-' if i == 0 else ':') for i, width in enumerate(widths))
+    return '\n'.join([_line(cells[0], widths), f'|{rule}|', *(_line(row, widths) for row in cells[1:])])
 
 
 def _line(row: list[str], widths: list[int]) -> str:

@@ -13,7 +13,7 @@ from mmilmil.compat import load_checkpoint_file
 from mmilmil.engine.cli import user_errors
 from mmilmil.engine.hooks.final_model import FINAL_CHECKPOINT
 from mmilmil.errors import InputError
-from mmilmil.evaluation import mean_figures, results_table
+from mmilmil.evaluation import chains_table, mean_figures, results_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +21,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('folders', nargs='+', help='folders that hold one work dir a stage, such as one folder a seed')
     parser.add_argument('--out', required=True, help='folder for the JSON files and the tables')
     parser.add_argument('--teacher', help='stage whose old AP is the measure of keeping')
+    parser.add_argument('--chain', nargs='+', action='append', default=[], metavar='STAGE',
+                        help='stages of a chain, the first stage first: adds what it forgot; can be given several times')
     parser.add_argument('--joint', help='stage that is the upper bound')
     return parser.parse_args()
 
@@ -52,7 +54,8 @@ def read_folder(folder: Path, *needed: str) -> dict[str, dict]:
 def main() -> None:
     args = parse_args()
     measures = dict(teacher=args.teacher, joint=args.joint)
-    folders = {Path(folder).name: read_folder(Path(folder), *filter(None, measures.values())) for folder in args.folders}
+    needed = [*filter(None, measures.values()), *(stage for chain in args.chain for stage in chain)]
+    folders = {Path(folder).name: read_folder(Path(folder), *needed) for folder in args.folders}
     out = Path(args.out)
     sections = {}
     for name, rows in folders.items():
@@ -65,6 +68,9 @@ def main() -> None:
         title = f'mean of {", ".join(folders)}'
         sections[title] = {stage: mean_figures([rows[stage] for rows in folders.values()]) for stage in everywhere}
     tables = '\n\n'.join(f'{title}\n\n{results_table(rows, **measures)}' for title, rows in sections.items())
+    for name, rows in folders.items() if args.chain else ():
+        chains = {chain[-1]: [rows[stage] for stage in chain] for chain in args.chain}
+        tables += f'\n\n{name}, what was forgotten\n\n{chains_table(chains, rows.get(args.joint))}'
     (out / 'tables.md').write_text(f'{tables}\n')
     print(tables)
 
