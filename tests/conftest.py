@@ -13,10 +13,15 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+
+# Here and in every process that a test starts: with another number of threads sums have another order, and other last digits.
+os.environ['OMP_NUM_THREADS'] = '1'
+torch.set_num_threads(1)
 
 REPO = Path(__file__).resolve().parents[1]
 # Real sets to measure on; see `data/README.md` of the project's shared notes.
@@ -74,7 +79,7 @@ def real_data():
 
 def run_tool(*args, cwd: Path, **kwargs) -> subprocess.CompletedProcess:
     """Run a command with this Python, in ``cwd``, as a user would; output is captured as text."""
-    env = dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
+    env = dict(os.environ, PYTHONPATH=str(REPO))
     return subprocess.run(
         [sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, check=False, **kwargs)
 

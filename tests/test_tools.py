@@ -56,7 +56,9 @@ def test_table_ends_the_run(chain):
     lines = chain.output.strip().splitlines()
     header = next(i for i, line in enumerate(lines) if 'AP50' in line)
     assert all(column in lines[header] for column in ('old', 'new', 'all', 'avg'))
-    assert [line.split('|')[1].strip() for line in lines[header + 2:]] == ['base', 'student']
+    end = lines.index('', header)
+    assert [line.split('|')[1].strip() for line in lines[header + 2:end]] == ['base', 'student']
+    assert 'FPP' in lines[end + 1] and [line.split('|')[1].strip() for line in lines[end + 3:]] == ['student']
 
 
 def test_second_call_trains_nothing(chain, tool):
