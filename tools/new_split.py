@@ -60,7 +60,7 @@ def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str]:
     name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).lower()
     classes = chosen_classes(args.classes, data.found, args.ann)
     model = args.model or 'frcnn_r50_fpn'
-    base = f'{shipped(args.out, BASES / "datasets")}/{BASES}/datasets/{OWN_BASES[model]}.py'
+    base = dataset_base(args.out, OWN_BASES[model])
     recipe = Recipe(name, name, name, model, SCHEDULES[model])
     return recipe, classes, dataset_config(data, name, classes, base)
 
@@ -76,14 +76,20 @@ def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], s
         return recipe, classes, None
     if not args.name:
         raise InputError(f'--classes are not those of {args.dataset} in its own order: give the split a --name of its own')
-    folder = f'{shipped(args.out, BASES / "datasets")}/{BASES}/datasets'
-    text = reordered_config(recipe.dataset, classes, folder)
+    text = reordered_config(recipe.dataset, classes, dataset_base(args.out, recipe.dataset))
     return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text
 
 
 def shipped(out: str, folder: Path) -> str:
     """The project's folder of configs as seen from a folder below ``out``."""
     return Path(os.path.relpath(CONFIGS, Path(out) / folder)).as_posix()
+
+
+def dataset_base(out: str, name: str) -> str:
+    """A shipped file in ``_base_/datasets`` as seen from the same folder below ``out``."""
+    folder = BASES / 'datasets'
+    path = Path(os.path.relpath(CONFIGS / folder / f'{name}.py', Path(out) / folder)).as_posix()
+    return path if path.startswith('.') else f'./{path}'
 
 
 def write(files: dict[Path, str], out: Path, force: bool) -> None:
@@ -115,6 +121,8 @@ def main() -> None:
                              'in the written configs')
         recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
     out = Path(args.out)
+    if out.resolve().is_relative_to(Path.cwd()):
+        out = out.resolve().relative_to(Path.cwd())
     split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=dataset is not None)
     files = split.files()
     if dataset is not None:

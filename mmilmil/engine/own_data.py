@@ -156,17 +156,17 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
     return '\n'.join(lines) + '\n'
 
 
-def reordered_config(dataset: str, classes: Sequence[str], folder: str) -> str:
+def reordered_config(dataset: str, classes: Sequence[str], base: str) -> str:
     """The file in ``_base_/datasets`` for a shipped set with other classes or another order of them.
 
     Args:
-        dataset: The shipped set's file, without its ending.
+        dataset: The shipped set's name.
         classes: The classes in label order.
-        folder: The folder of that file, relative to the new one.
+        base: Its file, relative to the new one's folder.
     """
     return '\n'.join([
         f"# {dataset} with classes of one's own choice; written by tools/new_split.py.",
-        f"_base_ = '{folder}/{dataset}.py'",
+        f"_base_ = '{base}'",
         '# In label order; a stage config takes the first ones.',
         _names_tuple(classes),
     ]) + '\n'
