@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
@@ -26,6 +27,15 @@ torch.set_num_threads(1)
 REPO = Path(__file__).resolve().parents[1]
 # Real sets to measure on; see `data/README.md` of the project's shared notes.
 DATA_ROOT = Path(os.environ.get('MMILMIL_TEST_DATA', REPO.parent / 'shared' / 'data'))
+
+# Files that take a minute or more. They begin the suite, so that its two processes end together.
+LONG = ('test_tools.py', 'test_demo.py', 'test_pruning_tools.py', 'test_resume.py', 'test_new_split.py', 'test_distributed.py',
+        'test_training_options.py', 'test_coco_metric.py')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files of ``LONG`` to the front, in that order; the others stay in theirs."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 def make_voc(root: Path, images: Mapping[str, Sequence[tuple]], size: tuple[int, int] = (64, 64),
@@ -85,16 +95,24 @@ def run_tool(*args, cwd: Path, **kwargs) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope='session')
-def chain(tmp_path_factory):
-    """A first and a second stage on a tiny set, trained and tested by one call of tools/train_chain.py."""
+def chain(tmp_path_factory, worker_id):
+    """A first and a second stage on a tiny set, trained and tested by one call of tools/train_chain.py; not to be written to.
+
+    The suite's processes share it: the first to ask makes it.
+    """
     import tiny
-    folder = tmp_path_factory.mktemp('chain')
-    data = make_voc(folder / 'data', tiny.OBJECTS)
-    base, student = tiny.write_configs(folder, data)
-    done = run_tool(REPO / 'tools/train_chain.py', student, '--work-dir', folder / 'runs', cwd=folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return SimpleNamespace(
-        folder=folder, data=data, base=base, student=student, runs=folder / 'runs', output=done.stdout)
+    base_temp = tmp_path_factory.getbasetemp()
+    folder = (base_temp if worker_id == 'master' else base_temp.parent) / 'chain'
+    output = folder / 'output.txt'
+    with FileLock(f'{folder}.lock'):
+        if not output.is_file():
+            data = make_voc(folder / 'data', tiny.OBJECTS)
+            _, student = tiny.write_configs(folder, data)
+            done = run_tool(REPO / 'tools/train_chain.py', student, '--work-dir', folder / 'runs', cwd=folder)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+            output.write_text(done.stdout)
+    return SimpleNamespace(folder=folder, data=folder / 'data', base=folder / 'base.py', student=folder / 'student.py',
+                           runs=folder / 'runs', output=output.read_text())
 
 
 @pytest.fixture
