@@ -7,7 +7,7 @@ memory <number>` for each step but fine-tuning's: that step over fine-tuning. Th
 - `ilmil`: the full method. The student's own forward and backward pass cost about three forward passes and the teacher's one,
   so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs;
 - `cached`: the full method with the teacher's boxes from a cache;
-- `boxes`: cached boxes and the score term only, so that the teacher does not run: the cheapest step that keeps old classes.
+- `boxes`: cached boxes and the score term only, so that the teacher does not run: the cheapest step with merged boxes.
 
 Memory is the peak of resident memory over what the process held before the models were built, each step in a process of its
 own; on a GPU it is the peak of allocated memory.

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -240,6 +241,28 @@ def test_stopped_build_goes_on(built, tool):
     done = tool(*args)
     assert done.status == 0 and '4 training images, ' in done.out and ' 0 of them' not in done.out
     assert path.read_bytes() == whole
+
+
+def test_joined_sets_are_all_looked_at(chain, tmp_path):
+    """As VOC2007 and VOC2012 are; boxes are found again by image id, so no id may be in both."""
+    images = runpy.run_path(str(ROOT / 'tools/cache_teacher_boxes.py'))['training_images']
+    init_default_scope('mmilmil')
+    cfg = Config.fromfile(chain.student)
+    other = make_voc(tmp_path / 'other', {'five': [('dog', 5, 5, 30, 30), ('emu', 30, 30, 60, 60)]})
+    own = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[own, dict(own, data_root=str(other))])
+    dataset, img_ids = images(cfg)
+    assert img_ids == ['one', 'two', 'three', 'four', 'five'] and len(dataset) == 5
+    assert dataset[4]['data_samples'].img_id == 'five'
+    cfg.train_dataloader.dataset.datasets[1] = own
+    with pytest.raises(InputError, match="4 image ids twice .'one' is one"):
+        images(cfg)
+
+
+def test_boxes_that_merging_would_ask_for(chain, tool, tmp_path):
+    done = tool('cache_teacher_boxes.py', chain.student, '--out', tmp_path / 'boxes.jsonl', '--score-thr', '0.6')
+    assert done.status == 1 and 'model.merging.score_thr = 0.5 asks for: give 0.5 or less' in done.err
+    assert not (tmp_path / 'boxes.jsonl').exists()
 
 
 def test_build_does_not_touch_another_cache(built, tool):

@@ -435,8 +435,10 @@ def test_tool_on_a_config(tool, stage):
 
 @pytest.mark.parametrize('args, told', [
     ((), 'required'),
-    (('--coco', 'x.json'), '--coco and --images go together'),
-    (('x.py', '--split', 'train'), '--split goes with --voc'),
+    (('--coco', 'x.json'), '--coco needs --images'),
+    (('x.py', '--images', 'x'), '--images goes with --coco or --voc'),
+    (('x.py', '--split', 'train'), '--split and --annotations go with --voc'),
+    (('--coco', 'x.json', '--images', 'x', '--annotations', 'y'), '--split and --annotations go with --voc'),
     (('--voc', 'x', '--show', '-1'), '--show'),
 ])
 def test_tool_usage(tool, args, told):

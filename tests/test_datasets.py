@@ -392,6 +392,8 @@ def test_coco_testing_and_joint(voc_set):
     (lambda content: content['images'][0].pop('width'), ("'images' lacks 'width'",)),
     (lambda content: content['annotations'][0].update(bbox=[1, 2, 3]), ('annotation 1 of image 7', '[1, 2, 3]')),
     (lambda content: content['annotations'][0].update(bbox=[1, 2, 3, None]), ('not four numbers',)),
+    (lambda content: content['annotations'][0].update(area=None), ('annotation 1 of image 7', 'area is None')),
+    (lambda content: content['images'][0].update(width=None), ('image 7', 'width is None')),
     (lambda content: content['images'][2].update(file_name='z.jpg'), ("'z.jpg'", 'JPEGImages has no such file')),
     (lambda content: content['images'][1].update(id=7), ('the image id 7 twice',)),
     (lambda content: content['categories'][0].update(name='Dog'), ("no category 'dog'", "did you mean 'Dog'?")),

@@ -7,6 +7,7 @@ import pytest
 import tiny
 from mmengine.config import Config
 
+from mmilmil.engine.own_data import OwnData, coco_data, dataset_config
 from mmilmil.engine.split_configs import RECIPES, SplitConfigs
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
@@ -135,9 +136,39 @@ def test_own_folders_of_other_names(tool, own, tmp_path):
     done = tool('new_split.py', '--ann', own, '--images', 'pictures', '--annotations', 'xml', '--split', '3+2', '--classes',
                 'ant', 'bee', 'cat', 'dog', 'emu', '--out', tmp_path / 'c')
     assert done.status == 0, done.err
+    assert tool('check_dataset.py', '--voc', own, '--images', 'pictures', '--annotations', 'xml').status == 0
     dataset = Config.fromfile(tmp_path / 'c/ilmil/frcnn_my_data_3.py').train_dataloader.dataset
     assert (dataset.img_subdir, dataset.ann_subdir, dataset.ann_file) == ('pictures', 'xml', 'ImageSets/Main/train.txt')
     assert dataset.data_root == str(own)
+
+
+def test_old_classes_that_the_annotation_does_not_have(tool, own, tmp_path):
+    """A detector of one's own knows them. What is a slip, or new and absent, is told."""
+    tool('split_dataset.py', own, '--shares', '0.5', '0.25', '0.25')
+    out = tmp_path / 'my configs'
+    args = ('new_split.py', '--ann', own, '--split', '2+5', '--out', out, '--classes')
+    done = tool(*args, 'wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu')
+    assert done.status == 0, done.err
+    assert 'no training annotation of wasp, moth' in done.out and '--joint' not in done.out
+    assert f"train_chain.py '{out}/ilmil/frcnn_my_data_2+5.py'" in done.out
+    cfg = Config.fromfile(out / 'ilmil/frcnn_my_data_2+5.py')
+    assert cfg.metainfo == dict(classes=('wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu'), split=(2, 5))
+    assert "'emus', which" in tool(*args, 'wasp', 'emus', 'ant', 'bee', 'cat', 'dog', 'x').err
+    assert "'yak', which" in tool(*args, 'wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'yak').err
+
+
+@pytest.mark.parametrize('root', ['data/a+b', 'data (1)', 'c[0]', '/home/me/my data'])
+def test_folder_that_no_variable_takes(root, tmp_path):
+    data = OwnData('IncrementalVOCDataset', Path(root), {name: {} for name in ('train', 'val', 'test')}, (), frozenset())
+    (tmp_path / 'base.py').write_text('')
+    (tmp_path / 'a.py').write_text(dataset_config(data, 'mine', ('ant', ), './base.py'))
+    assert Config.fromfile(tmp_path / 'a.py').data_root == root
+
+
+def test_absolute_and_relative_paths(coco, monkeypatch):
+    monkeypatch.chdir(coco)
+    data = coco_data(dict.fromkeys(('train', 'val', 'test'), 'all.json'), str(coco / 'images'))
+    assert data.root == coco and data.settings['val'] == dict(ann_file='all.json', data_prefix=dict(img='images'))
 
 
 @pytest.fixture
@@ -192,7 +223,8 @@ def test_files_that_a_person_changed_stay(tool, tmp_path):
 
 @pytest.mark.parametrize(('args', 'told'), [
     (('--dataset', 'voc07', '--split', '15+6'), 'adds up to 21 classes, but VOC2007 has 20'),
-    (('--dataset', 'voc07', '--split', '20'), 'has one group'),
+    (('--dataset', 'voc07', '--split', '20'), 'has one group, so nothing is learnt later: write one such as 19+1'),
+    (('--dataset', 'pcb', '--split', '1', '--classes', 'spur', '--name', 'a'), 'it takes two classes at least'),
     (('--dataset', 'voc07', '--split', '15+x'), "not read at 'x'"),
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'copper', 'Spurs', '--name', 'a'), "did you mean 'spur'?"),
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'spur', 'spur', '--name', 'a'), "'spur' more than once"),

@@ -237,6 +237,13 @@ def test_damaged_structure():
     assert read_structure({}, 'here') is None
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_structure_loaded_to_a_gpu_compares_with_the_models_own():
+    mask = torch.tensor([True, False])
+    loaded = read_structure(dict(structure={'a': dict(outputs=mask.cuda())}), 'here')
+    assert equal(loaded, {'a': dict(outputs=mask)})
+
+
 def test_survivors_are_the_channels_of_the_maps(full, halved):
     """Found by lighting up layers; MMRazor's masks of the last layers of each stage say the same."""
     small = copy.deepcopy(full)

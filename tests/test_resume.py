@@ -5,6 +5,8 @@ import os
 import random
 import resource
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +28,7 @@ import mmilmil.engine  # noqa: F401
 from mmilmil import InputError
 from mmilmil.engine.cli import read_config
 from mmilmil.engine.hooks import SameRunHook
+from mmilmil.engine.hooks.one_run import LOCK_FILE
 from mmilmil.engine.hooks.random_state import SeededBatches
 from mmilmil.engine.same_run import FREE_IN_RESUMING, TESTING, differences
 from mmilmil.engine.whole_file import latest_checkpoint, save_whole, write_whole
@@ -159,6 +162,21 @@ def test_resuming_with_what_may_differ(unbroken, stopped_run, tool, tmp_path):
     ours, theirs = (torch.load(folder / 'epoch_3.pth') for folder in (work, unbroken.folder / 'student'))
     assert all(same(ours[key], theirs[key]) for key in ('state_dict', 'optimizer', 'param_schedulers'))
     assert torch.load(work / 'final.pth')['meta']['epoch'] == 4
+
+
+def test_second_run_in_a_work_dir(unbroken, tool, tmp_path):
+    """It is told at once; when the first one is gone, however it ended, the folder is free."""
+    work = tmp_path / 'work'
+    work.mkdir()
+    code = f"import fcntl, time; file = open({str(work / LOCK_FILE)!r}, 'w'); fcntl.lockf(file, fcntl.LOCK_EX); " \
+           "print('held', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == 'held\n'
+        fails(tool('train.py', unbroken.folder / 'base.py', '--work-dir', work), f'another process trains in {work} right now')
+        assert not list(work.glob('*.pth'))
+        first.kill()
+    assert tool('train.py', unbroken.folder / 'base.py', '--work-dir', work).status == 0
+    assert equal_runs(work, unbroken.folder / 'base')
 
 
 # Random numbers
@@ -462,6 +480,7 @@ OLD = dict(
     ('model.sizes', [1, 2], None),
     ('custom_hooks', [dict(type='RandomStateHook'), dict(type='EMAHook')], None),
     ('test_evaluator.eval_mode', '11points', None),
+    ('custom_hooks', [dict(type='OneRunHook'), dict(type='EMAHook')], None),
     ('custom_hooks', [], "custom_hooks: [{'type': 'EMAHook'}] -> []"),
     ('train_cfg.max_epochs', 3, 'train_cfg.max_epochs: 2 -> 3'),
     ('load_from', None, "load_from: 'a.pth' -> None"),
@@ -488,6 +507,8 @@ def test_what_may_differ_in_resuming_and_what_counts_in_testing():
     assert differences(OLD, new, free=FREE_IN_RESUMING) == []
     assert differences(OLD, new, TESTING) == ["test_evaluator.eval_mode: 'area' -> '11points'"]
     assert differences(dict(OLD, resume=True), dict(new, train_cfg=OLD['train_cfg'])) == []
+    moved = dict(OLD, test_evaluator=dict(eval_mode='area', ann_file='b/test.json'))
+    assert differences(dict(OLD, test_evaluator=dict(eval_mode='area', ann_file='a/test.json')), moved, TESTING) == []
 
 
 def test_settings_of_our_configs_are_the_same_run_as_themselves():

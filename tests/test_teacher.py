@@ -97,6 +97,13 @@ def test_joins_the_student_where_that_is_already(checkpoint):
     assert {weight.dtype for weight in student.teacher.parameters()} == {torch.float64}
 
 
+def test_images_follow_it_to_a_device(checkpoint):
+    """Moved on its own, as tools/cache_teacher_boxes.py does; the data preprocessor puts images where it stands."""
+    teacher = Teacher.load(checkpoint).to('meta')
+    assert teacher.detector.data_preprocessor.device == torch.device('meta')
+    assert {weight.device.type for weight in teacher.parameters()} == {'meta'}
+
+
 def test_one_pass_a_batch(student):
     calls = []
 

@@ -13,11 +13,13 @@ import torch
 from conftest import REPO, make_voc, run_tool
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import init_default_scope
 from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
 
 from mmilmil import InputError
 from mmilmil.engine import chain as chain_module
 from mmilmil.engine.chain import ChainStage, run_stage, stages_of
+from mmilmil.models.teacher import Teacher, weights_hash
 
 GROUPS = ('old', 'new', 'all', 'avg', 'groups', 'per_class')
 
@@ -81,7 +83,8 @@ def test_student_learnt_from_the_teachers_weights(chain):
 
 def test_killed_chain_goes_on(chain, tool, tmp_path):
     """`kill -9` of the chain in its second stage ends the training too; called again, it ends as an unbroken one."""
-    runs, student = tmp_path / 'runs', tmp_path / 'runs/student'
+    runs = tmp_path / 'my runs, here'  # what --cfg-options would not take
+    student = runs / 'student'
     shutil.copytree(chain.runs / 'base', runs / 'base')
     command = [sys.executable, REPO / 'tools/train_chain.py', chain.student, '--work-dir', runs]
     with open(tmp_path / 'log', 'w') as log:
@@ -143,7 +146,7 @@ def test_stage_is_tested_again_with_other_settings(student, calls):
     """And figures of before do not pass for new ones where that is stopped."""
     with pytest.raises(FileNotFoundError):
         run_stage(student, ('test_evaluator.eval_mode=11points', ))
-    assert [args[0] for args in calls] == ['test.py'] and calls[0][-2] == 'test_evaluator.eval_mode=11points'
+    assert [args[0] for args in calls] == ['test.py'] and calls[0][-1] == 'test_evaluator.eval_mode=11points'
     assert not (student.work_dir / 'metrics.json').exists()
 
 
@@ -165,6 +168,58 @@ def test_later_stage_is_looked_at_before_an_earlier_one_is_trained(chain, studen
     done = tool('train_chain.py', chain.student, '--work-dir', student.work_dir.parent)
     assert done.status == 1 and 'training' not in done.out
     assert 'the finished stage student ' in done.err and 'train_dataloader.batch_size: 1 -> 2' in done.err
+
+
+def test_finished_stage_whose_teacher_is_gone(chain, student, tool):
+    """Trained again it would be another one: told before that is done."""
+    (student.teacher / 'final.pth').unlink()
+    done = tool('train_chain.py', chain.student, '--work-dir', student.work_dir.parent)
+    assert done.status == 1 and 'training' not in done.out
+    assert f'was taught by {student.teacher}/final.pth, which is not there: put that back, ' in done.err
+
+
+def test_teacher_of_ones_own_in_half_precision(chain, tmp_path, calls):
+    """Its file has other types than the detector whose hash the student keeps."""
+    content = torch.load(chain.runs / 'base/final.pth')
+    content['state_dict'] = {name: value.half() if value.is_floating_point() else value
+                             for name, value in content['state_dict'].items()}
+    teacher = tmp_path / 'half.pth'
+    torch.save(content, teacher)
+    _, config = write_configs(tmp_path, chain.data, teacher=str(teacher))
+    stage, = stages_of(str(config), str(tmp_path / 'runs'))
+    shutil.copytree(chain.runs / 'student', stage.work_dir)
+    final = torch.load(stage.final)
+    init_default_scope('mmilmil')
+    final['meta']['teacher'] = Teacher.load(str(teacher)).fingerprint
+    assert final['meta']['teacher'] != weights_hash(content['state_dict'])
+    stamp = stage.final.stat()
+    torch.save(final, stage.final)
+    os.utime(stage.final, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    run_stage(stage)
+    assert not calls
+
+
+def test_settings_of_the_student_leave_other_stages_alone(chain, student, calls, tmp_path, capsys):
+    """A first stage has no distiller, nor has fine-tuning one whose terms could be set."""
+    options = 'model.distiller.rpn_reg=None', 'model.start=teacher'
+    first, second = stages_of(str(chain.student), str(student.work_dir.parent))
+    run_stage(first, options)
+    assert not calls
+    assert all(f'base: {option} is left out' in capsys.readouterr().out for option in options[:1])
+    with pytest.raises(InputError, match='no longer matches .* model.distiller'):
+        run_stage(second, options)
+    finetune = tmp_path / 'finetune.py'
+    finetune.write_text(f'_base_ = {str(chain.student)!r}\nmodel = dict(distiller=None, merging=None)\n')
+    stage = stages_of(str(finetune), str(tmp_path / 'runs'))[-1]
+    with pytest.raises(FileNotFoundError):  # nothing was run here
+        run_stage(stage, options)
+    assert calls[0][-2:] == ('--cfg-options', 'model.start=teacher')
+    assert 'finetune: model.distiller.rpn_reg=None is left out' in capsys.readouterr().out
+
+
+def test_teacher_of_a_stage_without_one(chain, tool, tmp_path):
+    done = tool('test.py', chain.base, chain.runs / 'base/final.pth', '--teacher', 'x.pth', '--work-dir', tmp_path / 'work')
+    stopped(done, tmp_path, '--teacher x.pth', 'has no teacher')
 
 
 def test_teacher_that_was_trained_again(student, calls):
@@ -240,6 +295,19 @@ def test_collecting_what_is_not_there(chain, tool, tmp_path):
     empty = tool('analysis_tools/collect_results.py', tmp_path, '--out', tmp_path / 'docs')
     stopped(empty, tmp_path, str(tmp_path), 'no */metrics.json')
     assert not (tmp_path / 'docs').exists()
+
+
+def test_collecting_what_would_pass_for_something_else(chain, tool, tmp_path):
+    """Folders of one name, figures of another checkpoint, and runs of different classes."""
+    runs = shutil.copytree(chain.runs, tmp_path / 'a/runs')
+    out = tmp_path / 'docs'
+    stopped(tool('analysis_tools/collect_results.py', chain.runs, runs, '--out', out), tmp_path, str(runs), 'rename one')
+    metrics = json.loads((runs / 'student/metrics.json').read_text())
+    other = runs.rename(tmp_path / 'other')
+    for changes, told in ((dict(checkpoint='epoch_1.pth'), 'epoch_1.pth, not of the final model'),
+                          (dict(iou_thr=0.75), 'have no mean')):
+        (other / 'student/metrics.json').write_text(json.dumps(metrics | changes))
+        stopped(tool('analysis_tools/collect_results.py', chain.runs, other, '--out', out), tmp_path, str(other), told)
 
 
 def test_teacher_boxes(chain, tool):

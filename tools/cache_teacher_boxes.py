@@ -5,23 +5,27 @@ stopped goes on where it was.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
+from mmilmil.datasets.check import innermost_datasets
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.stock_config import innermost_dataset
+from mmilmil.engine.whole_file import write_whole
 from mmilmil.errors import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
+from mmilmil.models.detectors.incremental_faster_rcnn import MERGING
 from mmilmil.models.teacher import Teacher
 from mmilmil.registry import DATASETS
 
@@ -51,7 +55,7 @@ def begun(path: Path, head: str) -> set:
     if text and not text.startswith(head):
         raise InputError(f'{path} is there already and is no cache of this teacher with this --score-thr: remove it, or name '
                          'another file with --out')
-    path.write_text(text[:text.rfind('\n') + 1] or head, encoding='utf-8')
+    write_whole((text[:text.rfind('\n') + 1] or head).encode(), path)
     return set(TeacherBoxCache.load(path).images)
 
 
@@ -65,21 +69,41 @@ def detections(teacher: Teacher, loader: DataLoader, score_thr: float) -> Iterat
             yield sample, boxes
 
 
+def training_images(cfg: Config) -> tuple[ConcatDataset, list]:
+    """The training images without augmentation, each once, of all the sets that the stage joins; and their ids.
+
+    Raises:
+        InputError: an id is twice among them.
+    """
+    pipeline = innermost_dataset(cfg.test_dataloader.dataset).pipeline
+    sets = [DATASETS.build(dict(dataset, pipeline=pipeline)) for dataset in innermost_datasets(cfg.train_dataloader.dataset)]
+    img_ids = [part.get_data_info(index)['img_id'] for part in sets for index in range(len(part))]
+    twice = [img_id for img_id, count in Counter(img_ids).items() if count > 1]
+    if twice:
+        raise InputError(f'the training sets hold {len(twice)} image ids twice ({twice[0]!r} is one), by which the boxes are '
+                         'found again: give the images of each set other names or ids, or train without a cache')
+    return ConcatDataset(sets), img_ids
+
+
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
+    merging = cfg.model.get('merging', MERGING)
+    wanted = args.score_thr if merging is None else {**MERGING, **merging}['score_thr']
+    if args.score_thr > wanted:
+        raise InputError(f'--score-thr {args.score_thr} leaves out boxes that model.merging.score_thr = {wanted} asks for: '
+                         f'give {wanted} or less')
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     # Once for all epochs, so it may look at all the proposals that it is tested with.
     teacher = Teacher.load(**dict(cfg.model.teacher, max_proposals=10**6)).to(args.device)
-    dataset = DATASETS.build(
-        dict(innermost_dataset(cfg.train_dataloader.dataset), pipeline=cfg.test_dataloader.dataset.pipeline))
-    check_teacher(dataset.stage, teacher.classes, cfg.model.teacher.checkpoint)
+    dataset, img_ids = training_images(cfg)
+    check_teacher(dataset.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
 
     out = Path(args.out or Path(cfg.work_dir) / 'teacher_boxes.jsonl')
     done = begun(out, head_line(teacher.fingerprint, teacher.classes, args.score_thr))
-    left = [index for index in range(len(dataset)) if dataset.get_data_info(index)['img_id'] not in done]
+    left = [index for index, img_id in enumerate(img_ids) if img_id not in done]
     print(f'{len(dataset)} training images, {len(dataset) - len(left)} of them done already')
     loader = Runner.build_dataloader(dict(
         dataset=Subset(dataset, left), batch_size=cfg.test_dataloader.batch_size, num_workers=cfg.test_dataloader.num_workers,

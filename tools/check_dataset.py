@@ -22,15 +22,19 @@ def parse_args() -> argparse.Namespace:
     what.add_argument('--coco', metavar='ANN_FILE', help='JSON file of a COCO-style set')
     parser.add_argument('--split', nargs='+', default=[], metavar='NAME',
                         help='with --voc: lists in ImageSets/Main to check (default: all)')
-    parser.add_argument('--images', metavar='DIR', help='with --coco: folder of the images')
+    parser.add_argument('--images', metavar='DIR',
+                        help='with --coco: folder of the images; with --voc: their folder below ROOT, default JPEGImages')
+    parser.add_argument('--annotations', metavar='DIR', help='with --voc: folder of XML files below ROOT, default Annotations')
     parser.add_argument('--decode', action='store_true', help='decode every image; by default only headers are read')
     parser.add_argument('--show', type=int, default=10, metavar='N', help='findings to print of a kind (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
     args = parser.parse_args()
-    if bool(args.coco) != bool(args.images):
-        parser.error('--coco and --images go together')
-    if args.split and not args.voc:
-        parser.error('--split goes with --voc')
+    if args.coco and not args.images:
+        parser.error('--coco needs --images')
+    if args.images and args.config:
+        parser.error('--images goes with --coco or --voc')
+    if (args.split or args.annotations) and not args.voc:
+        parser.error('--split and --annotations go with --voc')
     if args.show < 0:
         parser.error('--show is a number of lines')
     return args
@@ -40,7 +44,7 @@ def main() -> int:
     args = parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')  # the datasets' own reports are in the tables
     if args.voc:
-        report = check_voc(args.voc, args.split, args.decode)
+        report = check_voc(args.voc, args.split, args.decode, args.images or 'JPEGImages', args.annotations or 'Annotations')
     elif args.coco:
         report = check_coco(args.coco, args.images, args.decode)
     else:

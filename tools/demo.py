@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmilmil.datasets.shapes import ShapesSettings, write_shapes
-from mmilmil.engine.chain import TOOLS, ChainStage, run_stage, stages_of
+from mmilmil.engine.chain import TOOLS, ChainStage, ending_with_this_process, run_stage, stages_of
 from mmilmil.engine.cli import user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
 from mmilmil.errors import InputError
@@ -55,7 +55,8 @@ def in_background(stage: ChainStage, options: list[str], log: Path) -> Iterator[
     if options:
         command += ['--cfg-options', *options]
     with log.open('w') as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                                   preexec_fn=ending_with_this_process())
     print(f'{stage.name}: training beside the other stages, progress in {log}', flush=True)
     try:
         yield process

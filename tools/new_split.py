@@ -7,6 +7,7 @@ Also for one's own data: `--ann FOLDER` with VOC-style annotations, or `--ann tr
 import argparse
 import os
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mmilmil.engine.cli import user_errors
 from mmilmil.engine.own_data import chosen_classes, coco_data, dataset_config, reordered_config, voc_data
 from mmilmil.engine.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
 from mmilmil.errors import InputError
+from mmilmil.stage import parse_split
 
 CONFIGS = TOOLS.parent / 'configs'
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
@@ -46,8 +48,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str]:
-    """Recipe, classes and the data set's config for annotations of one's own."""
+def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, list[str]]:
+    """Recipe, classes, the data set's config, and the classes without an annotation to train on, for one's own annotations."""
     path = Path(args.ann)
     if path.is_dir():
         data = voc_data(path, args.images or 'JPEGImages', args.annotations)
@@ -58,14 +60,14 @@ def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str]:
     else:
         raise InputError(f'--ann {path} does not exist: give a folder in VOC layout or a COCO file')
     name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).lower()
-    classes = chosen_classes(args.classes, data.found, args.ann)
+    classes = chosen_classes(args.classes, data.found, args.ann, old=sum(parse_split(args.split)[:-1]))
     model = args.model or 'frcnn_r50_fpn'
     base = dataset_base(args.out, OWN_BASES[model])
     recipe = Recipe(name, name, name, model, SCHEDULES[model])
-    return recipe, classes, dataset_config(data, name, classes, base)
+    return recipe, classes, dataset_config(data, name, classes, base), [name for name in classes if name not in data.trained]
 
 
-def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str | None]:
+def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str | None, list[str]]:
     """Recipe and classes of a shipped data set, and a config of its own where the classes are others."""
     recipe = RECIPES[args.dataset]
     known = tuple(Config.fromfile(CONFIGS / BASES / 'datasets' / f'{recipe.dataset}.py').all_classes)
@@ -73,11 +75,11 @@ def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], s
     if args.model:
         recipe = replace(recipe, model=args.model, schedules=SCHEDULES[args.model])
     if classes == known and not args.name:
-        return recipe, classes, None
+        return recipe, classes, None, []
     if not args.name:
         raise InputError(f'--classes are not those of {args.dataset} in its own order: give the split a --name of its own')
     text = reordered_config(recipe.dataset, classes, dataset_base(args.out, recipe.dataset))
-    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text
+    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text, []
 
 
 def shipped(out: str, folder: Path) -> str:
@@ -111,7 +113,7 @@ def main() -> None:
     args = parse_args()
     if args.dataset and (args.val_ann or args.test_ann or args.images):
         raise InputError(f"--val-ann, --test-ann and --images are for data of one's own (--ann); {args.dataset} has its own")
-    recipe, classes, dataset = shipped_recipe(args) if args.dataset else own_recipe(args)
+    recipe, classes, dataset, untrained = shipped_recipe(args) if args.dataset else own_recipe(args)
     if not re.fullmatch(r'[A-Za-z]\w*', recipe.prefix):
         raise InputError(f'the name {recipe.prefix!r} cannot be part of a file name and a variable: give a --name of letters, '
                          'digits and _, such as my_data')
@@ -128,10 +130,15 @@ def main() -> None:
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
     write(files, out, args.force)
-    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n\n'
-          'Train the stages, with fine-tuning and joint training beside them:\n'
-          f'  python tools/train_chain.py {out / split.last} \\\n      --beside {out / split.last_finetune} \\\n'
-          f'      --joint {out / split.joint}')
+    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n')
+    last, finetune, joint = (shlex.quote(str(out / path)) for path in (split.last, split.last_finetune, split.joint))
+    command = f'  python tools/train_chain.py {last} \\\n      --beside {finetune}'
+    if untrained:
+        print(f'{args.ann} has no training annotation of {", ".join(untrained)}: neither the stage that learns them nor joint '
+              "training can be trained on it. Name the detector that knows them as the next stage's teacher "
+              f'(docs/own_data.md), then:\n{command}')
+    else:
+        print(f'Train the stages, with fine-tuning and joint training beside them:\n{command} \\\n      --joint {joint}')
 
 
 if __name__ == '__main__':

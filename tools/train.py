@@ -17,6 +17,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train one stage of an incremental detector')
     parser.add_argument('config', help='config file of the stage')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<name of the config>')
+    parser.add_argument(
+        '--teacher', metavar='CHECKPOINT', help="the teacher, in place of the config's model.teacher.checkpoint")
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
     parser.add_argument(
@@ -37,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
-    cfg = read_config(args.config, args.cfg_options, args.work_dir)
+    cfg = read_config(args.config, args.cfg_options, args.work_dir, args.teacher)
     use_launcher(cfg, args.launcher)
     if args.amp:
         use_mixed_precision(cfg)

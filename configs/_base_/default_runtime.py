@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'))
 custom_hooks = [
+    dict(type='OneRunHook'),
     dict(type='RandomStateHook'),
     dict(type='StructureHook'),
     dict(type='SameRunHook'),

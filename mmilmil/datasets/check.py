@@ -107,13 +107,16 @@ class SetReport:
                             self.findings.text(shown)])
 
 
-def check_voc(root: str | Path, splits: Sequence[str] = (), decode: bool = False) -> SetReport:
+def check_voc(root: str | Path, splits: Sequence[str] = (), decode: bool = False, images: str = 'JPEGImages',
+              annotations: str = 'Annotations') -> SetReport:
     """Check a VOC-style folder.
 
     Args:
         root: Folder with ``JPEGImages``, ``Annotations`` and ``ImageSets/Main``.
         splits: Names of the lists in ``ImageSets/Main``; by default all but VOC's lists of single classes.
         decode: Decode every image; otherwise only its header is read.
+        images: Its folder of images.
+        annotations: Its folder of XML files.
 
     Raises:
         InputError: there is no list of images at all.
@@ -121,7 +124,8 @@ def check_voc(root: str | Path, splits: Sequence[str] = (), decode: bool = False
     checker = _Checker(decode)
     for split in splits or _splits(Path(root) / 'ImageSets' / 'Main'):
         checker.read(split, IncrementalVOCDataset(
-            f'ImageSets/Main/{split}.txt', data_root=str(root), metainfo=_ANY_CLASS, lazy_init=True))
+            f'ImageSets/Main/{split}.txt', data_root=str(root), img_subdir=images, ann_subdir=annotations, metainfo=_ANY_CLASS,
+            lazy_init=True))
     # `trainval` holds `train` on purpose.
     return checker.finish(lambda one, other: None if one in other or other in one else 'error')
 
@@ -152,7 +156,7 @@ def check_config(cfg: Config, decode: bool = False) -> SetReport:
     """
     checker = _Checker(decode)
     for role in ('train', 'val', 'test'):
-        leaves = list(_leaves((cfg.get(f'{role}_dataloader') or {}).get('dataset')))
+        leaves = list(innermost_datasets((cfg.get(f'{role}_dataloader') or {}).get('dataset')))
         for index, leaf in enumerate(leaves):
             checker.read_leaf(f'{role}[{index}]' if len(leaves) > 1 else role, leaf)
     if not checker.parts and not checker.findings.errors:
@@ -422,8 +426,8 @@ class _Checker:
                 self.findings.note('box outside its image in part: training clips it', where)
 
 
-def _leaves(dataset: Mapping | None) -> Iterator[Mapping]:
-    """The datasets in a config's wrappers, such as ``RepeatDataset`` and ``ConcatDataset``."""
+def innermost_datasets(dataset: Mapping | None) -> Iterator[Mapping]:
+    """The datasets in a config's wrappers, such as ``RepeatDataset`` and ``ConcatDataset``; none of ``None``."""
     if dataset is None:
         return
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
@@ -431,7 +435,7 @@ def _leaves(dataset: Mapping | None) -> Iterator[Mapping]:
         yield dataset
     else:
         for part in inner:
-            yield from _leaves(part)
+            yield from innermost_datasets(part)
 
 
 def _splits(folder: Path) -> list[str]:

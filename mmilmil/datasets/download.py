@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from tqdm import tqdm
 
@@ -242,8 +243,8 @@ def _unpack_tar(path: Path, root: Path, place_of: Callable[[str], str | None]) -
     with tarfile.open(path) as tar:
         for member in tqdm(tar.getmembers(), f'unpack {path.name}', unit=' files', disable=None):
             place = place_of(member.name)
-            if place and not member.isdir() and _size(root / place, -1) != member.size:
-                tar.extract(member.replace(name=place, deep=False), root, filter='data')
+            if place and member.isfile() and _size(root / place, -1) != member.size:
+                _write(tar.extractfile(member), root / place)
 
 
 def _unpack_zip(path: Path, root: Path, place_of: Callable[[str], str | None]) -> None:
@@ -251,8 +252,13 @@ def _unpack_zip(path: Path, root: Path, place_of: Callable[[str], str | None]) -
         for member in tqdm(file.infolist(), f'unpack {path.name}', unit=' files', disable=None):
             place = place_of(member.filename)
             if place and not member.is_dir() and _size(root / place, -1) != member.file_size:
-                member.filename = place
-                file.extract(member, root)
+                _write(file.open(member), root / place)
+
+
+def _write(content: IO[bytes], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content, open(path, 'wb') as file:
+        shutil.copyfileobj(content, file)
 
 
 def _places(path: Path, prefix: str, folders: tuple[str, ...]) -> Callable[[str], str | None]:

@@ -151,13 +151,22 @@ def read_coco_file(path: str, backend_args: dict | None = None) -> dict:
         for entry in content[part]:
             if lacking := [key for key in keys if not isinstance(entry, dict) or key not in entry]:
                 raise InputError(f'{path}: an entry of {part!r} lacks {", ".join(map(repr, lacking))}: {entry}')
+    for image in content['images']:
+        for side in ('width', 'height'):
+            if not _is_number(image[side]):
+                raise InputError(f'{path}, image {image["id"]}: {side} is {image[side]!r}, not a number of pixels')
     for annotation in content['annotations']:
+        where = f'{path}, annotation {annotation.get("id")} of image {annotation["image_id"]}'
         box = annotation['bbox']
-        if (not isinstance(box, list) or len(box) != 4
-                or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in box)):
-            raise InputError(f'{path}, annotation {annotation.get("id")} of image {annotation["image_id"]}: '
-                             f'bbox is {box!r}, not four numbers [x, y, width, height]')
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+            raise InputError(f'{where}: bbox is {box!r}, not four numbers [x, y, width, height]')
+        if not _is_number(annotation.get('area', 0)):
+            raise InputError(f'{where}: area is {annotation["area"]!r}, not a number: correct it or leave it out')
     return content
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def is_ignored(annotation: Mapping) -> bool:

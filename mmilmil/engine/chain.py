@@ -3,20 +3,23 @@
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from ..compat import config_values, load_checkpoint_file
 from ..errors import InputError
-from ..models.teacher import weights_hash
+from ..models.stock import INCREMENTAL_KEYS
+from ..models.teacher import load_detector, weights_hash
 from .cli import default_work_dir, parse_options, read_config
 from .hooks.final_model import FINAL_CHECKPOINT
 from .hooks.metrics_file import TEST_FILE
@@ -149,7 +152,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     if not stage.final.is_file():
         return
     content = load_checkpoint_file(str(stage.final))
-    meta, cfg = content.get('meta') or {}, _config(stage, options)
+    meta, cfg = content.get('meta') or {}, _config(stage, *_options(stage, options))
     remedy = f'give another --work-dir, or delete {stage.work_dir} to train the stage again'
     try:
         found = differences(saved_settings(meta), cfg.to_dict())
@@ -159,14 +162,26 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     if found:
         raise InputError(f'the finished stage {stage.name} ({stage.final}) no longer matches its config {stage.config}: '
                          f'{"; ".join(found)}. Restore the config, {remedy}')
-    teacher = Path((cfg.model.get('teacher') or {}).get('checkpoint') or '')
-    if not teacher.is_file():  # a finished stage can do without
-        return
+    teacher = cfg.model.get('teacher') or {}
+    file = Path(teacher.get('checkpoint') or '')
+    if not file.is_file():
+        if stage.teacher:  # it would be trained again, into another one
+            raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by {file}, which is not there: put '
+                             f'that back, {remedy}')
+        return  # a finished stage can do without
     if 'teacher' not in meta:
         print(f'{stage.name}: taken as it is, {stage.final} does not tell which teacher it had', flush=True)
-    elif weights_hash(load_checkpoint_file(str(teacher))['state_dict']) != meta['teacher']:
-        raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by another teacher than {teacher} is '
+    elif not _has_hash(file, teacher.get('config'), meta['teacher']):
+        raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by another teacher than {file} is '
                          f'now: restore that one, {remedy}')
+
+
+def _has_hash(checkpoint: Path, config: Optional[str], fingerprint: str) -> bool:
+    if weights_hash(load_checkpoint_file(str(checkpoint))['state_dict']) == fingerprint:
+        return True
+    # A detector of one's own may be saved in other types than it has when it is loaded.
+    init_default_scope('mmilmil')
+    return weights_hash(load_detector(str(checkpoint), config)[0].state_dict()) == fingerprint
 
 
 def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
@@ -174,7 +189,8 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
 
     Args:
         stage: The stage. A run that was stopped goes on from its latest checkpoint.
-        options: Settings for ``--cfg-options``, as ``key=value``.
+        options: Settings for ``--cfg-options``, as ``key=value``. Those of teacher and distillation that a stage has no use
+            for, as it has no teacher or no such part, are left out with a line that says so.
 
     Raises:
         InputError: see :func:`check_finished`; training or testing ended with an error, which the process has printed; or
@@ -184,15 +200,19 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
         raise InputError('--cfg-options model.teacher.checkpoint would give every stage the same teacher: name your own one in '
                          'the config (model.teacher), under any name but final.pth')
     check_finished(stage, options)
-    arguments = _options(stage, options)
-    shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *arguments] if arguments else [])]
+    settings, teacher = _options(stage, options)
+    for option in options:
+        if option not in settings:
+            print(f'{stage.name}: {option} is left out, this stage has nothing that it could set', flush=True)
+    shared = ['--work-dir', str(stage.work_dir), *(['--teacher', teacher] if teacher else []),
+              *(['--cfg-options', *settings] if settings else [])]
     if stage.final.is_file():
         print(f'{stage.name}: trained already, {stage.final}', flush=True)
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
         _call('train.py', str(stage.config), *resume, *shared)
-    if not stage.tested(_config(stage, options)):
+    if not stage.tested(_config(stage, settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
@@ -200,24 +220,46 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
     return stage.metrics()
 
 
-def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[str, ...]:
-    return (*options, f'model.teacher.checkpoint={stage.teacher / FINAL_CHECKPOINT}') if stage.teacher else options
+def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ...], Optional[str]]:
+    """The settings that a stage has a use for, and its teacher's checkpoint where that is a stage's."""
+    teacher = str(stage.teacher / FINAL_CHECKPOINT) if stage.teacher else None
+    if any(_student_key(option) for option in options):
+        model = read_config(str(stage.config)).model
+        options = tuple(option for option in options if _applies(option, model))
+    return options, teacher
 
 
-def _config(stage: ChainStage, options: tuple[str, ...]) -> Config:
-    return read_config(str(stage.config), parse_options(_options(stage, options)))
+def _student_key(option: str) -> Optional[str]:
+    """The part of a student that an option sets, such as ``distiller``."""
+    found = re.match(rf'model\.({"|".join(INCREMENTAL_KEYS)})\b', option)
+    return found and found[1]
+
+
+def _applies(option: str, model: Mapping) -> bool:
+    key = _student_key(option)
+    if key is None:
+        return True
+    switched_off = key in model and model[key] is None and option.startswith(f'model.{key}.')
+    return bool(model.get('teacher')) and not switched_off
+
+
+def _config(stage: ChainStage, options: tuple[str, ...], teacher: Optional[str]) -> Config:
+    return read_config(str(stage.config), parse_options(options), teacher=teacher)
 
 
 def _call(tool: str, *args: str) -> None:
     command = [sys.executable, str(TOOLS / tool), *args]
-    ending = partial(_end_with, os.getpid()) if sys.platform == 'linux' else None
-    status = subprocess.run(command, check=False, preexec_fn=ending).returncode
+    status = subprocess.run(command, check=False, preexec_fn=ending_with_this_process()).returncode
     if status:
         raise InputError(f'`{" ".join(command[1:])}` ended with status {status}: its own message stands above')
 
 
+def ending_with_this_process() -> Optional[Callable]:
+    """A ``preexec_fn`` for a process that ends with this one, however that ends; it would train beside the next call's."""
+    return partial(_end_with, os.getpid()) if sys.platform == 'linux' else None
+
+
 def _end_with(parent: int) -> None:
-    """Let this process end with its parent, however that ends: going on, it would train beside the chain's next call."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, see prctl(2)
     if os.getppid() != parent:  # it has ended already
         os._exit(1)

@@ -42,21 +42,30 @@ def parse_options(options: Sequence[str]) -> dict:
     return parser.parse_args([*options]).options or {}
 
 
-def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[str] = None) -> Config:
+def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[str] = None,
+                teacher: Optional[str] = None) -> Config:
     """Read a config file with a user's settings on top.
 
     Args:
         path: Config file.
         options: Settings from ``--cfg-options``.
         work_dir: Folder of the run; without it the config's own, or ``work_dirs/<name of the config file>``.
+        teacher: The teacher's checkpoint, in place of the config's. (``--cfg-options`` cannot take every path: MMEngine takes
+            out blanks and parts at commas.)
 
     Raises:
-        InputError: the file does not exist, or see :func:`mmilmil.config.load_config`.
+        InputError: the file does not exist, a teacher is named that the config has no use for, or see
+            :func:`mmilmil.config.load_config`.
     """
     if not Path(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
                          'configs/ilmil/frcnn_voc_15+5.py')
     cfg = load_config(path, options)
+    if teacher:
+        if not cfg.model.get('teacher'):
+            raise InputError(f'--teacher {teacher}: the config {path} has no teacher (model.teacher), so leave it out, or give '
+                             "the config of a student's stage")
+        cfg.model.teacher.checkpoint = teacher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(default_work_dir(path))
     return cfg
 

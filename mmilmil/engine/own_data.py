@@ -23,13 +23,15 @@ class OwnData:
         kind: The dataset's class.
         root: Folder that everything else is relative to.
         settings: Settings of the dataset by split, beside type and root.
-        found: The class names in the training annotation, in the order of the file: by category id, or alphabetical.
+        found: The class names, in the order of the training file's category ids, or alphabetical.
+        trained: Those with objects in the training annotation.
     """
 
     kind: str
     root: Path
     settings: dict[str, dict]
     found: tuple[str, ...]
+    trained: frozenset[str]
 
 
 def voc_data(root: Path, images: str = 'JPEGImages', annotations: str = 'Annotations') -> OwnData:
@@ -52,21 +54,23 @@ def voc_data(root: Path, images: str = 'JPEGImages', annotations: str = 'Annotat
     if absent:
         raise InputError(f'no {", ".join(absent)}: a file with one image name a line (without extension) for each split; '
                          f'`python tools/split_dataset.py {root}` draws them at random')
-    names = set()
-    for image in (root / lists['train']).read_text(encoding='utf-8-sig').split('\n'):
-        if image.strip():
-            names.update(_names_in(root / annotations / f'{image.strip()}.xml'))
+    names = {split: set() for split in SPLITS}
+    for split, path in lists.items():
+        for image in (root / path).read_text(encoding='utf-8-sig').split('\n'):
+            if image.strip():
+                names[split].update(_names_in(root / annotations / f'{image.strip()}.xml', path))
     folders = {key: value for key, value, usual in (('img_subdir', images, 'JPEGImages'),
                                                     ('ann_subdir', annotations, 'Annotations')) if value != usual}
     settings = {split: dict(ann_file=str(path), **folders) for split, path in lists.items()}
-    return OwnData('IncrementalVOCDataset', root, settings, tuple(sorted(names)))
+    found = set().union(*names.values())
+    return OwnData('IncrementalVOCDataset', root, settings, tuple(sorted(found)), frozenset(names['train']))
 
 
-def _names_in(path: Path) -> set[str]:
+def _names_in(path: Path, listed: Path) -> set[str]:
     try:
         return {name for name in (item.findtext('name') for item in ET.parse(path).iterfind('object')) if name}
     except FileNotFoundError:
-        raise InputError(f'no annotation {path}, though the list of training images names it') from None
+        raise InputError(f'no annotation {path}, though {listed} names it') from None
     except ET.ParseError as error:
         raise InputError(f'{path} is not valid XML: {error}') from None
 
@@ -90,24 +94,30 @@ def coco_data(files: dict[str, Optional[str]], images: str) -> OwnData:
             raise InputError(f'{path} does not exist: name the JSON files with --ann, --val-ann and --test-ann, and the folder '
                              'of images with --images')
     try:
-        categories = json.loads(Path(files['train']).read_text(encoding='utf-8'))['categories']
-        names = [category['name'] for category in sorted(categories, key=lambda category: category['id'])]
+        content = json.loads(Path(files['train']).read_text(encoding='utf-8'))
+        name_of = {category['id']: category['name'] for category in content['categories']}
+        names = [name_of[number] for number in sorted(name_of)]
+        trained = {name_of.get(annotation['category_id']) for annotation in content['annotations']} & set(names)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{files["train"]} is no COCO annotation with a list "categories" ({type(error).__name__}: {error})'
-                         ) from None
+        raise InputError(f'{files["train"]} is no COCO annotation with lists "categories" and "annotations" '
+                         f'({type(error).__name__}: {error})') from None
+    if any(map(os.path.isabs, (images, *files.values()))):
+        images, files = os.path.abspath(images), {split: os.path.abspath(path) for split, path in files.items()}
     root = os.path.commonpath([images, *(os.path.dirname(path) for path in files.values())])
     prefix = dict(img=os.path.relpath(images, root or '.'))
     settings = {split: dict(ann_file=os.path.relpath(path, root or '.'), data_prefix=prefix) for split, path in files.items()}
-    return OwnData('IncrementalCocoDataset', Path(root), settings, tuple(names))
+    return OwnData('IncrementalCocoDataset', Path(root), settings, tuple(names), frozenset(trained))
 
 
-def chosen_classes(names: Sequence[str], found: Sequence[str], where: str) -> tuple[str, ...]:
+def chosen_classes(names: Sequence[str], found: Sequence[str], where: str, old: int = 0) -> tuple[str, ...]:
     """The classes that a user names, or all that were found.
 
     Args:
         names: The user's, in label order, or the path of a file with one name a line; empty for all.
         found: Those in the data.
         where: The data, for messages.
+        old: So many of the first names need not be in the data: a detector of one's own knows them. A name that is nearly one
+            in the data is taken for a slip all the same.
 
     Raises:
         InputError: a name is twice in the list or not in the data.
@@ -116,11 +126,13 @@ def chosen_classes(names: Sequence[str], found: Sequence[str], where: str) -> tu
         names = [line.strip() for line in Path(names[0]).read_text(encoding='utf-8').splitlines() if line.strip()]
     if not names:
         return tuple(found)
-    for name in names:
+    for index, name in enumerate(names):
         if list(names).count(name) > 1:
             raise InputError(f'--classes names {name!r} more than once')
         if name not in found:
-            near = close_names(name, found)
+            near = close_names(name, set(found) - set(names))
+            if index < old and not near:
+                continue
             hint = f'did you mean {" or ".join(map(repr, near))}?' if near else f'there are {", ".join(map(repr, found))}'
             raise InputError(f'--classes names {name!r}, which {where} does not have: {hint}')
     return tuple(names)
@@ -136,7 +148,7 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         base: The file that it inherits pipelines and loaders from, relative to its own folder.
     """
     root = str(data.root)
-    if not re.search(r'\s', root):  # MMEngine reads no variable with a blank in its default
+    if re.fullmatch(r'[\w./-]+', root):  # MMEngine takes a variable's default for a regular expression, without blanks
         root = f'{{{{$MMILMIL_{name.upper()}_ROOT:{root}}}}}'
     lines = [
         f'# {name}: written by tools/new_split.py.',

@@ -15,8 +15,9 @@ TESTING = ('test_dataloader', 'test_cfg', 'test_evaluator')
 # Where files are and how they are read, what images tell beside their pixels, and when is validated: the same run on another
 # machine.
 _FREE = ('*_dataloader.num_workers', '*_dataloader.persistent_workers', '*_dataloader.prefetch_factor',
-         '*_dataloader.pin_memory', '*.data_root', '*.data_prefix*', '*.backend_args*', '*.meta_keys', 'train_cfg.val_*',
-         'train_cfg.dynamic_intervals', 'model.teacher.checkpoint', 'model.teacher.config', 'model.pruned', 'model.checkpoint')
+         '*_dataloader.pin_memory', '*.data_root', '*.data_prefix*', '*_evaluator.ann_file', '*.backend_args*', '*.meta_keys',
+         'train_cfg.val_*', 'train_cfg.dynamic_intervals', 'model.teacher.checkpoint', 'model.teacher.config', 'model.pruned',
+         'model.checkpoint')
 # A run that goes on may become longer, and does not start again.
 FREE_IN_RESUMING = ('train_cfg.max_epochs', 'train_cfg.max_iters', '*.init_cfg*', 'load_from')
 

@@ -100,8 +100,9 @@ class SplitConfigs:
             raise InputError(f'the split {split} adds up to {sum(self.sizes)} classes, but {recipe.title} has '
                              f'{len(self.classes)}: correct the split, or name the classes that you want')
         if len(self.sizes) < 2:
-            raise InputError(f'the split {split} has one group, so nothing is learnt later: write one such as '
-                             f'{self.sizes[0] - 1}+1')
+            size = self.sizes[0]
+            remedy = f'write one such as {size - 1}+1' if size > 1 else 'it takes two classes at least'
+            raise InputError(f'the split {split} has one group, so nothing is learnt later: {remedy}')
 
     @property
     def last(self) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
 
+from ..datasets.check import innermost_datasets
 from ..models.stock import stock_model_cfg
 from ..registry import MODELS
 
@@ -14,9 +15,7 @@ _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDatase
 
 def innermost_dataset(dataset: dict) -> ConfigDict:
     """The dataset in a config's wrappers, such as ``RepeatDataset``; of ``ConcatDataset`` the first."""
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return ConfigDict(dataset)
+    return ConfigDict(next(innermost_datasets(dataset)))
 
 
 def stock_config(cfg: Config, classes: Sequence[str]) -> Config:

@@ -96,7 +96,8 @@ class TeacherBoxCache:
             if 'homography_matrix' not in meta:
                 raise InputError('the images do not tell how they were moved, so cached teacher boxes cannot follow: add '
                                  "'homography_matrix' to the meta_keys of PackDetInputs in the training pipeline, and 'img_id' "
-                                 "and 'img_shape' too")
+                                 "and 'img_shape' too. Where they are there, the image was not moved at all: add a Resize, "
+                                 'which keeps the matrix')
             self.check_images([meta['img_id']])
             table = self.images[meta['img_id']].to(like.device)
             matrix = torch.as_tensor(meta['homography_matrix'], dtype=table.dtype, device=table.device)

@@ -186,7 +186,7 @@ def _filled(one: Optional[list[Tensor]], other: Optional[list[Tensor]]) -> tuple
 
 
 def read_structure(meta: Mapping, source: str) -> Optional[Structure]:
-    """The structure in a checkpoint's meta information, ``None`` of a full detector.
+    """The structure in a checkpoint's meta information, on the CPU; ``None`` of a full detector.
 
     Args:
         meta: ``checkpoint['meta']``.
@@ -204,4 +204,5 @@ def read_structure(meta: Mapping, source: str) -> Optional[Structure]:
         for masks in structure.values())
     if not whole:
         raise InputError(f'the structure in the checkpoint {source} (meta.structure) is damaged: prune the detector again')
-    return {name: dict(masks) for name, masks in structure.items()}
+    # Resuming loads a checkpoint straight to the GPU.
+    return {name: {side: mask.cpu() for side, mask in masks.items()} for name, masks in structure.items()}

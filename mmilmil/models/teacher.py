@@ -93,6 +93,11 @@ class Teacher(nn.Module):
         """Hash of its weights, by which the same teacher is known again; see :func:`weights_hash`."""
         return weights_hash(self.detector.state_dict())
 
+    def to(self, *args, **kwargs) -> 'Teacher':
+        """Move the detector, its data preprocessor too, which learns of a device by its detector's ``to`` alone."""
+        self.detector.to(*args, **kwargs)
+        return self
+
     def train(self, mode: bool = True) -> 'Teacher':
         """Stay in eval mode, whatever the runner asks for."""
         return super().train(False)

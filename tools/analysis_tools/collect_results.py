@@ -28,9 +28,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def record(work_dir: Path) -> dict:
-    """The figures of one run, with what made them."""
+    """The figures of one run's final model, with what made them."""
     meta = load_checkpoint_file(str(work_dir / FINAL_CHECKPOINT))['meta']
     figures = json.loads((work_dir / 'metrics.json').read_text())
+    if figures.get('checkpoint') != FINAL_CHECKPOINT:
+        raise InputError(f'{work_dir}/metrics.json holds the figures of {figures.get("checkpoint")}, not of the final model: '
+                         f'test {work_dir / FINAL_CHECKPOINT}, or let tools/train_chain.py do it')
     made = dict(stage=work_dir.name, seed=meta['seed'], epochs=meta['epoch'], iterations=meta['iter'])
     return dict(figures, made=made)
 
@@ -55,7 +58,12 @@ def main() -> None:
     args = parse_args()
     measures = dict(teacher=args.teacher, joint=args.joint)
     needed = [*filter(None, measures.values()), *(stage for chain in args.chain for stage in chain)]
-    folders = {Path(folder).name: read_folder(Path(folder), *needed) for folder in args.folders}
+    paths = {}
+    for path in map(Path, args.folders):
+        other = paths.setdefault(path.resolve().name, path)
+        if other != path:
+            raise InputError(f'{other} and {path} have the same last name, by which their figures are kept: rename one')
+    folders = {name: read_folder(path, *needed) for name, path in paths.items()}
     out = Path(args.out)
     sections = {}
     for name, rows in folders.items():
@@ -66,7 +74,10 @@ def main() -> None:
     if len(folders) > 1:
         everywhere = [stage for stage in next(iter(folders.values())) if all(stage in rows for rows in folders.values())]
         title = f'mean of {", ".join(folders)}'
-        sections[title] = {stage: mean_figures([rows[stage] for rows in folders.values()]) for stage in everywhere}
+        try:
+            sections[title] = {stage: mean_figures([rows[stage] for rows in folders.values()]) for stage in everywhere}
+        except ValueError as error:
+            raise InputError(f'{", ".join(args.folders)} have no mean: {error}; collect them one by one') from error
     tables = '\n\n'.join(f'{title}\n\n{results_table(rows, **measures)}' for title, rows in sections.items())
     for name, rows in folders.items() if args.chain else ():
         chains = {chain[-1]: [rows[stage] for stage in chain] for chain in args.chain}

@@ -14,7 +14,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
+from torch.utils.data import ConcatDataset
 
+from mmilmil.datasets.check import innermost_datasets
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.stock_config import innermost_dataset
@@ -35,11 +37,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def training_sets(cfg: Config) -> tuple:
-    """The stage's training set as it is trained on, and with all seen classes' boxes; both unaugmented."""
-    dataset = innermost_dataset(cfg.train_dataloader.dataset)
-    pipeline = cfg.test_dataloader.dataset.pipeline
-    return tuple(DATASETS.build(dict(dataset, keep=keep, pipeline=pipeline)) for keep in ('newest', 'seen'))
+def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
+    """The stage's training sets without augmentation and with all seen classes' boxes; indices of the images it trains on."""
+    pipeline = innermost_dataset(cfg.test_dataloader.dataset).pipeline
+    sets, indices = [], []
+    for dataset in innermost_datasets(cfg.train_dataloader.dataset):
+        own, seen = (DATASETS.build(dict(dataset, keep=keep, pipeline=pipeline)) for keep in ('newest', 'seen'))
+        kept = {own.get_data_info(i)['img_id'] for i in range(len(own))}
+        start = sum(map(len, sets))
+        indices += [start + i for i in range(len(seen)) if seen.get_data_info(i)['img_id'] in kept]
+        sets.append(seen)
+    return ConcatDataset(sets), indices
 
 
 def detect(teacher: Teacher, data: dict, proposals: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +72,9 @@ def main() -> None:
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     set_random_seed(cfg.randomness.seed)
-    own, seen = training_sets(cfg)
+    seen, indices = training_images(cfg)
     teacher = Teacher.load(**cfg.model.teacher)
-    check_teacher(own.stage, teacher.classes, cfg.model.teacher.checkpoint)
-
-    kept = {own.get_data_info(i)['img_id'] for i in range(len(own))}
-    indices = [i for i in range(len(seen)) if seen.get_data_info(i)['img_id'] in kept]
+    check_teacher(seen.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
     if args.images:
         indices = np.random.permutation(indices)[:args.images].tolist()
     counts, by_number, every = TeacherBoxes(), dict.fromkeys(args.proposals, 0), 0

@@ -1,5 +1,6 @@
 from .final_model import FinalModelHook
 from .metrics_file import MetricsFileHook
+from .one_run import OneRunHook
 from .plain_checkpoint import PlainCheckpointHook
 from .precision import PrecisionHook
 from .random_state import RandomStateHook
@@ -9,6 +10,6 @@ from .structure import StructureHook
 from .whole_checkpoint import WholeCheckpointHook
 
 __all__ = [
-    'FinalModelHook', 'MetricsFileHook', 'PlainCheckpointHook', 'PrecisionHook', 'RandomStateHook', 'SameRunHook',
-    'StageCheckHook', 'StructureHook', 'WholeCheckpointHook'
+    'FinalModelHook', 'MetricsFileHook', 'OneRunHook', 'PlainCheckpointHook', 'PrecisionHook', 'RandomStateHook',
+    'SameRunHook', 'StageCheckHook', 'StructureHook', 'WholeCheckpointHook'
 ]
