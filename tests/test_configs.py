@@ -207,6 +207,17 @@ def test_paper_form(name):
     assert model.merging == dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None)
 
 
+def test_heavy_form():
+    """The default distiller but for its weights, which are 25 times as large."""
+    base, heavy = (build(load(f'ilmil/frcnn_foda20_15+5{suffix}.py').model) for suffix in ('', '_heavy'))
+    for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'):
+        mine, theirs = (dict(vars(getattr(model.distiller, term))) for model in (heavy, base))
+        assert mine.pop('loss_weight') == pytest.approx(25 * theirs.pop('loss_weight'))
+        assert {name: value for name, value in mine.items() if name[0] != '_'} == {
+            name: value for name, value in theirs.items() if name[0] != '_'}
+    assert heavy.merging == base.merging
+
+
 def test_r50_is_mmdetections_own():
     """Setting by setting, so that figures compare with those of its users."""
     ours, theirs = load('_base_/models/frcnn_r50_fpn.py').model, load(mmdet_base()).model
