@@ -18,10 +18,9 @@ from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from mmilmil.datasets.check import innermost_datasets
+from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
-from mmilmil.engine.stock_config import innermost_dataset
 from mmilmil.engine.whole_file import write_whole
 from mmilmil.errors import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line

@@ -19,10 +19,10 @@ from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from mmilmil.compat import to_plain
+from mmilmil.datasets.wrappers import innermost_dataset
 from mmilmil.engine.cli import read_config, user_errors
-from mmilmil.engine.hooks.final_model import save_whole
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
-from mmilmil.engine.stock_config import innermost_dataset
+from mmilmil.engine.whole_file import save_whole
 from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.models.teacher import load_detector

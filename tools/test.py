@@ -23,8 +23,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of the stage')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>')
-    parser.add_argument(
-        '--teacher', metavar='CHECKPOINT', help="the teacher, in place of the config's model.teacher.checkpoint")
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
@@ -45,7 +43,7 @@ def main() -> None:
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
-    cfg = read_config(args.config, args.cfg_options, args.work_dir, args.teacher)
+    cfg = read_config(args.config, args.cfg_options, args.work_dir)
     use_launcher(cfg, args.launcher)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:

@@ -9,7 +9,7 @@ import math
 import os
 import os.path as osp
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from terminaltables import AsciiTable
 
 from ..errors import InputError
 from ..registry import DATASETS
-from .incremental_coco import IncrementalCocoDataset, is_ignored
+from .incremental_coco import IncrementalCocoDataset, is_ignored, is_number
 from .incremental_voc import IncrementalVOCDataset, _read_object
 from .stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
+from .wrappers import innermost_datasets
 
 # Shorter side, in pixels, of a box told as tiny: less than a cell of the finest feature map (stride 4).
 TINY = 4
@@ -346,7 +347,7 @@ class _Checker:
             self.findings.error('box of an unknown category', f'{where}: category id {annotation["category_id"]!r}')
             return
         box, area = annotation['bbox'], annotation.get('area', 1)
-        if len(box) != 4 or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in (*box, area)):
+        if len(box) != 4 or not all(map(is_number, (*box, area))):
             self.findings.error('object that cannot be read', f'{where}: bbox {box!r} and area {area!r} are not four and one '
                                 'number')
             return
@@ -424,18 +425,6 @@ class _Checker:
                 self.findings.error('box outside its image', where)
             elif inside != box:
                 self.findings.note('box outside its image in part: training clips it', where)
-
-
-def innermost_datasets(dataset: Mapping | None) -> Iterator[Mapping]:
-    """The datasets in a config's wrappers, such as ``RepeatDataset`` and ``ConcatDataset``; none of ``None``."""
-    if dataset is None:
-        return
-    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
-    if inner is None:
-        yield dataset
-    else:
-        for part in inner:
-            yield from innermost_datasets(part)
 
 
 def _splits(folder: Path) -> list[str]:

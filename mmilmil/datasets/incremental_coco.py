@@ -153,19 +153,20 @@ def read_coco_file(path: str, backend_args: dict | None = None) -> dict:
                 raise InputError(f'{path}: an entry of {part!r} lacks {", ".join(map(repr, lacking))}: {entry}')
     for image in content['images']:
         for side in ('width', 'height'):
-            if not _is_number(image[side]):
+            if not is_number(image[side]):
                 raise InputError(f'{path}, image {image["id"]}: {side} is {image[side]!r}, not a number of pixels')
     for annotation in content['annotations']:
         where = f'{path}, annotation {annotation.get("id")} of image {annotation["image_id"]}'
         box = annotation['bbox']
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
             raise InputError(f'{where}: bbox is {box!r}, not four numbers [x, y, width, height]')
-        if not _is_number(annotation.get('area', 0)):
+        if not is_number(annotation.get('area', 0)):
             raise InputError(f'{where}: area is {annotation["area"]!r}, not a number: correct it or leave it out')
     return content
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value of a JSON file is a finite number."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

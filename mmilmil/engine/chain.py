@@ -204,14 +204,13 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
     for option in options:
         if option not in settings:
             print(f'{stage.name}: {option} is left out, this stage has nothing that it could set', flush=True)
-    shared = ['--work-dir', str(stage.work_dir), *(['--teacher', teacher] if teacher else []),
-              *(['--cfg-options', *settings] if settings else [])]
+    shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *settings] if settings else [])]
     if stage.final.is_file():
         print(f'{stage.name}: trained already, {stage.final}', flush=True)
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
-        _call('train.py', str(stage.config), *resume, *shared)
+        _call('train.py', str(stage.config), *resume, *(['--teacher', teacher] if teacher else []), *shared)
     if not stage.tested(_config(stage, settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.

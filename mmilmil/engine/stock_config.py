@@ -4,18 +4,13 @@ from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
 
-from ..datasets.check import innermost_datasets
+from ..datasets.wrappers import innermost_dataset
 from ..models.stock import stock_model_cfg
 from ..registry import MODELS
 
 # Settings that stock datasets know nothing of.
 _STAGE_KEYS = ('keep', )
 _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDataset': 'CocoDataset'}
-
-
-def innermost_dataset(dataset: dict) -> ConfigDict:
-    """The dataset in a config's wrappers, such as ``RepeatDataset``; of ``ConcatDataset`` the first."""
-    return ConfigDict(next(innermost_datasets(dataset)))
 
 
 def stock_config(cfg: Config, classes: Sequence[str]) -> Config:

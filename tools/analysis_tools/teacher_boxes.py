@@ -16,10 +16,9 @@ from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
 from torch.utils.data import ConcatDataset
 
-from mmilmil.datasets.check import innermost_datasets
+from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
-from mmilmil.engine.stock_config import innermost_dataset
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
 from mmilmil.models.teacher import Teacher

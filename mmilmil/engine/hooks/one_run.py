@@ -1,6 +1,6 @@
 """One run at a time in a work dir."""
 
-import contextlib
+import os
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -11,8 +11,10 @@ from ...errors import InputError
 from ...registry import HOOKS
 from ..runner_state import is_training
 
-with contextlib.suppress(ImportError):  # not on Windows
+try:
     import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 LOCK_FILE = '.training'
 
@@ -31,16 +33,17 @@ class OneRunHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        self._file = None
+        self._descriptor = None
 
     def before_run(self, runner: Runner) -> None:
         """Take the lock."""
-        if not is_training(runner) or not is_main_process() or 'fcntl' not in globals():
+        if fcntl is None or not is_training(runner) or not is_main_process():
             return
-        self._file = open(Path(runner.work_dir) / LOCK_FILE, 'w')  # noqa: SIM115, held to the end
+        self._descriptor = os.open(Path(runner.work_dir) / LOCK_FILE, os.O_RDWR | os.O_CREAT)
         try:
-            # A process's lock, unlike `flock`: workers of data loaders do not keep it when they outlive a killed training.
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A process's lock, unlike `flock` and what is built on it: forked workers of data loaders do not keep it when they
+            # outlive a killed training.
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise InputError(f'another process trains in {runner.work_dir} right now: wait for it to end, or give another '
                              '--work-dir') from None
@@ -49,5 +52,6 @@ class OneRunHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         """Give it back."""
-        if self._file:
-            self._file.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -7,12 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor
 
+from ...datasets.wrappers import innermost_dataset
 from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
 from ...registry import HOOKS
 from ...stage import Stage
 from ..runner_state import bare_model, is_built, is_training
-from ..stock_config import innermost_dataset
 
 
 @HOOKS.register_module()
