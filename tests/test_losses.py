@@ -269,6 +269,26 @@ def test_score_l1_reaches_the_logits():
     assert torch.allclose(student.grad, tensor([expected]), atol=1e-6)
 
 
+def test_matched_score_l1():
+    # Row 0 is matched to a box of class 1, though class 2 is the likeliest; row 1 to one of class 0, every class has 1/4.
+    p = softmax(1, 0, 2, -1)
+    loss = losses.MatchedScoreL1Loss(loss_weight=2.)
+    assert value(loss(Z_S, tensor([0.9, 0.2]), tensor([1, 0]))) == pytest.approx(2 * ((0.9 - p[1]) + 0.05) / 2, rel=1e-5)
+
+
+def test_which_class_the_score_terms_raise():
+    """On a new object that looks like an old one the paper's form makes the old class surer, the matched form the new one."""
+    logits, new = tensor([[2., 0., 1., -1.]]), tensor([2])
+    gradients = []
+    for loss in (losses.ScoreL1Loss(), losses.MatchedScoreL1Loss()):
+        student = logits.clone().requires_grad_()
+        loss(student, tensor([1.]), new).backward()
+        gradients.append(student.grad[0])
+    p = softmax(2, 0, 1, -1)
+    assert torch.allclose(gradients[0], tensor([-p[0] * (1 - p[0]), p[0] * p[1], p[0] * p[2], p[0] * p[3]]), atol=1e-6)
+    assert torch.allclose(gradients[1], tensor([p[2] * p[0], p[2] * p[1], -p[2] * (1 - p[2]), p[2] * p[3]]), atol=1e-6)
+
+
 def test_unbiased_cross_entropy():
     p = softmax(1, 0, 2, -1)
     background, new, old = -log(p[3] + p[0] + p[1]), -log(p[2]), -log(p[1])
@@ -322,8 +342,11 @@ def test_rpn_and_score_shapes_are_checked():
     for name in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss'):
         with pytest.raises(ValueError, match='same anchors'):
             getattr(losses, name)()(torch.zeros(3, 1), torch.zeros(3))  # would broadcast to (3, 3)
-    with pytest.raises(ValueError, match='one target score'):
-        losses.ScoreL1Loss()(torch.zeros(3, 4), torch.zeros(3, 1))
+    for name in ('ScoreL1Loss', 'MatchedScoreL1Loss'):
+        with pytest.raises(ValueError, match='one target a RoI'):
+            getattr(losses, name)()(torch.zeros(3, 4), torch.zeros(3, 1), torch.zeros(3).long())
+    with pytest.raises(ValueError, match='one target a RoI'):
+        losses.MatchedScoreL1Loss()(torch.zeros(3, 4), torch.zeros(3), torch.zeros(2).long())
 
 
 # --- what every loss promises ----------------------------------------------------------------------------------------
@@ -367,6 +390,8 @@ CASES = [
     case('RoIDeltaLoss', dict(by_probability=True), lambda n: (*deltas(n), torch.ones(n), torch.randn(n, 3)),
          lambda s: s[:, :8]),
     case('ScoreL1Loss', {}, lambda n: (torch.randn(n, 4), torch.rand(n)), lambda s: s.softmax(1)[:, :-1].amax(1)),
+    case('MatchedScoreL1Loss', {}, lambda n: (torch.randn(n, 4), torch.rand(n), torch.arange(n) % 3),
+         lambda s: s.softmax(1).gather(1, (torch.arange(len(s)) % 3)[:, None]).squeeze(1)),
     case('UnbiasedCrossEntropyLoss', dict(num_old_classes=2), lambda n: (torch.randn(n, 4), torch.arange(n) % 4), None),
 ]
 every_loss = pytest.mark.parametrize('name, kwargs, make, equal', CASES)

@@ -37,6 +37,7 @@ PEERS = dict(
     rpn_reg=dict(type='RPNDeltaLoss'),
     roi_cls=dict(type='LogitMSELoss'),
     roi_reg=dict(type='RoIDeltaLoss', squared=True),
+    score=dict(type='MatchedScoreL1Loss'),
     exclude_iou=None)
 
 
@@ -247,7 +248,10 @@ def test_distiller_sees_annotated_boxes_only(make):
                                                                                     [4., 4., 28., 28.]]]
     assert outputs.input_shape == (64, 64)
     assert set(outputs.matched_scores.unique().tolist()) <= set(torch.tensor([1., 0.9]).tolist())
-    assert len(outputs.matched_logits) == len(outputs.matched_scores) > 0
+    assert len(outputs.matched_logits) == len(outputs.matched_scores) == len(outputs.matched_labels) > 0
+    # The merged box, the only one with a score below 1, has label 1; the annotated ones 3 and 4.
+    assert set(outputs.matched_labels.tolist()) <= {1, 3, 4}
+    assert torch.equal(outputs.matched_labels == 1, outputs.matched_scores < 1)
     assert outputs.roi_logits.shape[1] == len(SEEN) + 1 and outputs.roi_deltas.shape[1] == 4 * len(SEEN)
 
 

@@ -174,6 +174,7 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                 roi_deltas=deltas[num_sampled:],
                 matched_logits=logits[_matched_rows(sampled)],
                 matched_scores=_matched_scores(sampled, targets),
+                matched_labels=cat([result.pos_gt_labels for result in sampled]),
                 gt_bboxes=[gt.bboxes for gt in annotated],
                 input_shape=tuple(batch_inputs.shape[-2:]))
             losses.update(self.distiller(student, knowledge, extra))

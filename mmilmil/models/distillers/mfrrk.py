@@ -28,6 +28,7 @@ class StudentOutputs:
         roi_deltas: (R, 4 * C) on the same RoIs.
         matched_logits: (M, C + 1) on the sampled RoIs that are matched to a box of the merged ground truth.
         matched_scores: (M,) scores of those boxes: 1 for annotated ones, the teacher's for merged ones.
+        matched_labels: (M,) labels of those boxes.
         gt_bboxes: By image, the annotated boxes (G, 4) of the new classes, without the teacher's, in pixels of the input.
         input_shape: (height, width) of the input tensor in pixels.
     """
@@ -40,6 +41,7 @@ class StudentOutputs:
     roi_deltas: Tensor
     matched_logits: Tensor
     matched_scores: Tensor
+    matched_labels: Tensor
     gt_bboxes: list[Tensor]
     input_shape: tuple[int, int]
 
@@ -86,7 +88,7 @@ class MFRRKDistiller(BaseModule):
         rpn_reg: Loss on RPN box deltas.
         roi_cls: Loss on RoI logits on the teacher's proposals.
         roi_reg: Loss on RoI box deltas of the old classes on the same proposals.
-        score: Loss between the student's highest class probability on a matched RoI and the score of its merged box.
+        score: Loss between the student's class probabilities on a matched RoI and the score of its merged box.
         candidates: Number of best teacher proposals an image out of which the distillation RoIs are drawn.
         num_rois: Number of distillation RoIs an image.
         exclude_iou: Leave out proposals that overlap an annotated box by this IoU or more (Verwimp's correction);
@@ -168,7 +170,7 @@ class MFRRKDistiller(BaseModule):
         if self.roi_reg is not None:
             losses['loss_kd_roi_reg'] = self.roi_reg(student.roi_deltas, rois.deltas, teacher_logits=rois.logits)
         if self.score is not None:
-            losses['loss_kd_score'] = self.score(student.matched_logits, student.matched_scores)
+            losses['loss_kd_score'] = self.score(student.matched_logits, student.matched_scores, student.matched_labels)
         return losses
 
     def _feature_loss(self, student: StudentOutputs, knowledge: TeacherKnowledge, free: Callable) -> Tensor:

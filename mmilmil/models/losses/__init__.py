@@ -1,5 +1,5 @@
 from .feature import FeatureHingeLoss, FeatureMSELoss, FeatureNormMSELoss
-from .roi import LogitMSELoss, RoIDeltaLoss, ScoreL1Loss, UnbiasedCrossEntropyLoss, UnbiasedKDLoss
+from .roi import LogitMSELoss, MatchedScoreL1Loss, RoIDeltaLoss, ScoreL1Loss, UnbiasedCrossEntropyLoss, UnbiasedKDLoss
 from .rpn import (
     RPNDeltaLoss,
     RPNForegroundDeltaLoss,
@@ -9,7 +9,7 @@ from .rpn import (
 )
 
 __all__ = [
-    'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss', 'LogitMSELoss', 'RPNDeltaLoss', 'RPNForegroundDeltaLoss',
-    'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RoIDeltaLoss', 'ScoreL1Loss',
-    'UnbiasedCrossEntropyLoss', 'UnbiasedKDLoss'
+    'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss', 'LogitMSELoss', 'MatchedScoreL1Loss', 'RPNDeltaLoss',
+    'RPNForegroundDeltaLoss', 'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RoIDeltaLoss',
+    'ScoreL1Loss', 'UnbiasedCrossEntropyLoss', 'UnbiasedKDLoss'
 ]

@@ -83,15 +83,28 @@ def roi_delta(student_deltas: Tensor,
     return _roi_mean(per_roi, weight)
 
 
+def _check_targets(student_logits: Tensor, targets: Tensor) -> None:
+    if targets.shape != student_logits.shape[:1]:
+        raise ValueError(f'one target a RoI is needed: {tuple(targets.shape)} targets for {tuple(student_logits.shape)} logits')
+
+
 def score_l1(student_logits: Tensor, target_scores: Tensor) -> Tensor:
     """Mean of ``|max_c p_c - s|``; see :class:`ScoreL1Loss`."""
-    if target_scores.shape != student_logits.shape[:1]:
-        raise ValueError(f'one target score a RoI is needed: {tuple(target_scores.shape)} scores for '
-                         f'{tuple(student_logits.shape)} logits')
+    _check_targets(student_logits, target_scores)
     if len(student_logits) == 0:
         return student_logits.float().sum() * 0
     best = student_logits.float().softmax(dim=1)[:, :-1].amax(dim=1)
     return (best - target_scores.detach().float()).abs().mean()
+
+
+def matched_score_l1(student_logits: Tensor, target_scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean of ``|p_y - s|``; see :class:`MatchedScoreL1Loss`."""
+    _check_targets(student_logits, target_scores)
+    _check_targets(student_logits, labels)
+    if len(student_logits) == 0:
+        return student_logits.float().sum() * 0
+    own = student_logits.float().softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+    return (own - target_scores.detach().float()).abs().mean()
 
 
 def unbiased_cross_entropy(cls_score: Tensor, label: Tensor, num_old_classes: int) -> Tensor:
@@ -252,7 +265,8 @@ class ScoreL1Loss(nn.Module):
     """Score knowledge of ILMIL: ``mean |max_c p_c - s|``, c over the foreground, p the softmax over all classes.
 
     s is the score of the merged box that the RoI is matched to (1 for ground truth). Unlike in the paper's released code
-    the logits get a gradient.
+    the logits get a gradient. Where the highest class is not that of the box, the wrong class's logit is pulled towards s:
+    :class:`MatchedScoreL1Loss` looks at the box's own class.
 
     Args:
         loss_weight (float): Factor of the result.
@@ -262,12 +276,13 @@ class ScoreL1Loss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, student_logits: Tensor, target_scores: Tensor) -> Tensor:
+    def forward(self, student_logits: Tensor, target_scores: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:
             student_logits (Tensor): Student's logits (R, C + 1).
             target_scores (Tensor): Score of each RoI's box (R,), in [0, 1]; get no gradient.
+            labels (Tensor, optional): Not used; kept so that this loss and :class:`MatchedScoreL1Loss` can be exchanged.
 
         Returns:
             Tensor: Scalar, float32; zero without RoIs.
@@ -276,6 +291,41 @@ class ScoreL1Loss(nn.Module):
             ValueError: Not one score a RoI.
         """
         return self.loss_weight * score_l1(student_logits, target_scores)
+
+    def extra_repr(self) -> str:
+        return f'loss_weight={self.loss_weight}'
+
+
+@MODELS.register_module()
+class MatchedScoreL1Loss(nn.Module):
+    """``mean |p_y - s|``, y the class and s the score of the merged box that the RoI is matched to.
+
+    Not from the paper, whose form, :class:`ScoreL1Loss`, makes the student surer of whatever class it takes the object for,
+    be it an old class on a new object.
+
+    Args:
+        loss_weight (float): Factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student_logits: Tensor, target_scores: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            student_logits (Tensor): Student's logits (R, C + 1).
+            target_scores (Tensor): Score of each RoI's box (R,), in [0, 1]; get no gradient.
+            labels (Tensor): Label of each RoI's box (R,), int64, below C.
+
+        Returns:
+            Tensor: Scalar, float32; zero without RoIs.
+
+        Raises:
+            ValueError: Not one score and one label a RoI.
+        """
+        return self.loss_weight * matched_score_l1(student_logits, target_scores, labels)
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}'
