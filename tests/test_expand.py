@@ -42,7 +42,7 @@ def pair(request, tmp_path):
 @torch.no_grad()
 def test_student_sees_what_the_teacher_sees(pair):
     teacher, student, agnostic = pair
-    inputs, samples = batch(size=96)
+    inputs, samples = batch(shapes=[(96, 96)] * 2)
     levels, theirs = student.extract_feat(inputs), teacher.extract_feat(inputs)
     for mine, his in zip(levels, theirs, strict=True):
         assert torch.allclose(mine, his, rtol=0, atol=1e-6)

@@ -4,14 +4,16 @@ import copy
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmcv.ops import nms
+from mmengine.config import Config, ConfigDict
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
-from tiny import OLD, batch, build, stock_cfg, student_cfg, teacher_file
+from tiny import OLD, UNEQUAL, batch, build, instances, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.models import Teacher
+from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.stage import Stage
 
 NUM_OLD = len(OLD)
@@ -122,10 +124,11 @@ def test_one_pass_a_batch(student):
 # What it tells
 
 
-def test_knowledge_has_the_documented_shapes(student):
-    inputs, samples = batch(size=64)
+@pytest.mark.parametrize('shapes, side', [(None, 64), (UNEQUAL, 96)], ids=['equal', 'unequal'])
+def test_knowledge_has_the_documented_shapes(student, shapes, side):
+    inputs, samples = batch(shapes=shapes)
     known = student.teacher.observe(inputs, samples, score_thr=0.3)
-    sides = [64 // stride for stride in (4, 8, 16, 32)]
+    sides = [side // stride for stride in (4, 8, 16, 32)]
     assert [tuple(stage.shape) for stage in known.stages] == [(2, c, s, s) for c, s in zip((8, 16, 32, 64), sides)]
     assert [tuple(level.shape) for level in known.levels] == [(2, 16, s, s) for s in sides]
     assert [tuple(logits.shape) for logits in known.rpn_logits] == [(2, 3, s, s) for s in sides]
@@ -137,7 +140,11 @@ def test_knowledge_has_the_documented_shapes(student):
         assert proposals.bboxes.shape == (count, 4)
         assert logits.shape == (count, NUM_OLD + 1) and deltas.shape == (count, 4 * NUM_OLD)
         assert torch.equal(proposals.scores, proposals.scores.sort(descending=True)[0])
-    for found in known.detections:
+    for sample, found, proposals in zip(samples, known.detections, known.proposals):
+        # In the image itself, not in its padding.
+        height, width = sample.img_shape
+        for boxes in (found.bboxes, proposals.bboxes):
+            assert (boxes >= 0).all() and (boxes <= torch.tensor([width, height, width, height])).all()
         assert found.bboxes.shape == (len(found), 4) and len(found.labels) == len(found)
         assert (found.scores > 0.3).all()
         assert found.labels.numel() == 0 or int(found.labels.max()) < NUM_OLD
@@ -151,8 +158,9 @@ def test_knowledge_has_no_gradient(student):
     assert not any(found.bboxes.requires_grad or found.scores.requires_grad for found in known.detections)
 
 
-def test_detections_are_those_of_the_stock_detector(student):
-    inputs, samples = batch(size=64)
+@pytest.mark.parametrize('shapes', [None, UNEQUAL], ids=['equal', 'unequal'])
+def test_detections_are_those_of_the_stock_detector(student, shapes):
+    inputs, samples = batch(shapes=shapes)
     her = student.teacher.detector
     known = student.teacher.observe(inputs, samples, score_thr=her.test_cfg.rcnn.score_thr)
     with torch.no_grad():
@@ -161,6 +169,28 @@ def test_detections_are_those_of_the_stock_detector(student):
         assert torch.allclose(mine.bboxes, theirs.pred_instances.bboxes, atol=1e-4)
         assert torch.equal(mine.labels, theirs.pred_instances.labels)
         assert torch.allclose(mine.scores, theirs.pred_instances.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize('method', ['linear', 'gaussian'])
+def test_soft_nms_of_the_teacher(student, method):
+    """It lowers scores, so the threshold is asked once more: what is above it then is what the stock detector has above it."""
+    inputs, samples = batch()
+    her = student.teacher.detector
+    before = student.teacher.observe(inputs, samples, score_thr=0.3)
+    soft = ConfigDict(type='soft_nms', iou_threshold=0.3, method=method, min_score=0.01)
+    her.test_cfg.rcnn.nms = her.roi_head.test_cfg.nms = soft
+    known = student.teacher.observe(inputs, samples, score_thr=0.3)
+    with torch.no_grad():
+        stock = [found.pred_instances for found in her.predict(inputs, samples, rescale=False)]
+    scores, hard = (sorted(torch.cat([found.scores for found in seen.detections]).tolist()) for seen in (known, before))
+    assert min(scores) > 0.3 and scores != hard
+    for mine, theirs in zip(known.detections, stock, strict=True):
+        theirs = theirs[theirs.scores > 0.3]
+        assert torch.allclose(mine.bboxes, theirs.bboxes, atol=1e-4) and torch.equal(mine.labels, theirs.labels)
+        assert torch.allclose(mine.scores, theirs.scores, atol=1e-6)
+        # Merging suppresses by the lowered scores.
+        added = merge_teacher_boxes(instances([], []), mine, score_thr=0.3, nms_iou_thr=0.4)
+        assert added.scores.tolist() == mine.scores[nms(mine.bboxes, mine.scores, 0.4)[1]].tolist()
 
 
 def test_number_of_proposals_can_be_bounded(checkpoint):

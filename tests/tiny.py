@@ -97,24 +97,33 @@ def _teacher_content(cfg: str) -> tuple[str, dict]:
 TWO_IMAGES = (((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.)))
 
 
-def batch(objects=TWO_IMAGES, ignored=(), size: int = 64, seed: int = 0):
-    """Input tensor and data samples.
+# As (height, width); batched together they share a tensor of 96x96.
+UNEQUAL = ((64, 90), (96, 60))
+
+
+def batch(objects=TWO_IMAGES, ignored=(), shapes=None, seed: int = 0):
+    """Input tensor and data samples, padded with zeros as the data preprocessor does: together, and to a multiple of 32.
 
     Args:
         objects: Of each image, as ``(label, x1, y1, x2, y2)``.
         ignored: Of each image, boxes not to be trained on.
-        size: Height and width in pixels.
+        shapes: Of each image, (height, width) in pixels; by default all are 64x64.
         seed: Of the pixels.
 
     Returns:
-        (N, 3, size, size) and N data samples.
+        (N, 3, H, W) and N data samples.
     """
-    pixels = torch.randn(len(objects), 3, size, size, generator=torch.Generator().manual_seed(seed))
+    shapes = shapes or [(64, 64)] * len(objects)
+    padded = [tuple(-(-side // 32) * 32 for side in shape) for shape in shapes]
+    tensor_shape = tuple(map(max, zip(*padded)))
+    pixels = torch.randn(len(objects), 3, *tensor_shape, generator=torch.Generator().manual_seed(seed))
     samples = []
     for index, found in enumerate(objects):
-        shape = (size, size)
-        shapes = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), shape)
-        sample = DetDataSample(metainfo=dict(shapes, scale_factor=(1., 1.), img_id=index))
+        height, width = shapes[index]
+        pixels[index, :, height:], pixels[index, :, :, width:] = 0, 0
+        sample = DetDataSample(metainfo=dict(
+            img_shape=shapes[index], ori_shape=shapes[index], pad_shape=padded[index], batch_input_shape=tensor_shape,
+            scale_factor=(1., 1.), img_id=index))
         sample.gt_instances = instances([box[1:] for box in found], [box[0] for box in found])
         hidden = ignored[index] if index < len(ignored) else ()
         sample.ignored_instances = instances(hidden, [0] * len(hidden))

@@ -137,6 +137,8 @@ class Teacher(nn.Module):
             known.detections = detector.roi_head.bbox_head.predict_by_feat(
                 rois.split(counts), known.roi_logits, known.roi_deltas, batch_img_metas=metas,
                 rcnn_test_cfg=ConfigDict(detector.test_cfg.rcnn, score_thr=score_thr), rescale=False)
+            # Again, as soft-NMS lowers scores. Its boxes of lower scores never lower those of higher ones.
+            known.detections = [found[found.scores > score_thr] for found in known.detections]
         return known
 
 
