@@ -26,6 +26,7 @@ def softmax(*z):
 
 # --- feature ---------------------------------------------------------------------------------------------------------
 
+FEATURES = ['FeatureMSELoss', 'FeatureHingeLoss', 'FeatureNormMSELoss']
 # N=1, C=2, H=1, W=2. Channel 0 differs by (1, 0), channel 1 by (2, -1).
 F_S = tensor([[[[2., 1.]], [[3., 0.]]]])
 F_T = tensor([[[[1., 1.]], [[1., 1.]]]])
@@ -50,7 +51,8 @@ def test_feature_hinge():
     # Centred: student (-2, 2), teacher (2, -2); gaps 4 and -4, of which only the first costs.
     loss = losses.FeatureHingeLoss(loss_weight=3.)
     assert value(loss(student, teacher)) == pytest.approx(3 * 4 / 2)
-    assert value(loss(student, teacher, tensor([[[[1., 3.]]]]))) == pytest.approx(3 * 4 * 1 / 4)
+    # Weighted means: student 3, teacher 2; centred gaps 3 - -3 = 6 and -1 - 1 = -2.
+    assert value(loss(student, teacher, tensor([[[[1., 3.]]]]))) == pytest.approx(3 * 6 * 1 / 4)
     # A constant added to a level is no knowledge.
     assert value(loss(teacher + 7, teacher)) == pytest.approx(0, abs=1e-6)
 
@@ -78,7 +80,7 @@ def test_feature_norm_mse_gradient():
     assert torch.allclose(student.grad, tensor([[[[2 / 30, 0.]], [[0., -4 / 30]]]]))
 
 
-@pytest.mark.parametrize('name', ['FeatureMSELoss', 'FeatureHingeLoss', 'FeatureNormMSELoss'])
+@pytest.mark.parametrize('name', FEATURES)
 def test_feature_weight_and_shape(name):
     loss = getattr(losses, name)()
     student = F_S.clone().requires_grad_()
@@ -90,10 +92,29 @@ def test_feature_weight_and_shape(name):
         loss(F_S, F_T[:, :1])
 
 
+@pytest.mark.parametrize('name', FEATURES)
+def test_a_hint_does_not_depend_on_what_an_image_is_batched_with(name):
+    """Alone, padded with anything, and beside a larger image of features a hundred times as large."""
+    torch.manual_seed(0)
+    loss = getattr(losses, name)()
+    small, large = torch.randn(2, 1, 3, 4, 6), 100 * torch.randn(2, 1, 3, 8, 8)
+    padded, weight = 1000 * torch.randn(2, 1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    padded[..., :4, :6], weight[..., :4, :6] = small, 1
+    alone, beside = value(loss(*small)), value(loss(*large))
+    assert alone > 0.1
+    assert value(loss(*padded, weight)) == pytest.approx(alone, rel=1e-5)
+    both = loss(*torch.cat([padded, large], dim=1), torch.cat([weight, torch.ones_like(weight)]))
+    assert value(both) == pytest.approx((alone + beside) / 2, rel=1e-5)
+    # Without weights too.
+    both = loss(*torch.cat([small, large[..., :4, :6]], dim=1))
+    assert value(both) == pytest.approx((alone + value(loss(*large[..., :4, :6]))) / 2, rel=1e-5)
+
+
 # --- rpn -------------------------------------------------------------------------------------------------------------
 
-O_S, O_T = tensor([0., 2., -1.]), tensor([2., 1., -1.])
-MASK = tensor([True, True, False])
+# N=1, K=3.
+O_S, O_T = tensor([[0., 2., -1.]]), tensor([[2., 1., -1.]])
+MASK = tensor([[True, True, False]])
 
 
 def test_rpn_objectness_hinge():
@@ -129,8 +150,8 @@ def test_rpn_objectness_bce():
     assert value(loss(tensor([-100.]), tensor([100.]))) == pytest.approx(300, rel=1e-5)
 
 
-R_S = tensor([[0., 0., 0., 0.], [1., 1., 1., 1.], [0., 0., 0., 0.]])
-R_T = tensor([[1., 2., 0., 0.], [1., 1., 1., 3.], [0., 0., 0., 1.]])
+R_S = tensor([[[0., 0., 0., 0.], [1., 1., 1., 1.], [0., 0., 0., 0.]]])
+R_T = tensor([[[1., 2., 0., 0.], [1., 1., 1., 3.], [0., 0., 0., 1.]]])
 
 
 def test_rpn_delta():
@@ -153,7 +174,7 @@ def test_rpn_foreground_delta():
     loss = losses.RPNForegroundDeltaLoss(loss_weight=2.)
     expected = (1 - 1 / 18) + (2 - 1 / 18) + (2 - 1 / 18)
     assert value(loss(R_S, R_T, O_S, O_T)) == pytest.approx(2 * expected / 2)
-    only_first = tensor([True, False, True])
+    only_first = tensor([[True, False, True]])
     assert value(loss(R_S, R_T, O_S, O_T, only_first)) == pytest.approx(2 * (3 - 2 / 18))
     # Inside beta: 0.5 d^2 / beta.
     assert value(losses.RPNForegroundDeltaLoss(beta=4.)(R_S, R_T, O_S, O_T)) == pytest.approx((0.5 + 2 + 2) / 4 / 2)
@@ -161,6 +182,36 @@ def test_rpn_foreground_delta():
     deltas = R_S.clone().requires_grad_()
     loss(deltas, R_T, O_S, O_T).backward()
     assert torch.allclose(deltas.grad, tensor([[-1., -1., 0., 0.], [0., 0., 0., -1.], [0.] * 4]))
+
+
+@pytest.mark.parametrize('name', ['RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss', 'RPNDeltaLoss',
+                                  'RPNForegroundDeltaLoss'])
+def test_an_rpn_term_does_not_depend_on_what_an_image_is_batched_with(name):
+    """The other image has more anchors, larger gaps and another share of what the teacher calls objects."""
+    torch.manual_seed(0)
+    loss = getattr(losses, name)()
+
+    def term(logits, deltas, mask=None):
+        return value(loss(*(deltas if 'Delta' in name else ()), *logits, mask=mask))
+
+    small = torch.randn(2, 1, 5), torch.randn(2, 1, 5, 4)
+    large = 3 * torch.randn(2, 1, 9), 10 * torch.randn(2, 1, 9, 4)
+    padded, mask = [1000 * torch.randn_like(value) for value in large], torch.zeros(1, 9).bool()
+    mask[:, :5] = True
+    for whole, part in zip(padded, small):
+        whole[:, :, :5] = part
+    alone, beside = term(*small), term(*large)
+    assert 0 < alone != beside
+    assert term(*padded, mask) == pytest.approx(alone, rel=1e-5)
+    both = [torch.cat(pair, dim=1) for pair in zip(padded, large)]
+    assert term(*both, torch.cat([mask, ~mask | mask])) == pytest.approx((alone + beside) / 2, rel=1e-5)
+
+
+def test_an_image_without_a_counted_anchor_is_one_of_the_mean():
+    """As the other image is then not counted for more."""
+    mask = tensor([[False] * 3, [True] * 3])
+    pair = O_S.expand(2, 3), O_T.expand(2, 3)
+    assert value(losses.RPNObjectnessMSELoss()(*pair, mask)) == pytest.approx((0 + 5 / 3) / 2)
 
 
 # --- roi: 2 old classes, 1 new class, background last ----------------------------------------------------------------
@@ -316,6 +367,19 @@ def test_unbiased_cross_entropy_gradient_and_limits():
         losses.UnbiasedCrossEntropyLoss(num_old_classes=-1)
 
 
+def test_unbiased_cross_entropy_is_told_the_old_classes():
+    told = losses.UnbiasedCrossEntropyLoss()
+    with pytest.raises(InputError, match='does not know num_old_classes'):
+        told(Z_S, tensor([3, 1]))
+    told.set_num_old_classes(2)
+    written = losses.UnbiasedCrossEntropyLoss(num_old_classes=2)
+    written.set_num_old_classes(2)
+    assert value(told(Z_S, tensor([3, 1]))) == value(written(Z_S, tensor([3, 1])))
+    for number in (0, 1):
+        with pytest.raises(InputError, match=f'num_old_classes = {number} .*knows 2 classes'):
+            losses.UnbiasedCrossEntropyLoss(num_old_classes=number).set_num_old_classes(2)
+
+
 def test_unbiased_cross_entropy_in_the_box_head():
     """MMDetection's own box head builds it and takes it for a plain softmax loss."""
     head = MODELS.build(
@@ -360,12 +424,12 @@ def case(name, kwargs, make, zero_at_equality):
 
 
 def objectness(n):
-    return torch.randn(n), torch.randn(n)
+    return torch.randn(2, n), torch.randn(2, n)
 
 
 def anchors(n):
     # Teacher surer than the student, so that the one-sided terms are alive.
-    return torch.randn(n, 4), torch.randn(n, 4), torch.randn(n), torch.randn(n) + 1
+    return torch.randn(2, n, 4), torch.randn(2, n, 4), torch.randn(2, n), torch.randn(2, n) + 1
 
 
 def deltas(n):
@@ -375,7 +439,7 @@ def deltas(n):
 # name, arguments, maker of (student, teacher, others...) for n rows, makes a teacher from a student where zero is due
 CASES = [
     *[case(n, {}, lambda n: (maps(n), maps(n)), lambda s: s)
-      for n in ('FeatureMSELoss', 'FeatureHingeLoss', 'FeatureNormMSELoss')],
+      for n in FEATURES],
     *[case(n, {}, objectness, lambda s: s)
       for n in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss')],
     case('RPNDeltaLoss', {}, anchors, lambda s: s),
@@ -474,7 +538,7 @@ def test_autocast_changes_nothing(name, kwargs, make, equal):
 
 
 def test_mask_of_nothing_is_zero():
-    none = torch.zeros(3, dtype=torch.bool)
+    none = torch.zeros(1, 3, dtype=torch.bool)
     for name in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss'):
         assert value(getattr(losses, name)()(O_S, O_T, none)) == 0
     for name in ('RPNDeltaLoss', 'RPNForegroundDeltaLoss'):

@@ -58,6 +58,38 @@ def test_a_dropped_detection_suppresses_nothing():
     assert merged(found, nms_iou_thr=0.2, iou_thr=0.4).labels.tolist() == [4, 3, 1]
 
 
+def merged_beside(ignored, *found, gt=((100., 100., 110., 110.), ), **kwargs):
+    """Boxes that are merged where these are ignored and only ``gt`` is annotated."""
+    found = instances(found, [0] * len(found), [0.9] * len(found))
+    return merged(found, gt=instances(gt, [4] * len(gt)), ignored=torch.tensor(ignored), **kwargs).bboxes.tolist()[len(gt):]
+
+
+def test_detections_on_ignored_objects_are_left_out():
+    # Against (0, 0, 10, 10), area 100: a box 20 wide and h high, half beside it, has IoU 10 h / (100 + 10 h), IoF 1/2; one 30
+    # wide has IoF 1/3 and IoU 100 / 300 at h = 10.
+    ignored = [[0., 0., 10., 10.], [200., 0., 210., 10.]]
+    assert merged_beside(ignored, (0., 0., 10., 10.), (200., 1., 210., 10.)) == []
+    assert merged_beside(ignored, (0., 0., 30., 10.), iou_thr=0.3) == []  # by its IoU of 1/3
+    assert merged_beside(ignored, (0., 0., 30., 10.), iou_thr=0.34) == [[0., 0., 30., 10.]]
+    assert merged_beside(ignored, (20., 0., 30., 10.)) == [[20., 0., 30., 10.]]
+
+
+def test_detections_inside_an_ignored_crowd_are_left_out():
+    """However small the IoU: here below 1/100."""
+    crowd = [[0., 0., 100., 100.]]
+    assert merged_beside(crowd, (50., 50., 60., 59.), (95., 0., 105., 10.)) == []  # all and exactly half of it inside
+    assert merged_beside(crowd, (96., 0., 106., 10.)) == [[96., 0., 106., 10.]]  # 4/10 inside
+    # Two crowds with 4/10 each are not one with 8/10, and an annotated box has no such rule.
+    assert merged_beside([[0., 0., 4., 10.], [6., 0., 10., 10.]], (0., 0., 10., 10.), iou_thr=0.5) == [[0., 0., 10., 10.]]
+    assert merged_beside([[200., 0., 210., 10.]], (0., 0., 10., 10.), gt=crowd) == [[0., 0., 10., 10.]]
+
+
+@pytest.mark.parametrize('gt', [(), ((100., 100., 110., 110.), )], ids=['nothing annotated', 'annotated'])
+def test_ignored_objects_beside_nothing_else(gt):
+    assert merged_beside([[0., 0., 10., 10.]], (0., 0., 10., 10.), (20., 0., 30., 10.), gt=gt) == [[20., 0., 30., 10.]]
+    assert merged_beside([[0., 0., 10., 10.]], gt=gt) == []
+
+
 def test_scores_are_one_for_annotated_and_the_teachers_for_merged():
     out = merged(instances([[20., 20., 30., 30.], [0., 0., 9., 10.]], [0, 1], [0.75, 0.95]))
     assert out.scores.tolist() == [1., 1., 0.75]

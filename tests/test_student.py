@@ -9,12 +9,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from tiny import OLD, ROOT, SEEN, batch, build, instances, shake, student_cfg, teacher_file
+from tiny import OLD, ROOT, SEEN, TWO_IMAGES, UNEQUAL, batch, build, instances, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
 from mmilmil.models import MFRRKDistiller, TeacherKnowledge, stock_model_cfg
 from mmilmil.models.detectors.incremental_faster_rcnn import _matched_rows, _matched_scores
-from mmilmil.models.distillers.mfrrk import free_cells
+from mmilmil.models.distillers import StudentOutputs
+from mmilmil.models.distillers.mfrrk import DistillationRoIs, compared_cells
 from mmilmil.registry import MODELS
 
 STOCK_LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'acc'}
@@ -39,6 +40,9 @@ PEERS = dict(
     roi_reg=dict(type='RoIDeltaLoss', squared=True),
     score=dict(type='MatchedScoreL1Loss'),
     exclude_iou=None)
+
+
+shapes = pytest.mark.parametrize('shapes', [None, UNEQUAL], ids=['equal', 'unequal'])
 
 
 @pytest.fixture
@@ -68,14 +72,15 @@ def losses_of(student, *data, seed=5):
     (((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.))),
     ((), ((4, 30., 20., 60., 50.), )),
 ], ids=['objects everywhere', 'an image without'])
-def test_without_teacher_knowledge_it_is_the_stock_detector(make, objects):
+@shapes
+def test_without_teacher_knowledge_it_is_the_stock_detector(make, objects, shapes):
     """The re-stated loss flow gives MMDetection's numbers, ignored boxes included."""
     assigner = dict(assigner=dict(ignore_iof_thr=0.5))
     ignore = dict(train_cfg=dict(rpn=assigner, rcnn=assigner))
     student = make(distiller=None, merging=None, **ignore)
     stock = build(stock_model_cfg(student_cfg('unused.pth', distiller=None, merging=None, **ignore)))
     stock.load_state_dict(student.state_dict())
-    inputs, samples = batch(objects, ignored=[[(0., 32., 32., 64.)]] * 2)
+    inputs, samples = batch(objects, ignored=[[(0., 32., 32., 64.)]] * 2, shapes=shapes)
     mine = losses_of(student, inputs, copy.deepcopy(samples))
     theirs = losses_of(stock.train(), inputs, copy.deepcopy(samples))
 
@@ -85,16 +90,17 @@ def test_without_teacher_knowledge_it_is_the_stock_detector(make, objects):
         assert torch.equal(mine_, theirs_), name
     assert theirs['loss_bbox'] > 0
     # The ignored box is part of the comparison: without it the numbers are others.
-    without = losses_of(student, *batch(objects))
+    without = losses_of(student, *batch(objects, shapes=shapes))
     assert not torch.equal(torch.stack(without['loss_rpn_cls']), torch.stack(mine['loss_rpn_cls']))
 
 
-def test_gradients_are_the_stock_detectors(make):
+@shapes
+def test_gradients_are_the_stock_detectors(make, shapes):
     student = make(distiller=None, merging=None)
     stock = build(stock_model_cfg(student_cfg('unused.pth', distiller=None, merging=None))).train()
     stock.load_state_dict(student.state_dict())
     for model in (student, stock):
-        model.parse_losses(losses_of(model, *batch()))[0].backward()
+        model.parse_losses(losses_of(model, *batch(shapes=shapes)))[0].backward()
     theirs = dict(stock.named_parameters())
     for name, weight in student.named_parameters():
         assert torch.allclose(weight.grad, theirs[name].grad, rtol=1e-5, atol=1e-7), name
@@ -139,17 +145,18 @@ def test_a_few_words_change_one_term(make, distiller, change):
         assert wanted in (None, type(getattr(made, term)).__name__)
 
 
+@shapes
 @pytest.mark.parametrize('amp', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
 @pytest.mark.parametrize('distiller, terms', [
     (dict(type='MFRRKDistiller'), TERMS),
     (PEERS, TERMS),
     (PAPER, {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
 ], ids=['default', 'peers', 'paper'])
-def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp):
+def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp, shapes):
     """Protocol 14: present, finite, float32, with a gradient of its own in the parts that it is about."""
     student = make(distiller=distiller)
     with torch.autocast('cpu', dtype=amp) if amp else nullcontext():
-        losses = losses_of(student, *batch())
+        losses = losses_of(student, *batch(shapes=shapes))
     assert losses.keys() == STOCK_LOSSES | terms.keys()
     names, weights = zip(*student.named_parameters())
     for term, parts in terms.items():
@@ -163,19 +170,21 @@ def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp):
             assert max((norm for name, norm in norms.items() if name.startswith(part)), default=0) > 0, (term, part)
 
 
-def test_a_perfect_copy_costs_nothing(checkpoint):
+@shapes
+def test_a_perfect_copy_costs_nothing(checkpoint, shapes):
     """Student and teacher alike, in the same mode: all terms but the score are zero."""
     student = build(student_cfg(checkpoint)).eval()
     # The new rows must not take probability from the old ones' comparison: unbiased terms count them as background.
     with torch.no_grad():
         student.roi_head.bbox_head.fc_cls.bias[len(OLD):len(SEEN)] = -100
-    losses = losses_of(student, *batch())
+    losses = losses_of(student, *batch(shapes=shapes))
     for term in TERMS.keys() - {'loss_kd_score'}:
         assert losses[term].item() == pytest.approx(0, abs=1e-5), term
 
 
-def test_batch_without_any_object(make):
-    losses = losses_of(make(), *batch(((), ())))
+@shapes
+def test_batch_without_any_object(make, shapes):
+    losses = losses_of(make(), *batch(((), ()), shapes=shapes))
     total, _ = make().parse_losses(losses)
     assert torch.isfinite(total)
     total.backward()
@@ -234,25 +243,126 @@ def test_merging_threshold_reaches_the_teacher(make):
     assert [kwargs['score_thr'] for kwargs in asked] == [0.05]
 
 
-def test_distiller_sees_annotated_boxes_only(make):
-    """Spared cells and left-out proposals are about new objects: a merged box of an old one must not count."""
+def test_distiller_spares_annotated_and_ignored_boxes_only(make):
+    """Spared cells are about new objects: a merged box of an old one must not count."""
     student = make()
     observe = student.teacher.observe
     found = [instances([[44., 44., 60., 60.]], [1], [0.9]), instances([], [], [])]
     student.teacher.observe = lambda *args, **kwargs: replace(observe(*args, **kwargs), detections=found)
     seen = {}
     student.distiller.forward = lambda outputs, *_: seen.update(outputs=outputs) or {}
-    losses_of(student, *batch())
+    losses_of(student, *batch(ignored=[[(0., 50., 9., 59.)]], shapes=UNEQUAL))
     outputs = seen['outputs']
-    assert [boxes.tolist() for boxes in outputs.gt_bboxes] == [[[8., 8., 40., 40.]], [[30., 20., 60., 50.],
-                                                                                    [4., 4., 28., 28.]]]
-    assert outputs.input_shape == (64, 64)
+    assert [boxes.tolist() for boxes in outputs.new_bboxes] == [[[8., 8., 40., 40.], [0., 50., 9., 59.]],
+                                                                [[30., 20., 60., 50.], [4., 4., 28., 28.]]]
+    assert outputs.input_shape == (96, 96) and outputs.img_shapes == list(UNEQUAL)
+    assert outputs.strides == [(4, 4), (8, 8), (16, 16), (32, 32)]
     assert set(outputs.matched_scores.unique().tolist()) <= set(torch.tensor([1., 0.9]).tolist())
     assert len(outputs.matched_logits) == len(outputs.matched_scores) == len(outputs.matched_labels) > 0
     # The merged box, the only one with a score below 1, has label 1; the annotated ones 3 and 4.
     assert set(outputs.matched_labels.tolist()) <= {1, 3, 4}
     assert torch.equal(outputs.matched_labels == 1, outputs.matched_scores < 1)
     assert outputs.roi_logits.shape[1] == len(SEEN) + 1 and outputs.roi_deltas.shape[1] == 4 * len(SEEN)
+
+
+def proposals_of(*boxes):
+    """Knowledge of the first of two images: these proposals, on which the teacher is undecided."""
+    return dict(
+        proposals=[InstanceData(bboxes=torch.tensor(boxes)), InstanceData(bboxes=torch.zeros(0, 4))],
+        roi_logits=(torch.zeros(len(boxes), len(OLD) + 1), torch.zeros(0, len(OLD) + 1)),
+        roi_deltas=(torch.zeros(len(boxes), 4 * len(OLD)), torch.zeros(0, 4 * len(OLD))))
+
+
+def test_distillation_rois_are_chosen_beside_annotated_and_ignored_boxes(make):
+    """Not beside merged ones: on old objects the heads are to be compared."""
+    student = make()
+    observe = student.teacher.observe
+    annotated, merged, ignored = (8., 8., 40., 40.), (44., 44., 60., 60.), (0., 50., 10., 60.)
+    knowledge = proposals_of(annotated, merged, ignored)
+    knowledge['detections'] = [instances([merged], [1], [0.9]), instances([], [], [])]
+    student.teacher.observe = lambda *args, **kwargs: replace(observe(*args, **kwargs), **knowledge)
+    chosen = []
+    choose_rois = student.distiller.choose_rois
+    student.distiller.choose_rois = lambda *args: chosen.append(choose_rois(*args)) or chosen[0]
+    losses_of(student, *batch(ignored=[[ignored]]))
+    assert [bboxes.tolist() for bboxes in chosen[0].bboxes] == [[list(merged)], []]
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_teacher_boxes_on_ignored_objects_are_not_merged(make, cached):
+    student = make(distiller=None)
+    observe = student.teacher.observe
+    # On a difficult object, within a crowd, apart from both.
+    difficult, crowd, apart = (0., 50., 10., 60.), (40., 0., 64., 40.), (44., 44., 60., 60.)
+    found = [instances([difficult, (50., 10., 58., 18.), apart], [0, 1, 2], [0.9] * 3), instances([apart], [0], [0.9])]
+    student.teacher.observe = lambda *args, **kwargs: replace(observe(*args, **kwargs), detections=found)
+    if cached:
+        student.teacher_boxes, student._cache = 'boxes.jsonl', SimpleNamespace(look_up=lambda *_: found)
+    targets = []
+    assign = student.roi_head.bbox_assigner.assign
+    student.roi_head.bbox_assigner.assign = lambda priors, gt, *args: targets.append(gt) or assign(priors, gt, *args)
+    inputs, samples = batch(ignored=[[difficult, crowd]])
+    del samples[1].ignored_instances  # as a sample of one's own may have none
+    losses_of(student, inputs, samples)
+    assert targets[0].bboxes.tolist() == [[8., 8., 40., 40.], list(apart)] and targets[0].labels.tolist() == [3, 2]
+    assert targets[1].labels.tolist() == [4, 3, 0]
+
+
+@pytest.mark.parametrize('part, loss', [('rpn', 'loss_rpn_cls'), ('rcnn', 'loss_cls')])
+def test_ignored_objects_are_background_unless_the_assigners_say_otherwise(make, part, loss):
+    """As docs/method.md has it, with its setting; every anchor and proposal lies on an ignored object."""
+    inputs, samples = batch(ignored=[[(-100., -100., 200., 200.)]] * 2)
+
+    def losses(ignore_iof_thr, seen):
+        cfg = {part: dict(assigner=dict(ignore_iof_thr=ignore_iof_thr))}
+        student = make(distiller=None, merging=None, train_cfg=cfg)
+        assigner = (student.rpn_head.assigner if part == 'rpn' else student.roi_head.bbox_assigner)
+        assign = assigner.assign
+        assigner.assign = lambda *args: seen.append(assign(*args)) or seen[-1]
+        found = losses_of(student, inputs, copy.deepcopy(samples))[loss]
+        return sum(found) if isinstance(found, list) else found
+
+    background, left_out = [], []
+    assert losses(-1, background) != losses(0.5, left_out)
+    assert len(background) == len(left_out) == 2
+    for kept, ignored in zip(background, left_out, strict=True):
+        assert (kept.gt_inds == 0).sum() > 10
+        assert not (ignored.gt_inds == 0).any()
+
+
+@pytest.mark.parametrize('rpn_proposal, number', [(dict(max_per_img=7), 7), (None, 50)])
+def test_proposals_are_those_of_training(make, checkpoint, rpn_proposal, number):
+    """By train_cfg.rpn_proposal as in MMDetection, whose test_cfg.rpn stands in where there is none."""
+    changes = dict(train_cfg=dict(rpn_proposal=rpn_proposal), test_cfg=dict(rpn=dict(max_per_img=50)))
+    student = make(distiller=None, merging=None, **changes)
+    if rpn_proposal is None:
+        del student.train_cfg['rpn_proposal']
+    counts = []
+    assign = student.roi_head.bbox_assigner.assign
+    student.roi_head.bbox_assigner.assign = lambda priors, *args: counts.append(len(priors)) or assign(priors, *args)
+    losses_of(student, *batch())
+    assert counts == [number] * 2
+
+
+# The number of old classes, which a loss may ask for
+
+
+def unbiased(**kwargs):
+    return dict(roi_head=dict(bbox_head=dict(loss_cls=dict(_delete_=True, type='UnbiasedCrossEntropyLoss', **kwargs))))
+
+
+def test_unbiased_classification_learns_the_number_of_old_classes(make):
+    """Here three: a background RoI costs -log(p_b + p_ant + p_bee + p_cat)."""
+    student = make(distiller=None, merging=None, **unbiased())
+    assert student.roi_head.bbox_head.loss_cls.num_old_classes == len(OLD)
+    written = make(distiller=None, merging=None, **unbiased(num_old_classes=len(OLD)))
+    assert losses_of(student, *batch())['loss_cls'] == losses_of(written, *batch())['loss_cls']
+
+
+@pytest.mark.parametrize('number', [0, 1, 5])
+def test_another_number_of_old_classes_stops(checkpoint, number):
+    with pytest.raises(InputError, match=f'num_old_classes = {number} in .*loss_cls, but the teacher knows 3 classes'):
+        build(student_cfg(checkpoint, **unbiased(num_old_classes=number)))
 
 
 # The pieces
@@ -292,8 +402,8 @@ def knowledge(*boxes):
 NO_BOX = torch.zeros(0, 4)
 
 
-def drawn(distiller, known, gt):
-    rois = distiller.choose_rois(known, gt)
+def drawn(distiller, known, gt, ignored=None):
+    rois = distiller.choose_rois(known, gt, ignored or [NO_BOX] * len(gt))
     index = rois.logits[:, 0].long().tolist()
     assert torch.equal(rois.deltas, rois.logits[:, :1].expand(-1, 4))
     # Boxes, logits and deltas name the same proposals.
@@ -330,6 +440,20 @@ def test_proposals_on_annotated_boxes_are_left_out():
     assert sorted(drawn(MFRRKDistiller(exclude_iou=None), known, [gt, both])) == [*range(6), *range(100, 106)]
 
 
+def test_proposals_on_ignored_objects_are_left_out():
+    known = knowledge(BOXES, BOXES)
+    # A crowd over the first three proposals and half of the fourth, whose IoU with each is 10/35 or less; a difficult object
+    # on the second proposal alone, IoU 1/2 and so 1/2 of the proposal.
+    ignored = [torch.tensor([[0., 0., 35., 10.]]), torch.tensor([[10., 0., 20., 5.]])]
+    none = [NO_BOX, NO_BOX]
+    assert sorted(drawn(MFRRKDistiller(exclude_iou=0.5), known, none, ignored)) == [4, 5, 100, 102, 103, 104, 105]
+    # Of the third proposal 2/10 lie in the ignored box, which is as small: its IoU with it is 2/18.
+    beside = [torch.tensor([[22., 0., 32., 10.]]), NO_BOX]
+    assert sorted(drawn(MFRRKDistiller(exclude_iou=0.2), known, none, beside)) == [0, 1, 3, 4, 5, *range(100, 106)]
+    assert sorted(drawn(MFRRKDistiller(exclude_iou=0.1), known, none, beside)) == [0, 1, 4, 5, *range(100, 106)]
+    assert sorted(drawn(MFRRKDistiller(exclude_iou=None), known, none, ignored)) == [*range(6), *range(100, 106)]
+
+
 def test_candidates_are_counted_before_leaving_out():
     gt = torch.tensor([BOXES[0]])
     assert sorted(drawn(MFRRKDistiller(candidates=2, exclude_iou=0.5), knowledge(BOXES), [gt])) == [1]
@@ -337,51 +461,70 @@ def test_candidates_are_counted_before_leaving_out():
 
 def test_no_proposal_left():
     known = knowledge(BOXES[:1])
-    rois = MFRRKDistiller().choose_rois(known, [torch.tensor(BOXES[:1])])
+    rois = MFRRKDistiller().choose_rois(known, [torch.tensor(BOXES[:1])], [NO_BOX])
     assert rois.logits.shape == (0, 2) and rois.deltas.shape == (0, 4) and rois.bboxes[0].shape == (0, 4)
 
 
-def test_free_cells():
+def cells(*args):
+    return compared_cells(*args)[:, 0].int().tolist()
+
+
+def test_cells_inside_boxes_are_spared():
     # 32x32 px in 4x4 cells: centres at 4, 12, 20, 28. The box covers x of 4 and 12 (its edge counts) and y of 4.
-    mask = free_cells([torch.tensor([[0., 0., 12., 11.]]), NO_BOX], (4, 4), (32, 32))
-    assert mask.shape == (2, 1, 4, 4)
-    assert mask[0, 0].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
-    assert mask[1].min() == 1
+    boxes = [torch.tensor([[0., 0., 12., 11.]]), NO_BOX]
+    assert cells((4, 4), (8, 8), [(32, 32)] * 2, boxes) == [[[0, 0, 1, 1], [1] * 4, [1] * 4, [1] * 4], [[1] * 4] * 4]
+    assert cells((4, 4), (8, 8), [(32, 32)] * 2) == [[[1] * 4] * 4] * 2
 
 
-def test_free_cells_of_an_oblong_map_and_several_boxes():
+def test_cells_of_an_oblong_map_and_several_boxes():
     # 20 high, 60 wide, in 2x3 cells: centres y 5, 15 and x 10, 30, 50. A box between centres covers none.
     boxes = torch.tensor([[45., 10., 55., 20.], [0., 0., 15., 6.], [11., 6., 29., 14.]])
-    assert free_cells([boxes], (2, 3), (20, 60))[0, 0].tolist() == [[0, 1, 1], [1, 1, 0]]
+    assert cells((2, 3), (10, 20), [(20, 60)], [boxes]) == [[[0, 1, 1], [1, 1, 0]]]
+
+
+def test_cells_outside_the_image_do_not_count():
+    # Centres at 4, 12, 20. Of images 20 px high and 13 wide, 12 px wide and 24 high: a centre on the border lies outside.
+    assert cells((3, 3), (8, 8), [(20, 13), (24, 12)]) == [
+        [[1, 1, 0], [1, 1, 0], [0, 0, 0]], [[1, 0, 0], [1, 0, 0], [1, 0, 0]]]
+    # Both reasons at once.
+    assert cells((3, 3), (8, 8), [(20, 13)], [torch.tensor([[0., 0., 8., 24.]])]) == [[[0, 1, 0], [0, 1, 0], [0, 0, 0]]]
+
+
+def outputs(**changes):
+    """What a student computed for one image of the size of its input, with nothing in it unless ``changes`` say so."""
+    shape = changes.pop('shape', (16, 16))
+    none = dict.fromkeys(('roi_logits', 'roi_deltas', 'matched_logits', 'matched_scores', 'matched_labels'))
+    return StudentOutputs(**{**none, **dict(stages=(), levels=(), rpn_logits=[], rpn_deltas=[], new_bboxes=[NO_BOX], strides=[],
+                                            img_shapes=[shape], input_shape=shape), **changes})
+
+
+def only(**terms):
+    """Arguments of a distiller with these terms and no others."""
+    return dict(dict.fromkeys(('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score')), **terms)
 
 
 def test_spare_new_leaves_annotated_cells_out_of_the_hint():
-    off = dict.fromkeys(('rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'))
-    term = dict(off, feature=dict(type='FeatureMSELoss'), levels=(0, ))
+    term = only(feature=dict(type='FeatureMSELoss'), levels=(0, ))
     mine, theirs = torch.zeros(1, 1, 2, 2), torch.tensor([[[[4., 2.], [0., 0.]]]])
-    boxes = [torch.tensor([[0., 0., 8., 8.]])]
-    outputs = SimpleNamespace(stages=(), levels=(mine, ), gt_bboxes=boxes, input_shape=(16, 16))
-    known = SimpleNamespace(stages=(), levels=(theirs, ))
+    student = outputs(levels=(mine, ), strides=[(8, 8)], new_bboxes=[torch.tensor([[0., 0., 8., 8.]])])
+    known = TeacherKnowledge((), (theirs, ), [], [])
     # (16 + 4) / 4 over all cells; without the first cell 4 / 3.
-    assert MFRRKDistiller(**term, spare_new=False)(outputs, known, None)['loss_kd_feature'].item() == pytest.approx(5)
-    assert MFRRKDistiller(**term)(outputs, known, None)['loss_kd_feature'].item() == pytest.approx(4 / 3)
+    assert MFRRKDistiller(**term, spare_new=False)(student, known, None)['loss_kd_feature'].item() == pytest.approx(5)
+    assert MFRRKDistiller(**term)(student, known, None)['loss_kd_feature'].item() == pytest.approx(4 / 3)
 
 
 def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
-    terms = dict(
-        dict.fromkeys(('feature', 'roi_cls', 'roi_reg', 'score')),
-        rpn_cls=dict(type='RPNObjectnessHingeLoss'),
-        rpn_reg=dict(type='RPNForegroundDeltaLoss'))
+    terms = only(rpn_cls=dict(type='RPNObjectnessHingeLoss'), rpn_reg=dict(type='RPNForegroundDeltaLoss'))
     # Two anchors a cell, two cells side by side; the box covers the left cell.
     teacher_logits = torch.tensor([[[[4., 2.]], [[0., 1.]]]])
     teacher_deltas = torch.zeros(1, 8, 1, 2)
     teacher_deltas[0, :4, 0, 0], teacher_deltas[0, 4:, 0, 1] = 1., 2.
-    known = SimpleNamespace(rpn_logits=[teacher_logits], rpn_deltas=[teacher_deltas])
-    outputs = SimpleNamespace(
-        rpn_logits=[torch.zeros(1, 2, 1, 2)], rpn_deltas=[torch.zeros(1, 8, 1, 2)],
-        gt_bboxes=[torch.tensor([[0., 0., 8., 8.]])], input_shape=(8, 16))
-    everywhere = MFRRKDistiller(**terms, spare_new=False)(outputs, known, None)
-    spared = MFRRKDistiller(**terms)(outputs, known, None)
+    known = TeacherKnowledge((), (), [teacher_logits], [teacher_deltas])
+    student = outputs(
+        rpn_logits=[torch.zeros(1, 2, 1, 2)], rpn_deltas=[torch.zeros(1, 8, 1, 2)], strides=[(8, 8)], shape=(8, 16),
+        new_bboxes=[torch.tensor([[0., 0., 8., 8.]])])
+    everywhere = MFRRKDistiller(**terms, spare_new=False)(student, known, None)
+    spared = MFRRKDistiller(**terms)(student, known, None)
     # Squared gaps 16, 0 (left) and 4, 1 (right).
     assert everywhere['loss_kd_rpn_cls'].item() == pytest.approx(21 / 4)
     assert spared['loss_kd_rpn_cls'].item() == pytest.approx(5 / 2)
@@ -391,14 +534,135 @@ def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
 
 
 def test_hints_are_the_mean_over_the_chosen_maps():
-    term = dict(feature=dict(type='FeatureMSELoss'), rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, score=None,
-                spare_new=False)
     maps = [torch.full((1, 1, 2, 2), float(value)) for value in (1, 2, 3, 4)]
-    zero = [torch.zeros(1, 1, 2, 2)] * 2
-    outputs = SimpleNamespace(stages=tuple(maps[:2]), levels=tuple(maps[2:]), gt_bboxes=[NO_BOX], input_shape=(4, 4))
-    known = SimpleNamespace(stages=tuple(zero), levels=tuple(zero))
-    found = MFRRKDistiller(**term, stages=(-1, ), levels=(0, 1))(outputs, known, None)
+    zero = (torch.zeros(1, 1, 2, 2), ) * 2
+    student = outputs(stages=tuple(maps[:2]), levels=tuple(maps[2:]), strides=[(2, 2)] * 2, shape=(4, 4))
+    found = MFRRKDistiller(**only(feature=dict(type='FeatureMSELoss')), stages=(-1, ), levels=(0, 1))(
+        student, TeacherKnowledge(zero, zero, [], []), None)
     assert found['loss_kd_feature'].item() == pytest.approx((4 + 9 + 16) / 3)
+
+
+def test_boxes_of_probable_classes_weigh_more_by_default():
+    """By the teacher's softmax probability on the same RoI, not evenly."""
+    rois = DistillationRoIs([torch.zeros(1, 4)], torch.tensor([[3., 1., 4.]]).log(),
+                            torch.tensor([[2., 0., 0., 0., 0., 0., 0., 6.]]))
+    distiller = MFRRKDistiller(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, score=None)
+    found = distiller(outputs(roi_deltas=torch.zeros(1, 12)), None, rois)
+    # Probabilities 3/8 and 1/8, smooth L1 1.5 and 5.5, weight 0.2.
+    assert found['loss_kd_roi_reg'].item() == pytest.approx(0.2 * (3 * 1.5 + 5.5) / 8)
+
+
+# What an image is batched with
+
+HINTS = dict(type='MFRRKDistiller', feature=dict(type='FeatureMSELoss'), stages=(1, 3))
+DENSE = ('loss_kd_feature', 'loss_kd_rpn_cls', 'loss_kd_rpn_reg')
+
+
+def dense_maps(heights, widths, seed):
+    """Maps of one image of one level each: stages and levels, RPN logits and deltas of two anchors a cell."""
+    generator = torch.Generator().manual_seed(seed)
+    return [[seed * torch.randn(1, channels, h, w, generator=generator) for h, w in zip(heights, widths)]
+            for channels in (5, 3, 2, 8)]
+
+
+def outputs_of(maps, boxes, img_shapes, input_shape):
+    stages, levels, logits, deltas = maps
+    return outputs(stages=stages, levels=levels, rpn_logits=logits, rpn_deltas=deltas, new_bboxes=boxes, img_shapes=img_shapes,
+                   strides=[(8, 8), (16, 16)], input_shape=input_shape)
+
+
+def together(first, second):
+    return [[torch.cat(pair) for pair in zip(*levels)] for levels in zip(first, second)]
+
+
+@pytest.mark.parametrize('feature', ['FeatureMSELoss', 'FeatureHingeLoss', 'FeatureNormMSELoss'])
+@pytest.mark.parametrize('spare_new', [True, False])
+def test_dense_terms_do_not_depend_on_what_an_image_is_batched_with(feature, spare_new):
+    """The same maps alone, in a larger tensor whose rest is full of noise, and beside a larger image."""
+    distiller = MFRRKDistiller(feature=dict(type=feature), stages=(0, 1), levels=(0, 1), spare_new=spare_new, roi_cls=None,
+                               roi_reg=None, score=None)
+
+    def terms(mine, theirs, *rest):
+        found = distiller(outputs_of(mine, *rest), TeacherKnowledge(*theirs), None)
+        return torch.stack([found[name] for name in DENSE])
+
+    # 30x50 px, padded to 32x64: cells of 8 and 16 px. The large image is square.
+    small, large = ([dense_maps(*sides, seed) for seed in seeds]
+                    for sides, seeds in ((((4, 2), (8, 4)), (1, 2)), (((8, 4), (8, 4)), (3, 4))))
+    padded = [dense_maps((8, 4), (8, 4), seed) for seed in (50, 60)]
+    for whole, part in zip(padded, small):
+        for kind, own in zip(whole, part):
+            for level, mine in zip(kind, own):
+                level[..., :mine.size(-2), :mine.size(-1)] = mine
+    box, other = torch.tensor([[0., 0., 20., 20.]]), torch.tensor([[10., 30., 64., 64.]])
+    alone = terms(*small, [box], [(30, 50)], (32, 64))
+    beside = terms(*large, [other], [(64, 64)], (64, 64))
+    assert (alone > 0).all() and (alone - beside).abs().min() > 1e-3
+    assert torch.allclose(terms(*padded, [box], [(30, 50)], (64, 64)), alone, rtol=1e-5)
+    both = terms(*map(together, padded, large), [box, other], [(30, 50), (64, 64)], (64, 64))
+    assert torch.allclose(both, (alone + beside) / 2, rtol=1e-5)
+
+
+def one_image(inputs, samples, index, shape):
+    """An image of a batch in a tensor of its own of this (height, width)."""
+    height, width = samples[index].img_shape
+    pixels = inputs.new_zeros(1, 3, *shape)
+    pixels[0, :, :height, :width] = inputs[index, :, :height, :width]
+    sample = copy.deepcopy(samples[index])
+    sample.set_metainfo(dict(batch_input_shape=shape))
+    return pixels, [sample]
+
+
+def dense_terms(student, inputs, samples):
+    found = losses_of(student, inputs, samples)
+    return torch.stack([found[name] for name in DENSE])
+
+
+@pytest.fixture
+def still(make):
+    """A student whose batch norm uses running statistics, so that images do not meet in the network itself."""
+    return make(distiller=HINTS).eval()
+
+
+def test_cells_of_a_level_that_does_not_divide_the_input(make, checkpoint):
+    """The fifth level of a 96 px image has two cells of 64 px, not of 48 px: the second's centre lies on the border."""
+    five = dict(neck=dict(num_outs=5), rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32, 64])))
+    teacher_file(checkpoint, cfg=stock_cfg(len(OLD), **five))
+    student = make(**five)
+    masks = []
+    student.distiller.rpn_cls.forward = lambda mine, theirs, mask: masks.append(mask) or mine.sum() * 0
+    inputs, samples = batch(((), ), shapes=[(96, 96)])
+    losses_of(student, inputs, samples)
+    losses_of(student, *one_image(inputs, samples, 0, (128, 160)))
+    anchors = [3 * (24 * 24 + 12 * 12 + 6 * 6 + 3 * 3), 3]
+    assert [int(mask.sum()) for mask in masks] == [sum(anchors)] * 2
+    assert [mask.shape[1] for mask in masks] == [anchors[0] + 3 * 4, 3 * (32 * 40 + 16 * 20 + 8 * 10 + 4 * 5 + 2 * 3)]
+
+
+@shapes
+def test_a_batch_costs_the_mean_of_its_images(still, shapes):
+    """Through the network: each image in a tensor of the batch's size, so that its features are the same."""
+    inputs, samples = batch(shapes=shapes)
+    alone = [dense_terms(still, *one_image(inputs, samples, index, inputs.shape[-2:])) for index in range(2)]
+    assert torch.allclose(dense_terms(still, inputs, samples), sum(alone) / 2, rtol=1e-4)
+    assert not torch.allclose(alone[0], alone[1], rtol=0.01)
+
+
+@pytest.mark.parametrize('spare_new', [True, False])
+def test_padding_is_not_distilled(still, spare_new):
+    """Alone, in four times its width, beside a larger image.
+
+    Not equal to the last digit, since convolutions see what bias and batch norm make of the padding where they saw their own
+    zeros: features near the border differ. With the padding among what is compared, the terms shrink to a fraction.
+    """
+    still.distiller.spare_new = spare_new
+    inputs, samples = batch((TWO_IMAGES[0], ) * 2, shapes=((64, 64), (96, 256)))
+    alone = dense_terms(still, *one_image(inputs, samples, 0, (64, 64)))
+    wide = dense_terms(still, *one_image(inputs, samples, 0, (64, 256)))
+    larger = dense_terms(still, *one_image(inputs, samples, 1, (96, 256)))
+    assert torch.allclose(wide, alone, rtol=0.2), (wide, alone)
+    beside = 2 * dense_terms(still, inputs, samples) - larger
+    assert torch.allclose(beside, alone, rtol=0.2), (beside, alone)
 
 
 # Without its teacher

@@ -21,7 +21,7 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
 
     The label of a box is the place of its category's NAME in ``metainfo.classes``. (MMDetection's ``CocoDataset``
     numbers them by the order in the file, whatever the order of ``classes``.) Crowd objects, and those marked
-    ``ignore``, are ignored boxes. Boxes are clipped to ``[0, size]`` and dropped where no area is left, or less than
+    ``ignore``, become ``ignored_instances``. Boxes are clipped to ``[0, size]`` and dropped where no area is left, or less than
     one pixel in width or height, as MMDetection does; both are told.
 
     Args:

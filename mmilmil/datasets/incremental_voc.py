@@ -18,11 +18,13 @@ class IncrementalVOCDataset(StageFilterMixin, XMLDataset):
     """One stage of a VOC-style detection set.
 
     Training keeps only the boxes of the newest group, with global labels, and only the images with at least one such
-    box that is not ignored; testing keeps every image and the boxes of all seen classes. Difficult objects are ignored
-    boxes. As in MMDetection, 1 is taken off all four coordinates, so a box inside its image spans ``[0, size - 1]``;
-    what sticks out is clipped to that, what has no area then is dropped, both are told. No box is too small unless
-    ``filter_cfg['bbox_min_size']`` says so. ``filter_cfg['filter_empty_gt']`` changes nothing: training never has
-    images without a box.
+    box that is not ignored; testing keeps every image and the boxes of all seen classes. Difficult objects become
+    ``ignored_instances``.
+
+    As in MMDetection, 1 is taken off all four coordinates, so a box inside its image spans ``[0, size - 1]``; what sticks out
+    is clipped to that, what has no area then is dropped, both are told. No box is too small unless
+    ``filter_cfg['bbox_min_size']`` says so. ``filter_cfg['filter_empty_gt']`` changes nothing: training never has images
+    without a box.
 
     Args:
         ann_file: List of image names, one a line, without extension; relative to ``data_root``.

@@ -6,14 +6,20 @@ import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
 from mmdet.evaluation.functional.mean_ap import tpfp_default
 
+from ..models.merging import IGNORED_IOF
+
 SCORE_BANDS = (0.5, 0.8)
 """Lower bounds of the bands of scores that are counted apart."""
 IOU_BANDS = (0.0, 0.3, 0.5, 0.7)
 """Lower bounds of the bands of the highest IoU with an annotated box."""
 
 
-def match(detections: np.ndarray, labels: np.ndarray, boxes: np.ndarray, box_labels: np.ndarray,
-          iou_thr: float = 0.5) -> np.ndarray:
+def match(detections: np.ndarray,
+          labels: np.ndarray,
+          boxes: np.ndarray,
+          box_labels: np.ndarray,
+          ignored: np.ndarray | None = None,
+          iou_thr: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """Which detections find an object, each object once, the highest score first: MMDetection's ``tpfp_default``.
 
     Args:
@@ -21,57 +27,67 @@ def match(detections: np.ndarray, labels: np.ndarray, boxes: np.ndarray, box_lab
         labels: Their labels, (D,).
         boxes: Objects, (G, 4), in pixels.
         box_labels: Their labels, (G,).
+        ignored: Which of them are difficult or crowds, (G,), bool; by default none.
         iou_thr: IoU from which a detection of the same class finds an object.
 
     Returns:
-        (D,), bool.
+        Which detections are right and which wrong, (D,) each, bool; one that finds an ignored object is neither.
     """
-    right = np.zeros(len(detections), dtype=bool)
+    ignored = np.zeros(len(boxes), dtype=bool) if ignored is None else ignored
+    right, wrong = np.zeros((2, len(detections)), dtype=bool)
     for label in np.unique(labels):
-        mine = labels == label
-        tp, _ = tpfp_default(detections[mine], boxes[box_labels == label], np.zeros((0, 4)), iou_thr)
-        right[mine] = tp[0] > 0
-    return right
+        mine, theirs = labels == label, box_labels == label
+        tp, fp = tpfp_default(detections[mine], boxes[theirs & ~ignored], boxes[theirs & ignored], iou_thr)
+        right[mine], wrong[mine] = tp[0] > 0, fp[0] > 0
+    return right, wrong
 
 
 @dataclass
 class TeacherBoxes:
     """Counts over images; :meth:`add` each, then read.
 
+    A detection that merging never takes, because at least half of it lies in an ignored box of a new class, is in none of the
+    bands. One that finds an ignored old object is neither right nor wrong, as in a test.
+
     Attributes:
         right: Detections that find an old object, by band of the IoU with annotated boxes and band of the score.
         wrong: The others, alike.
-        objects: Old objects that the stage's annotation hides.
+        objects: Old objects that the stage's annotation hides, ignored ones left out.
         found: Those that a detection finds.
+        on_ignored: Detections with at least half of their area in an ignored box of a new class.
     """
 
     right: np.ndarray = field(default_factory=lambda: np.zeros((len(IOU_BANDS), len(SCORE_BANDS)), dtype=int))
     wrong: np.ndarray = field(default_factory=lambda: np.zeros((len(IOU_BANDS), len(SCORE_BANDS)), dtype=int))
     objects: int = 0
     found: int = 0
+    on_ignored: int = 0
 
-    def add(self, detections: np.ndarray, labels: np.ndarray, hidden: np.ndarray, hidden_labels: np.ndarray,
-            annotated: np.ndarray) -> None:
+    def add(self, detections: np.ndarray, labels: np.ndarray, boxes: np.ndarray, box_labels: np.ndarray, ignored: np.ndarray,
+            num_old: int) -> None:
         """Count one image.
 
         Args:
             detections: The teacher's, boxes and scores, (D, 5), in pixels; scores below the first band are left out.
             labels: Their labels, (D,).
-            hidden: Old objects, (G, 4), in the same pixels.
-            hidden_labels: Their labels, (G,).
-            annotated: Boxes of the stage's own classes, (A, 4).
+            boxes: Objects of all classes seen so far, (G, 4), in the same pixels.
+            box_labels: Their labels, (G,).
+            ignored: Which of them are difficult or crowds, (G,), bool.
+            num_old: Number of old classes, whose labels come first; the stage's annotation names the others only.
         """
         shown = detections[:, 4] > SCORE_BANDS[0]
         detections, labels = detections[shown], labels[shown]
-        right = match(detections, labels, hidden, hidden_labels)
-        self.objects += len(hidden)
+        old = box_labels < num_old
+        right, wrong = match(detections, labels, boxes[old], box_labels[old], ignored[old])
+        self.objects += int((old & ~ignored).sum())
         self.found += int(right.sum())
-        overlaps = bbox_overlaps(detections[:, :4], annotated).max(axis=1) if len(annotated) else np.zeros(len(labels))
+        on_ignored = _highest(detections, boxes[~old & ignored], 'iof') >= IGNORED_IOF
+        self.on_ignored += int(on_ignored.sum())
         # A bound belongs to the band above it, as merging keeps what is below its threshold.
-        rows = np.searchsorted(IOU_BANDS, overlaps, side='right') - 1
+        rows = np.searchsorted(IOU_BANDS, _highest(detections, boxes[~old], 'iou'), side='right') - 1
         columns = np.searchsorted(SCORE_BANDS, detections[:, 4], side='left') - 1
-        np.add.at(self.right, (rows[right], columns[right]), 1)
-        np.add.at(self.wrong, (rows[~right], columns[~right]), 1)
+        for table, mine in ((self.right, right & ~on_ignored), (self.wrong, wrong & ~on_ignored)):
+            np.add.at(table, (rows[mine], columns[mine]), 1)
 
     def table(self) -> str:
         """Right and wrong boxes by band, in Markdown."""
@@ -82,3 +98,8 @@ class TeacherBoxes:
             counts = [table[row, column] for column in range(len(SCORE_BANDS)) for table in (self.right, self.wrong)]
             lines.append(f'| {low}-{high} | ' + ' | '.join(map(str, counts)) + ' |')
         return '\n'.join(lines)
+
+
+def _highest(detections: np.ndarray, boxes: np.ndarray, mode: str) -> np.ndarray:
+    """Highest overlap of each detection with a box, (D,); 0 where there is none."""
+    return bbox_overlaps(detections[:, :4], boxes, mode).max(axis=1, initial=0)

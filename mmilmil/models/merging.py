@@ -6,17 +6,44 @@ import torch
 from mmcv.ops import nms
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
+from torch import Tensor
+
+IGNORED_IOF = 0.5
+"""A box with this share of its own area, or more, in an ignored box lies on it, however much larger that is."""
 
 
-def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, score_thr: float = 0.5,
+def on_annotation(bboxes: Tensor, annotated: Tensor, ignored: Tensor, iou_thr: float) -> Tensor:
+    """Whether each box lies on an object that the annotation names, trained on or ignored.
+
+    It does where its IoU with one of their boxes is ``iou_thr`` or higher, or where at least half of its own area lies in
+    one ignored box: a crowd's box is larger than one of its objects, so that their IoU is small.
+
+    Args:
+        bboxes: (D, 4), in the same coordinates as the others.
+        annotated: Boxes that are trained on, (G, 4).
+        ignored: Difficult objects and crowds, (K, 4).
+        iou_thr: IoU from which a box lies on an object.
+
+    Returns:
+        (D,), bool.
+    """
+    on = bbox_overlaps(bboxes, torch.cat([annotated, ignored])) >= iou_thr
+    inside = bbox_overlaps(bboxes, ignored, mode='iof') >= IGNORED_IOF
+    return on.any(dim=1) | inside.any(dim=1)
+
+
+def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Optional[Tensor] = None, score_thr: float = 0.5,
                         iou_thr: float = 0.7, nms_iou_thr: Optional[float] = None) -> InstanceData:
     """Ground truth of one image with the teacher's detections added (method.md 1.2).
 
     Args:
         gt: Annotated objects, ``bboxes`` (G, 4) and ``labels`` (G,).
         detections: The teacher's, ``bboxes`` (D, 4), ``labels`` (D,) and ``scores`` (D,), in the same coordinates.
+        ignored: Boxes of difficult new objects and crowds, (K, 4): a detection on one of them is of a new object, not of an
+            old one. They are not part of the result.
         score_thr: A detection is kept when its score is higher.
-        iou_thr: A detection is kept when its IoU with every annotated box is lower.
+        iou_thr: A detection is kept when its IoU with every annotated or ignored box is lower and less than half of it lies
+            in an ignored one, see :func:`on_annotation`.
         nms_iou_thr: Of two kept detections that overlap by more than this IoU, whatever their classes, only the better-scored
             one stays; ``None`` keeps both. The detector's own suppression compares boxes of one class only, so an object
             that the teacher is unsure of comes twice.
@@ -24,10 +51,9 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, score_thr: f
     Returns:
         New instances, annotated ones first, with ``scores``: 1 for annotated objects, the teacher's for the others.
     """
-    kept = detections.scores > score_thr
-    if len(gt.bboxes) and len(detections.bboxes):
-        kept &= bbox_overlaps(detections.bboxes, gt.bboxes).amax(dim=1) < iou_thr
-    added = detections[kept]
+    ignored = gt.bboxes.new_zeros((0, 4)) if ignored is None else ignored
+    on = on_annotation(detections.bboxes, gt.bboxes, ignored, iou_thr)
+    added = detections[(detections.scores > score_thr) & ~on]
     if nms_iou_thr is not None and len(added):
         added = added[nms(added.bboxes, added.scores, nms_iou_thr)[1]]
     return InstanceData(

@@ -57,11 +57,12 @@ def detect(teacher: Teacher, data: dict, proposals: int) -> tuple[np.ndarray, np
     return np.column_stack([(found.bboxes / scale).numpy(), found.scores.numpy()]), found.labels.numpy()
 
 
-def ground_truth(sample: DetDataSample) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (G, 4) in pixels of the image file, and labels (G,)."""
-    objects = sample.gt_instances
-    boxes = getattr(objects.bboxes, 'tensor', objects.bboxes)
-    return boxes.numpy(), objects.labels.numpy()
+def ground_truth(sample: DetDataSample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (G, 4) in pixels of the image file, labels (G,), and which are ignored: difficult ones and crowds (G,)."""
+    kinds = [sample.gt_instances, sample.ignored_instances]
+    boxes = [getattr(kind.bboxes, 'tensor', kind.bboxes).numpy().reshape(-1, 4) for kind in kinds]
+    return np.concatenate(boxes), np.concatenate([kind.labels.numpy() for kind in kinds]), np.arange(2).repeat(
+        [len(kind) for kind in boxes]) > 0
 
 
 def main() -> None:
@@ -79,17 +80,17 @@ def main() -> None:
     counts, by_number, every = TeacherBoxes(), dict.fromkeys(args.proposals, 0), 0
     for index in track_iter_progress(indices):
         data = teacher.detector.data_preprocessor(pseudo_collate([seen[index]]))
-        boxes, labels = ground_truth(data['data_samples'][0])
-        old = labels < teacher.num_classes
         detections, classes = detect(teacher, data, teacher.detector.test_cfg.rpn.max_per_img)
-        counts.add(detections, classes, boxes[old], labels[old], boxes[~old])
+        counts.add(detections, classes, *ground_truth(data['data_samples'][0]), teacher.num_classes)
         every += len(detections)
         for number in by_number:
-            by_number[number] += match(*detect(teacher, data, number), detections[:, :4], classes).sum()
+            by_number[number] += match(*detect(teacher, data, number), detections[:, :4], classes)[0].sum()
 
     print(f'\n{len(indices)} images; a detection is a box with a score above {SCORE_BANDS[0]}')
     print(f'old objects that the stage hides: {counts.objects}, found: {counts.found}{share(counts.found, counts.objects)}\n')
     print(counts.table())
+    if counts.on_ignored:
+        print(f'{counts.on_ignored} detections on ignored objects (difficult, crowd) of new classes: in no band, never merged')
     for number, found in by_number.items():
         print(f'{number} proposals: {found} of {every} detections{share(found, every)}')
 

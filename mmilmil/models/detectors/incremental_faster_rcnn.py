@@ -16,6 +16,7 @@ from ...registry import MODELS
 from ..box_cache import TeacherBoxCache
 from ..distillers import StudentOutputs
 from ..expand import grown_state_dict
+from ..losses import UnbiasedCrossEntropyLoss
 from ..merging import merge_teacher_boxes
 from ..precision import for_roi_align, full_precision
 from ..structure import common_channels, cut, equal
@@ -91,8 +92,14 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
     def init_weights(self) -> None:
         """Start from the weights of the teacher or of the pruned checkpoint, the RoI head grown by the new classes.
 
-        Nothing else is initialised.
+        Nothing else is initialised. A classification loss that asks for the number of old classes is told it.
+
+        Raises:
+            InputError: The config of that loss says another number.
         """
+        loss_cls = self.roi_head.bbox_head.loss_cls
+        if isinstance(loss_cls, UnbiasedCrossEntropyLoss):
+            loss_cls.set_num_old_classes(self.teacher.num_classes)
         # Only the fresh rows of this head survive. Pretrained weights would be overwritten, so they are not fetched.
         for module in self.roi_head.bbox_head.modules():
             if getattr(module, 'init_cfg', None):
@@ -128,11 +135,12 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             batch_data_samples: N samples with the annotated objects of the new classes.
         """
         annotated, ignored, metas = unpack_gt_instances(batch_data_samples)
+        ignored_bboxes = [gt.bboxes.new_zeros((0, 4)) if one is None else one.bboxes for gt, one in zip(annotated, ignored)]
         knowledge = self._observe(batch_inputs, batch_data_samples)
         targets = annotated
         if self.merging is not None:
             detections = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(metas, batch_inputs)
-            targets = [merge_teacher_boxes(gt, found, **self.merging) for gt, found in zip(annotated, detections)]
+            targets = [merge_teacher_boxes(*image, **self.merging) for image in zip(annotated, detections, ignored_bboxes)]
 
         stages = self.backbone(batch_inputs)
         levels = self.neck(stages) if self.with_neck else stages
@@ -147,7 +155,7 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
         num_sampled = len(rois)
         extra = None
         if self.distiller is not None and self.distiller.needs_rois:
-            extra = self.distiller.choose_rois(knowledge, [gt.bboxes for gt in annotated])
+            extra = self.distiller.choose_rois(knowledge, [gt.bboxes for gt in annotated], ignored_bboxes)
             # One RoIAlign and one head pass for the sampled and the distillation RoIs together.
             rois = cat([rois, bbox2roi(extra.bboxes)])
         heads = self.roi_head._bbox_forward(for_roi_align(levels), rois)
@@ -175,7 +183,10 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                 matched_logits=logits[_matched_rows(sampled)],
                 matched_scores=_matched_scores(sampled, targets),
                 matched_labels=cat([result.pos_gt_labels for result in sampled]),
-                gt_bboxes=[gt.bboxes for gt in annotated],
+                new_bboxes=[cat([gt.bboxes, bboxes]) for gt, bboxes in zip(annotated, ignored_bboxes)],
+                img_shapes=[meta['img_shape'][:2] for meta in metas],
+                # MMDetection has them as (width, height).
+                strides=[stride[::-1] for stride in self.rpn_head.prior_generator.strides],
                 input_shape=tuple(batch_inputs.shape[-2:]))
             losses.update(self.distiller(student, knowledge, extra))
         return losses

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Optional
 
 import torch
-from mmdet.structures.bbox import bbox_overlaps
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ...registry import MODELS
+from ..merging import on_annotation
 from ..teacher import TeacherKnowledge
 
 
@@ -29,7 +29,10 @@ class StudentOutputs:
         matched_logits: (M, C + 1) on the sampled RoIs that are matched to a box of the merged ground truth.
         matched_scores: (M,) scores of those boxes: 1 for annotated ones, the teacher's for merged ones.
         matched_labels: (M,) labels of those boxes.
-        gt_bboxes: By image, the annotated boxes (G, 4) of the new classes, without the teacher's, in pixels of the input.
+        new_bboxes: By image, boxes (G, 4) of the new classes, annotated and ignored ones, without the teacher's, in pixels of
+            the input.
+        img_shapes: By image, its (height, width) in pixels; the rest of the input tensor is padding.
+        strides: By neck level, (height, width) of a cell in pixels, as the RPN has them.
         input_shape: (height, width) of the input tensor in pixels.
     """
 
@@ -42,7 +45,9 @@ class StudentOutputs:
     matched_logits: Tensor
     matched_scores: Tensor
     matched_labels: Tensor
-    gt_bboxes: list[Tensor]
+    new_bboxes: list[Tensor]
+    img_shapes: list[tuple[int, int]]
+    strides: list[tuple[float, float]]
     input_shape: tuple[int, int]
 
 
@@ -78,12 +83,16 @@ class MFRRKDistiller(BaseModule):
     Source: Fang et al. 2022 (MFRRK); unbiased distillation of the RoI classifier as in MMA (Cermelli et al. 2022); proposals on
     new objects left out as Verwimp et al. 2022 propose. Without arguments it is the full method.
 
+    Hints and RPN terms look at the cells of each image whose centre lies in it, not at the padding of the batch, and are the
+    mean over the images of the batch; all anchors of a cell count as it does, wherever they reach. The RoI and score terms are
+    means over the RoIs of the batch, as Faster R-CNN's own RoI losses are.
+
     Args:
         feature: Loss on backbone stages and neck levels (hints).
         stages: Indices into the backbone's outputs that are compared.
         levels: Indices into the neck's outputs that are compared.
-        spare_new: Leave the cells inside annotated boxes, where the student has new things to see, out of the hints and of the
-            RPN terms.
+        spare_new: Leave the cells inside annotated or ignored boxes, where the student has new things to see, out of the hints
+            and of the RPN terms.
         rpn_cls: Loss on RPN objectness.
         rpn_reg: Loss on RPN box deltas.
         roi_cls: Loss on RoI logits on the teacher's proposals.
@@ -91,8 +100,8 @@ class MFRRKDistiller(BaseModule):
         score: Loss between the student's class probabilities on a matched RoI and the score of its merged box.
         candidates: Number of best teacher proposals an image out of which the distillation RoIs are drawn.
         num_rois: Number of distillation RoIs an image.
-        exclude_iou: Leave out proposals that overlap an annotated box by this IoU or more (Verwimp's correction);
-            ``None`` keeps them all.
+        exclude_iou: Leave out proposals that overlap an annotated or ignored box by this IoU or more (Verwimp's correction),
+            and those of which at least half lies in an ignored one; ``None`` keeps them all.
     """
 
     def __init__(self,
@@ -129,24 +138,25 @@ class MFRRKDistiller(BaseModule):
         """Whether a term compares the RoI heads, so that RoIs must be chosen and pass the student's head."""
         return self.roi_cls is not None or self.roi_reg is not None
 
-    def choose_rois(self, knowledge: TeacherKnowledge, gt_bboxes: list[Tensor]) -> DistillationRoIs:
+    def choose_rois(self, knowledge: TeacherKnowledge, annotated: list[Tensor], ignored: list[Tensor]) -> DistillationRoIs:
         """Draw the RoIs of a batch: ``num_rois`` of the ``candidates`` best proposals of each image, at random.
 
         Args:
             knowledge: The teacher's.
-            gt_bboxes: By image, the annotated boxes (G, 4).
+            annotated: By image, the annotated boxes (G, 4), without the teacher's.
+            ignored: By image, the ignored boxes (K, 4).
         """
-        kept = [self._draw(proposals, boxes) for proposals, boxes in zip(knowledge.proposals, gt_bboxes)]
+        kept = [self._draw(*image) for image in zip(knowledge.proposals, annotated, ignored, strict=True)]
         return DistillationRoIs(
             [proposals.bboxes[index] for proposals, index in zip(knowledge.proposals, kept)],
             torch.cat([logits[index] for logits, index in zip(knowledge.roi_logits, kept)]),
             torch.cat([deltas[index] for deltas, index in zip(knowledge.roi_deltas, kept)]))
 
-    def _draw(self, proposals: InstanceData, gt_bboxes: Tensor) -> Tensor:
+    def _draw(self, proposals: InstanceData, annotated: Tensor, ignored: Tensor) -> Tensor:
         best = proposals.bboxes[:self.candidates]
         index = torch.arange(len(best), device=best.device)
-        if self.exclude_iou is not None and len(gt_bboxes) and len(best):
-            index = index[bbox_overlaps(best, gt_bboxes).amax(dim=1) < self.exclude_iou]
+        if self.exclude_iou is not None:
+            index = index[~on_annotation(best, annotated, ignored, self.exclude_iou)]
         return index[torch.randperm(len(index), device=index.device)[:self.num_rois]]
 
     def forward(self, student: StudentOutputs, knowledge: Optional[TeacherKnowledge],
@@ -158,13 +168,15 @@ class MFRRKDistiller(BaseModule):
             knowledge: The teacher's; ``None`` where :attr:`needs_teacher` is false.
             rois: The RoIs behind ``student.roi_logits``; ``None`` where :attr:`needs_rois` is false.
         """
-        # By (height, width): hints and RPN terms look at maps of the same sizes.
-        free = functools.cache(lambda shape: free_cells(student.gt_bboxes, shape, student.input_shape))
+        device = student.new_bboxes[0].device
+        # Cached, as hints and RPN terms look at maps of the same sizes.
+        spared = student.new_bboxes if self.spare_new else None
+        cells = functools.cache(lambda shape, stride: compared_cells(shape, stride, student.img_shapes, spared, device))
         losses = {}
         if self.feature is not None:
-            losses['loss_kd_feature'] = self._feature_loss(student, knowledge, free)
+            losses['loss_kd_feature'] = self._feature_loss(student, knowledge, cells)
         if self.rpn_cls is not None or self.rpn_reg is not None:
-            losses.update(self._rpn_losses(student, knowledge, free))
+            losses.update(self._rpn_losses(student, knowledge, cells))
         if self.roi_cls is not None:
             losses['loss_kd_roi_cls'] = self.roi_cls(student.roi_logits, rois.logits)
         if self.roi_reg is not None:
@@ -173,19 +185,18 @@ class MFRRKDistiller(BaseModule):
             losses['loss_kd_score'] = self.score(student.matched_logits, student.matched_scores, student.matched_labels)
         return losses
 
-    def _feature_loss(self, student: StudentOutputs, knowledge: TeacherKnowledge, free: Callable) -> Tensor:
-        pairs = [(student.stages[i], knowledge.stages[i]) for i in self.stages]
-        pairs += [(student.levels[i], knowledge.levels[i]) for i in self.levels]
-        terms = []
-        for mine, theirs in pairs:
-            terms.append(self.feature(mine, theirs, free(mine.shape[-2:]) if self.spare_new else None))
+    def _feature_loss(self, student: StudentOutputs, knowledge: TeacherKnowledge, cells: Callable) -> Tensor:
+        # A backbone tells no strides. Theirs divide the size that the data preprocessor pads to.
+        triples = [(student.stages[i], knowledge.stages[i], _stride(student.stages[i], student.input_shape))
+                   for i in self.stages]
+        triples += [(student.levels[i], knowledge.levels[i], student.strides[i]) for i in self.levels]
+        terms = [self.feature(mine, theirs, cells(mine.shape[-2:], stride).float()) for mine, theirs, stride in triples]
         return sum(terms) / len(terms)
 
-    def _rpn_losses(self, student: StudentOutputs, knowledge: TeacherKnowledge, free: Callable) -> dict[str, Tensor]:
+    def _rpn_losses(self, student: StudentOutputs, knowledge: TeacherKnowledge, cells: Callable) -> dict[str, Tensor]:
         mine, theirs = _flat_anchors(student.rpn_logits, 1), _flat_anchors(knowledge.rpn_logits, 1)
-        mask = None
-        if self.spare_new:
-            mask = _flat_anchors([free(level.shape[-2:]).expand_as(level) for level in student.rpn_logits], 1) > 0
+        mask = _flat_anchors([cells(level.shape[-2:], stride).expand_as(level)
+                              for level, stride in zip(student.rpn_logits, student.strides, strict=True)], 1)
         losses = {}
         if self.rpn_cls is not None:
             losses['loss_kd_rpn_cls'] = self.rpn_cls(mine, theirs, mask=mask)
@@ -196,28 +207,37 @@ class MFRRKDistiller(BaseModule):
 
 
 def _flat_anchors(maps: list[Tensor], size: int) -> Tensor:
-    """Maps by level, each (N, A * size, H, W), as one tensor (K, size), or (K,) for size 1; same order for every map."""
-    flat = torch.cat([level.permute(0, 2, 3, 1).reshape(-1, size) for level in maps])
-    return flat.squeeze(1) if size == 1 else flat
+    """Maps by level, each (N, A * size, H, W), as one tensor (N, K, size), or (N, K) for size 1; same order for every map."""
+    flat = torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, size) for level in maps], dim=1)
+    return flat.squeeze(2) if size == 1 else flat
 
 
-def free_cells(gt_bboxes: list[Tensor], shape: tuple[int, int], input_shape: tuple[int, int]) -> Tensor:
-    """Mark the cells of a feature map whose centre lies in no annotated box.
+def _stride(level: Tensor, input_shape: tuple[int, int]) -> tuple[float, float]:
+    return input_shape[0] / level.size(-2), input_shape[1] / level.size(-1)
+
+
+def compared_cells(shape: tuple[int, int],
+                   stride: tuple[float, float],
+                   img_shapes: list[tuple[int, int]],
+                   spared: Optional[list[Tensor]] = None,
+                   device: Optional[torch.device] = None) -> Tensor:
+    """Mark the cells of a feature map whose centre lies in the image and in no spared box.
 
     Args:
-        gt_bboxes: By image, (G, 4) in pixels of the input.
         shape: (height, width) of the feature map in cells.
-        input_shape: (height, width) of the input in pixels.
+        stride: (height, width) of a cell in pixels of the input.
+        img_shapes: By image, (height, width) in pixels; its upper left corner is the input's.
+        spared: By image, boxes (G, 4) in pixels of the input, edges included; ``None`` spares nothing.
+        device: Of the result.
 
     Returns:
-        (N, 1, height, width), 1 for a free cell and 0 for a covered one.
+        (N, 1, height, width), bool.
     """
-    height, width = shape
-    device = gt_bboxes[0].device
-    y = ((torch.arange(height, device=device) + 0.5) * (input_shape[0] / height))[:, None]
-    x = ((torch.arange(width, device=device) + 0.5) * (input_shape[1] / width))[None, :]
-    masks = []
-    for boxes in gt_bboxes:
-        x1, y1, x2, y2 = boxes[:, :, None, None].unbind(1)
-        masks.append(~((x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)).any(dim=0))
-    return torch.stack(masks)[:, None].float()
+    y, x = ((torch.arange(cells, device=device) + 0.5) * pixels for cells, pixels in zip(shape, stride))
+    y, x = y[:, None], x[None, :]
+    masks = [(y < height) & (x < width) for height, width in img_shapes]
+    if spared is not None:
+        for mask, boxes in zip(masks, spared, strict=True):
+            x1, y1, x2, y2 = boxes[:, :, None, None].unbind(1)
+            mask &= ~((x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)).any(dim=0)
+    return torch.stack(masks)[:, None]

@@ -1,5 +1,8 @@
 """Feature hints: the student's maps follow the teacher's, one level at a time.
 
+The loss of a batch is the mean over its images of each image's own loss, every mean and ratio in it taken over that image
+alone: what an image costs does not depend on what it is batched with. ``weight`` tells which locations are an image's own.
+
 Every formula runs in float32 whatever comes in: only element-wise operations and reductions follow the cast, and autocast
 leaves those in float32, so nothing has to be shielded from it. The teacher's side is detached here, not by the caller.
 """
@@ -18,12 +21,12 @@ def _same_shape(student: Tensor, teacher: Tensor) -> None:
                          f'{tuple(teacher.shape)}; choose a level where both agree, or select the surviving channels first')
 
 
-def _spatial_mean(value: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean of ``value`` (N, C, H, W) over everything, or over C and then weighted by ``weight`` (N, 1, H, W)."""
+def _image_mean(value: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of ``value`` (N, C, H, W) by image, (N,): over C and the locations, these weighted by ``weight`` (N, 1, H, W)."""
     if weight is None:
-        return value.mean()
+        return value.mean(dim=(1, 2, 3))
     weight = weight.detach().float()
-    return (value.mean(dim=1, keepdim=True) * weight).sum() / weight.sum().clamp(min=EPS)
+    return (value.mean(dim=1, keepdim=True) * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=EPS)
 
 
 def feature_mse(student: Tensor, teacher: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -31,7 +34,7 @@ def feature_mse(student: Tensor, teacher: Tensor, weight: Tensor | None = None) 
     _same_shape(student, teacher)
     if student.numel() == 0:
         return student.float().sum() * 0
-    return _spatial_mean((student.float() - teacher.detach().float()).square(), weight)
+    return _image_mean((student.float() - teacher.detach().float()).square(), weight).mean()
 
 
 def feature_hinge(student: Tensor, teacher: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -40,8 +43,8 @@ def feature_hinge(student: Tensor, teacher: Tensor, weight: Tensor | None = None
     if student.numel() == 0:
         return student.float().sum() * 0
     student, teacher = student.float(), teacher.detach().float()
-    gap = (teacher - teacher.mean()) - (student - student.mean())
-    return _spatial_mean(gap.clamp(min=0), weight)
+    gap = teacher - student
+    return _image_mean((gap - _image_mean(gap, weight)[:, None, None, None]).clamp(min=0), weight).mean()
 
 
 def feature_norm_mse(student: Tensor, teacher: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -51,8 +54,8 @@ def feature_norm_mse(student: Tensor, teacher: Tensor, weight: Tensor | None = N
         return student.float().sum() * 0
     student, teacher = student.float(), teacher.detach().float()
     # Both means share one denominator, which cancels: the ratio is that of the weighted sums.
-    error = _spatial_mean((student - teacher).square(), weight)
-    return error / _spatial_mean(teacher.square(), weight).clamp(min=EPS)
+    error = _image_mean((student - teacher).square(), weight)
+    return (error / _image_mean(teacher.square(), weight).clamp(min=EPS)).mean()
 
 
 class _FeatureLoss(nn.Module):
@@ -69,7 +72,7 @@ class _FeatureLoss(nn.Module):
 class FeatureMSELoss(_FeatureLoss):
     """Mean squared error between two feature maps, the hint of ILMIL (its paper's feature term).
 
-    With a weight map: ``sum(w * mean_c (F_S - F_T)^2) / sum(w)``.
+    With a weight map: ``sum(w * mean_c (F_S - F_T)^2) / sum(w)`` by image.
 
     Args:
         loss_weight (float): Factor of the result.
@@ -96,7 +99,7 @@ class FeatureMSELoss(_FeatureLoss):
 class FeatureHingeLoss(_FeatureLoss):
     """One-sided feature distillation of Faster-ILOD (Peng 2020): only activations that got weaker cost.
 
-    ``mean(max(F^_T - F^_S, 0))`` with ``F^ = F - mean(F)``, the mean taken over the whole tensor of the level.
+    ``mean(max(F^_T - F^_S, 0))`` with ``F^ = F - mean(F)``, both means taken over an image's map of the level.
 
     Args:
         loss_weight (float): Factor of the result.
@@ -108,7 +111,7 @@ class FeatureHingeLoss(_FeatureLoss):
         Args:
             student (Tensor): Student's map (N, C, H, W).
             teacher (Tensor): Teacher's map (N, C, H, W); gets no gradient.
-            weight (Tensor, optional): Weight of each location (N, 1, H, W); it does not enter the means of F.
+            weight (Tensor, optional): Weight of each location (N, 1, H, W), in the means of F as well.
 
         Returns:
             Tensor: Scalar, float32; zero for an empty map or an all-zero weight.
@@ -121,7 +124,7 @@ class FeatureHingeLoss(_FeatureLoss):
 
 @MODELS.register_module()
 class FeatureNormMSELoss(_FeatureLoss):
-    """Mean squared error relative to the teacher's mean square, ``sum w (F_S - F_T)^2 / sum w F_T^2``.
+    """Mean squared error relative to the teacher's mean square, ``sum w (F_S - F_T)^2 / sum w F_T^2`` by image.
 
     Not from the paper: it makes one weight fit every level and backbone, since the scale of the features cancels.
 

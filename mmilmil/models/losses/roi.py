@@ -336,10 +336,12 @@ class UnbiasedCrossEntropyLoss(nn.Module):
     """Unbiased cross entropy of MMA (Cermelli 2022), its classification term, for ``bbox_head.loss_cls``.
 
     A RoI labelled background costs ``-log(p_b + sum_old p_c)``, since an old object is background in the new annotation;
-    any other RoI ``-log p_c``; softmax over all. With ``num_old_classes=0`` it is the ordinary cross entropy.
+    any other RoI ``-log p_c``; softmax over all. With ``num_old_classes=0`` it is the ordinary cross entropy. In a config:
+    ``roi_head=dict(bbox_head=dict(loss_cls=dict(_delete_=True, type='UnbiasedCrossEntropyLoss')))``.
 
     Args:
-        num_old_classes (int): C_o, the number of classes before this stage.
+        num_old_classes (int, optional): C_o, the number of classes before this stage; None: the student tells it, see
+            :meth:`set_num_old_classes`.
         reduction (str): 'none', 'mean' or 'sum'.
         loss_weight (float): Factor of the result.
 
@@ -353,13 +355,27 @@ class UnbiasedCrossEntropyLoss(nn.Module):
     custom_activation = False
     custom_accuracy = False
 
-    def __init__(self, num_old_classes: int, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+    def __init__(self, num_old_classes: int | None = None, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
-        if num_old_classes < 0:
+        if num_old_classes is not None and num_old_classes < 0:
             raise InputError(f'UnbiasedCrossEntropyLoss: num_old_classes={num_old_classes} must be 0 or more')
         self.num_old_classes = num_old_classes
         self.reduction = reduction
         self.loss_weight = loss_weight
+
+    def set_num_old_classes(self, num_old_classes: int) -> None:
+        """Learn C_o from who knows it.
+
+        Args:
+            num_old_classes (int): The number of classes that the teacher knows.
+
+        Raises:
+            InputError: The config says another number.
+        """
+        if self.num_old_classes not in (None, num_old_classes):
+            raise InputError(f'num_old_classes = {self.num_old_classes} in model.roi_head.bbox_head.loss_cls, but the teacher '
+                             f'knows {num_old_classes} classes, the old ones of this stage: leave num_old_classes out')
+        self.num_old_classes = num_old_classes
 
     def forward(self,
                 cls_score: Tensor,
@@ -380,8 +396,11 @@ class UnbiasedCrossEntropyLoss(nn.Module):
             Tensor: Scalar, or (R,) with reduction 'none'; float32; zero without RoIs.
 
         Raises:
-            InputError: ``num_old_classes`` is not below the width of the logits.
+            InputError: ``num_old_classes`` is not known, or not below the width of the logits.
         """
+        if self.num_old_classes is None:
+            raise InputError('UnbiasedCrossEntropyLoss does not know num_old_classes, as this detector has no teacher that '
+                             'tells it: set it to the number of classes before this stage')
         if self.num_old_classes >= cls_score.size(1):
             raise InputError(f'UnbiasedCrossEntropyLoss: num_old_classes={self.num_old_classes} leaves no class of '
                              f'{cls_score.size(1) - 1}; set it to the number of classes before this stage')

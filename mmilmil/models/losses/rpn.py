@@ -1,8 +1,10 @@
 """RPN knowledge: objectness and box deltas of all anchors, the student against the teacher.
 
-K counts the anchors of a whole batch, levels and images concatenated. All formulas run in float32 (element-wise operations
-and reductions only, which autocast leaves alone) and detach the teacher. Selections are masks, not indexing, so that a GPU
-needs no synchronisation to learn how many anchors were kept.
+K counts the anchors of an image, levels concatenated. The loss of a batch is the mean over its N images of each image's own
+loss, divided by that image's own anchors: what an image costs does not depend on what it is batched with.
+
+All formulas run in float32 (element-wise operations and reductions only, which autocast leaves alone) and detach the teacher.
+Selections are masks, not indexing, so that a GPU needs no synchronisation to learn how many anchors were kept.
 """
 
 import torch
@@ -19,10 +21,13 @@ def _same_shape(student: Tensor, teacher: Tensor) -> None:
 
 
 def _anchor_mean(value: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of ``value`` (K,) over all anchors or, with ``mask`` (K,), over the masked ones; zero where there is none."""
+    """Mean over images of the mean of ``value`` (N, K) over all anchors of an image or, with ``mask`` (N, K), the masked ones.
+
+    An image without any counts as zero.
+    """
     if mask is None:
-        return value.sum() / max(value.numel(), 1)
-    return torch.where(mask, value, 0.).sum() / mask.sum().clamp(min=1)
+        return (value.sum(dim=-1) / max(value.size(-1), 1)).mean()
+    return (torch.where(mask, value, 0.).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)).mean()
 
 
 def objectness_hinge(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -99,9 +104,9 @@ class RPNObjectnessHingeLoss(_ObjectnessLoss):
         """Compute the loss.
 
         Args:
-            student (Tensor): Student's objectness logits (K,).
-            teacher (Tensor): Teacher's objectness logits (K,); get no gradient.
-            mask (Tensor, optional): Anchors to count (K,), bool; the mean is taken over them.
+            student (Tensor): Student's objectness logits (N, K).
+            teacher (Tensor): Teacher's objectness logits (N, K); get no gradient.
+            mask (Tensor, optional): Anchors to count (N, K), bool; the mean is taken over them.
 
         Returns:
             Tensor: Scalar, float32; zero without anchors.
@@ -124,9 +129,9 @@ class RPNObjectnessMSELoss(_ObjectnessLoss):
         """Compute the loss.
 
         Args:
-            student (Tensor): Student's objectness logits (K,).
-            teacher (Tensor): Teacher's objectness logits (K,); get no gradient.
-            mask (Tensor, optional): Anchors to count (K,), bool; the mean is taken over them.
+            student (Tensor): Student's objectness logits (N, K).
+            teacher (Tensor): Teacher's objectness logits (N, K); get no gradient.
+            mask (Tensor, optional): Anchors to count (N, K), bool; the mean is taken over them.
 
         Returns:
             Tensor: Scalar, float32; zero without anchors.
@@ -151,9 +156,9 @@ class RPNObjectnessBCELoss(_ObjectnessLoss):
         """Compute the loss.
 
         Args:
-            student (Tensor): Student's objectness logits (K,).
-            teacher (Tensor): Teacher's objectness logits (K,); get no gradient.
-            mask (Tensor, optional): Anchors to count (K,), bool; the mean is taken over them.
+            student (Tensor): Student's objectness logits (N, K).
+            teacher (Tensor): Teacher's objectness logits (N, K); get no gradient.
+            mask (Tensor, optional): Anchors to count (N, K), bool; the mean is taken over them.
 
         Returns:
             Tensor: Scalar, float32; zero without anchors.
@@ -168,8 +173,8 @@ class RPNObjectnessBCELoss(_ObjectnessLoss):
 class RPNDeltaLoss(nn.Module):
     """Squared error of the deltas where the student lost objectness, Faster-ILOD (Peng 2020), RPN regression term.
 
-    ``sum_4 (r_T - r_S)^2`` where ``o_T - o_S > margin``, divided by the number of ALL anchors. The logits only select and
-    get no gradient.
+    ``sum_4 (r_T - r_S)^2`` where ``o_T - o_S > margin``, divided by the number of ALL anchors of the image. The logits only
+    select and get no gradient.
 
     Args:
         margin (float, optional): How far the student's objectness must lie below the teacher's; None: everywhere.
@@ -190,11 +195,11 @@ class RPNDeltaLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            student_deltas (Tensor): Student's deltas (K, 4).
-            teacher_deltas (Tensor): Teacher's deltas (K, 4); get no gradient.
-            student_logits (Tensor): Student's objectness logits (K,).
-            teacher_logits (Tensor): Teacher's objectness logits (K,).
-            mask (Tensor, optional): Anchors to count (K,), bool; the divisor is their number.
+            student_deltas (Tensor): Student's deltas (N, K, 4).
+            teacher_deltas (Tensor): Teacher's deltas (N, K, 4); get no gradient.
+            student_logits (Tensor): Student's objectness logits (N, K).
+            teacher_logits (Tensor): Teacher's objectness logits (N, K).
+            mask (Tensor, optional): Anchors to count (N, K), bool; the divisor is their number.
 
         Returns:
             Tensor: Scalar, float32; zero without anchors.
@@ -211,7 +216,7 @@ class RPNDeltaLoss(nn.Module):
 
 @MODELS.register_module()
 class RPNForegroundDeltaLoss(nn.Module):
-    """Smooth-L1 of the deltas on anchors that the teacher takes for objects, averaged over those anchors.
+    """Smooth-L1 of the deltas on anchors that the teacher takes for objects, averaged over those anchors of an image.
 
     Not from a paper: the boxes of background anchors mean nothing, and dividing by all anchors makes the rest vanish.
 
@@ -236,11 +241,11 @@ class RPNForegroundDeltaLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            student_deltas (Tensor): Student's deltas (K, 4).
-            teacher_deltas (Tensor): Teacher's deltas (K, 4); get no gradient.
+            student_deltas (Tensor): Student's deltas (N, K, 4).
+            teacher_deltas (Tensor): Teacher's deltas (N, K, 4); get no gradient.
             student_logits (Tensor): Not used; kept so that this loss and :class:`RPNDeltaLoss` can be exchanged.
-            teacher_logits (Tensor): Teacher's objectness logits (K,).
-            mask (Tensor, optional): Anchors to count (K,), bool.
+            teacher_logits (Tensor): Teacher's objectness logits (N, K).
+            mask (Tensor, optional): Anchors to count (N, K), bool.
 
         Returns:
             Tensor: Scalar, float32; zero where the teacher sees no object.
