@@ -13,6 +13,7 @@ import pytest
 from mmengine.config import Config
 
 import mmilmil
+from mmilmil.engine.cli import own_tools
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,6 +40,75 @@ def test_mim_folder_carries_configs_and_tools(tmp_path, setup_module_of_the_proj
     assert Config.fromfile(folder / 'configs/ilmil/frcnn_pcb_4+2.py').metainfo.split == (4, 2)
 
 
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder to call tools from."""
+    folder = tmp_path / 'elsewhere'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A checkout that is not the one whose package is imported, as beside `pip install .`."""
+    for name in ('configs', 'tools'):
+        shutil.copytree(ROOT / name, tmp_path / 'clone' / name, ignore=shutil.ignore_patterns('__pycache__'))
+    return tmp_path / 'clone'
+
+
+NEW_SPLIT = ('--dataset', 'pcb', '--split', '1+5')
+WRITTEN = {'ilmil/frcnn_pcb_1.py', 'ilmil/frcnn_pcb_1+5.py', 'baselines/finetune_pcb_1+5.py', 'baselines/joint_pcb_1+5.py'}
+
+
+def files_below(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob('*.py')}
+
+
+@pytest.mark.parametrize('inside', [True, False])
+def test_configs_are_written_into_the_checkout_of_the_tool(tool, clone, elsewhere, monkeypatch, inside):
+    before = files_below(clone / 'configs')
+    if inside:
+        monkeypatch.chdir(clone)
+    done = tool(clone / 'tools/new_split.py', *NEW_SPLIT)
+    assert done.status == 0, done.err
+    assert files_below(clone / 'configs') - before == WRITTEN and not any(elsewhere.iterdir())
+    folder = Path() if inside else clone  # what is told can be typed where one stands
+    assert f'python {folder / "tools/train_chain.py"} {folder / "configs/ilmil/frcnn_pcb_1+5.py"}' in done.out
+
+
+@pytest.mark.parametrize('link', [True, False])
+def test_configs_of_the_packages_tool_are_written_to_where_it_is_called(tool, clone, elsewhere, setup_module_of_the_project,
+                                                                        link):
+    """`mim run mmilmil new_split`, whether the package is linked to a checkout or not: the next install replaces it."""
+    (clone / 'mmilmil').mkdir()
+    shutil.copy(ROOT / 'model-index.yml', clone)
+    setup_module_of_the_project.fill_mim_folder(clone, link=link)
+    package = clone / 'mmilmil/.mim'
+    before = files_below(clone)
+    done = tool(package / 'tools/new_split.py', *NEW_SPLIT)
+    assert done.status == 0, done.err
+    assert files_below(elsewhere / 'configs') == WRITTEN and files_below(clone) == before
+    assert f'python {package}/tools/train_chain.py configs/ilmil/frcnn_pcb_1+5.py' in done.out
+    assert Config.fromfile('configs/ilmil/frcnn_pcb_1+5.py').metainfo.split == (1, 5)
+
+
+def test_a_linked_tool_belongs_to_its_checkout(clone, tmp_path):
+    link = tmp_path / 'bin' / 'new_split'
+    link.parent.mkdir()
+    link.symlink_to(clone / 'tools/new_split.py')
+    assert own_tools(str(link)) == clone / 'tools'
+
+
+@pytest.mark.parametrize(('name', 'args'), [('train_chain.py', ('{}/configs/ilmil/frcnn_shapes_4.py', )), ('demo.py', ())])
+def test_tools_beside_the_started_one_are_called(tool, clone, elsewhere, name, args):
+    for stage_tool in {'train.py', 'train_chain.py'} - {name}:
+        (clone / 'tools' / stage_tool).write_text('raise SystemExit(3)\n')
+    done = tool(clone / 'tools' / name, *(arg.format(clone) for arg in args))
+    assert done.status == 1
+    assert f'`{clone}/tools/train.py {clone}/configs/ilmil/frcnn_shapes_4.py' in done.err and 'status 3' in done.err
+
+
 def test_version_is_told_once():
     assert version('mmilmil') == mmilmil.__version__
     assert f'## {mmilmil.__version__}' in (ROOT / 'CHANGELOG.md').read_text()
@@ -57,6 +127,14 @@ def run_setup(tmp_path, python, **env):
         env={**os.environ, **env})
     assert not venv.exists()
     return done
+
+
+def test_setup_is_for_a_checkout(clone, tmp_path):
+    """Not for what the folder holds that it is called from."""
+    done = subprocess.run(['bash', clone / 'tools/setup_env.sh', 'python3', 'venv'], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and f'{clone} is no checkout of mmilmil' in done.stderr
+    assert 'usage' in subprocess.run(['bash', clone / 'tools/setup_env.sh'], capture_output=True, text=True, check=False).stderr
 
 
 def test_setup_stops_without_python(tmp_path):

@@ -116,7 +116,7 @@ def test_killed_chain_goes_on(chain, tool, tmp_path):
 def calls(monkeypatch):
     """What :func:`run_stage` calls, in place of running it."""
     made = []
-    monkeypatch.setattr(chain_module, '_call', lambda *args: made.append(args))
+    monkeypatch.setattr(chain_module, '_call', lambda tool, *args: made.append((tool.name, *args)))
     return made
 
 

@@ -20,15 +20,16 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmilmil.datasets.shapes import ShapesSettings, write_shapes
-from mmilmil.engine.chain import TOOLS, ChainStage, ending_with_this_process, run_stage, stages_of
-from mmilmil.engine.cli import user_errors
+from mmilmil.engine.chain import ChainStage, ending_with_this_process, run_stage, stages_of
+from mmilmil.engine.cli import own_tools, user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS
 from mmilmil.visualization import draw_comparison
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+TOOLS = own_tools(__file__)
+CONFIGS = TOOLS.parent / 'configs'
 TEACHER, JOINT = 'teacher (old classes only)', 'joint'
 ROWS = {
     TEACHER: 'ilmil/frcnn_shapes_4.py',
@@ -124,7 +125,7 @@ def main() -> None:
         for title, stage in stages.items():
             if title == JOINT:
                 wait_for(joint, stage, log)
-            rows[title] = run_stage(stage, tuple(args.cfg_options))
+            rows[title] = run_stage(stage, tuple(args.cfg_options), TOOLS)
     table = results_table(rows, teacher=TEACHER, joint=JOINT)
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmilmil.engine.chain import TOOLS
-from mmilmil.engine.cli import user_errors
+from mmilmil.engine.cli import in_package, own_tools, user_errors
 from mmilmil.engine.own_data import chosen_classes, coco_data, dataset_config, reordered_config, voc_data
 from mmilmil.engine.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
 
+TOOLS = own_tools(__file__)
 CONFIGS = TOOLS.parent / 'configs'
+# The next install would delete what is written into the package.
+OUT = Path('configs') if in_package(TOOLS) else CONFIGS
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
 OWN_BASES = {'frcnn_r50_fpn': 'voc07', 'frcnn_r18_fpn_small': 'voc_style_small'}
 
@@ -43,7 +45,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
     parser.add_argument('--epochs', nargs=3, type=int, metavar=('FIRST', 'LATER', 'JOINT'),
                         help='epochs of a first stage, a later one and joint training, for frcnn_r18_fpn_small')
-    parser.add_argument('--out', default=str(CONFIGS), metavar='FOLDER', help="folder of configs; default the project's own")
+    parser.add_argument('--out', default=str(OUT), metavar='FOLDER',
+                        help='folder of configs; default that of the checkout, or configs where this runs from the package')
     parser.add_argument('--force', action='store_true', help='replace files of the same name that say something else')
     return parser.parse_args()
 
@@ -132,7 +135,10 @@ def main() -> None:
     write(files, out, args.force)
     print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n')
     last, finetune, joint = (shlex.quote(str(out / path)) for path in (split.last, split.last_finetune, split.joint))
-    command = f'  python tools/train_chain.py {last} \\\n      --beside {finetune}'
+    chain = TOOLS / 'train_chain.py'
+    if chain.is_relative_to(Path.cwd()):
+        chain = chain.relative_to(Path.cwd())
+    command = f'  python {shlex.quote(str(chain))} {last} \\\n      --beside {finetune}'
     if untrained:
         print(f'{args.ann} has no training annotation of {", ".join(untrained)}: neither the stage that learns them nor joint '
               "training can be trained on it. Name the detector that knows them as the next stage's teacher "

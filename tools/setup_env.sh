@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Set up the virtual environment: tools/setup_env.sh PYTHON VENV. Called by `make setup`.
+# Set up a virtual environment for the checkout that this file is in: tools/setup_env.sh PYTHON VENV. Called by `make setup`.
 set -euo pipefail
+if [ $# -ne 2 ]; then
+  echo "usage: $0 PYTHON VENV" >&2
+  exit 2
+fi
 python=$1
 venv=$2
+checkout=$(cd "$(dirname "$0")/.." && pwd)
 
 fail() {
   echo "error: $*" >&2
   exit 1
 }
 
+[ -f "$checkout/requirements.txt" ] ||
+  fail "$checkout is no checkout of mmilmil: this sets up a clone, so call the tools/setup_env.sh of one"
 "$python" --version >/dev/null 2>&1 ||
   fail "no working '$python': install Python 3.11 with venv, or name another interpreter, e.g. make setup PYTHON=/usr/bin/python3.11"
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' ||
@@ -22,7 +29,7 @@ command -v "${CXX:-g++}" >/dev/null ||
 
 "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-pinned() { grep "^$1==" requirements.txt; }
+pinned() { grep "^$1==" "$checkout/requirements.txt"; }
 
 echo 'setup 1/4: torch, numpy and the build tools of mmcv'
 pip install --quiet "$(pinned torch)" "$(pinned numpy)" 'setuptools<81' wheel ninja
@@ -31,7 +38,7 @@ pip install --quiet "$(pinned torch)" "$(pinned numpy)" 'setuptools<81' wheel ni
 echo 'setup 2/4: mmcv (about 13 minutes on 2 cores where it must be compiled)'
 MMCV_WITH_OPS=1 CFLAGS="${CFLAGS:-} -g0" pip install --quiet --no-build-isolation "$(pinned mmcv)"
 echo 'setup 3/4: the rest of the stack'
-pip install --quiet -r requirements.txt -r requirements-dev.txt
+pip install --quiet -r "$checkout/requirements.txt" -r "$checkout/requirements-dev.txt"
 echo 'setup 4/4: mmilmil itself'
-pip install --quiet --no-build-isolation --no-deps -e .
+pip install --quiet --no-build-isolation --no-deps -e "$checkout"
 echo "setup done: source $venv/bin/activate"

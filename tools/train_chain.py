@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from mmilmil.engine.chain import check_finished, check_folders, run_stage, stages_of
-from mmilmil.engine.cli import user_errors
+from mmilmil.engine.cli import own_tools, user_errors
 from mmilmil.evaluation import chains_table, results_table
 
 
@@ -35,7 +35,8 @@ def main() -> None:
     options = tuple(args.cfg_options)
     for stage in stages.values():  # not after hours of training the ones before
         check_finished(stage, options)
-    rows = {stage.name: run_stage(stage, options) for stage in stages.values()}
+    tools = own_tools(__file__)
+    rows = {stage.name: run_stage(stage, options, tools) for stage in stages.values()}
     joint = args.joint and Path(args.joint).stem
     chains = [stages_of(config, args.work_dir) for config in (args.config, *args.beside)]
     first, *later = chains[0]

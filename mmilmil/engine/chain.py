@@ -184,13 +184,15 @@ def _has_hash(checkpoint: Path, config: Optional[str], fingerprint: str) -> bool
     return weights_hash(load_detector(str(checkpoint), config)[0].state_dict()) == fingerprint
 
 
-def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
+def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS) -> dict:
     """Train and test one stage, or what of it is missing, each in a process of its own; returns the test figures.
 
     Args:
         stage: The stage. A run that was stopped goes on from its latest checkpoint.
         options: Settings for ``--cfg-options``, as ``key=value``. Those of teacher and distillation that a stage has no use
             for, as it has no teacher or no such part, are left out with a line that says so.
+        tools: Folder of the ``train.py`` and ``test.py`` to call. A tool gives its own, see :func:`own_tools`; by default
+            those that came with this package.
 
     Raises:
         InputError: see :func:`check_finished`; training or testing ended with an error, which the process has printed; or
@@ -210,12 +212,12 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = ()) -> dict:
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
-        _call('train.py', str(stage.config), *resume, *(['--teacher', teacher] if teacher else []), *shared)
+        _call(tools / 'train.py', str(stage.config), *resume, *(['--teacher', teacher] if teacher else []), *shared)
     if not stage.tested(_config(stage, settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
-        _call('test.py', str(stage.config), str(stage.final), *shared)
+        _call(tools / 'test.py', str(stage.config), str(stage.final), *shared)
     return stage.metrics()
 
 
@@ -246,8 +248,8 @@ def _config(stage: ChainStage, options: tuple[str, ...], teacher: Optional[str])
     return read_config(str(stage.config), parse_options(options), teacher=teacher)
 
 
-def _call(tool: str, *args: str) -> None:
-    command = [sys.executable, str(TOOLS / tool), *args]
+def _call(tool: Path, *args: str) -> None:
+    command = [sys.executable, str(tool), *args]
     status = subprocess.run(command, check=False, preexec_fn=ending_with_this_process()).returncode
     if status:
         raise InputError(f'`{" ".join(command[1:])}` ended with status {status}: its own message stands above')

@@ -35,6 +35,23 @@ def _fail(message: str) -> None:
     sys.exit(1)
 
 
+def own_tools(file: str) -> Path:
+    """The folder of tools that a tool was started from. What it calls and the project's configs lie there and beside it.
+
+    A link to a tool is followed, but for those in ``mmilmil/.mim`` of an editable install, which stand for the package.
+
+    Args:
+        file: The tool's ``__file__``.
+    """
+    folder = Path(file).absolute().parent
+    return folder if in_package(folder) else Path(file).resolve().parent
+
+
+def in_package(tools: Path) -> bool:
+    """Whether these are the tools inside the installed package, as ``mim run`` starts them, where nobody writes."""
+    return tools.parent.name == '.mim'
+
+
 def parse_options(options: Sequence[str]) -> dict:
     """What ``--cfg-options`` makes of ``key=value`` settings."""
     parser = argparse.ArgumentParser()
