@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import mmengine
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from packaging.specifiers import SpecifierSet
 
 from .errors import InputError
+from .weights import is_url, local_file
 
 # mmdet needs mmcv < 2.2.0.
 REQUIRED = {'mmengine': '>=0.7.1,<1.0.0', 'mmcv': '>=2.0.0,<2.2.0', 'mmdet': '>=3.0.0,<4.0.0'}
@@ -167,12 +169,16 @@ def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
     ``state_dict`` and ``meta`` are read, and in them every object that is neither tensor nor plain data is left out.
 
     Args:
-        path: Checkpoint file.
+        path: Checkpoint file, or its URL; see :func:`mmilmil.weights.local_file`.
         map_location: Device for the tensors.
 
     Raises:
-        InputError: the file is missing, damaged, or holds no state dict that can be read safely.
+        InputError: the file is missing, damaged, or holds no state dict that can be read safely; or it cannot be fetched.
     """
+    source, more = path, ''
+    if is_url(path):
+        path = str(local_file(path))
+        source, more = f'{path} of {source}', ' Remove it to fetch it anew.'
     if not Path(path).is_file():
         raise InputError(f'the checkpoint {path} does not exist: give the path of a .pth file')
     refused = None
@@ -181,21 +187,21 @@ def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
     except pickle.UnpicklingError as error:
         refused = str(error).strip().splitlines()[-1]
     except Exception as error:  # the bytes of a file that is no checkpoint can break the reader in any way
-        raise InputError(f'the checkpoint {path} cannot be read ({type(error).__name__}: {error}): is it a complete .pth '
-                         'file?') from error
+        raise InputError(f'the checkpoint {source} cannot be read ({type(error).__name__}: {error}): is it a complete .pth '
+                         f'file?{more}') from error
     if refused:
         # Safe although weights_only is off: this unpickler builds tensors and plain data, no other class or function.
         reader = types.SimpleNamespace(__name__='mmilmil.compat', Unpickler=_TensorsOnlyUnpickler, load=None)
         try:
             content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
         except Exception as error:
-            raise InputError(f'the checkpoint {path} cannot be read safely ({refused}): in the environment that made it, and '
+            raise InputError(f'the checkpoint {source} cannot be read safely ({refused}): in the environment that made it, and '
                              'if you trust it, save torch.save(dict(state_dict=..., meta=...)) anew') from error
     weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not any(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise InputError(f'the checkpoint {path} holds no state_dict with tensors{" that can be read safely" * bool(refused)} '
-                         f'({refused or type(content).__name__}): save torch.save(dict(state_dict=..., meta=...)) in the '
-                         'environment that made it')
+        raise InputError(f'the checkpoint {source} holds no state_dict with tensors'
+                         f'{" that can be read safely" * bool(refused)} ({refused or type(content).__name__}): save '
+                         'torch.save(dict(state_dict=..., meta=...)) in the environment that made it')
     if refused and 'state_dict' in content:  # what is left of an optimizer or a log is of no use
         content = {key: content[key] for key in ('state_dict', 'meta') if key in content}
     return content
@@ -241,13 +247,32 @@ class _DictCalls(ast.NodeTransformer):
 def read_checkpoints_safely() -> None:
     """Let MMEngine read checkpoint files by :func:`load_checkpoint_file`, in every tool and on resuming.
 
-    Its own reader ends in torch's refusal of the history buffers that MMEngine itself saves.
+    Its own reader ends in torch's refusal of the history buffers that MMEngine itself saves. Its downloads check no hash, and
+    end in a traceback of urllib without a network; ``torchvision://`` asks for torchvision to be installed.
     """
-    CheckpointLoader.register_scheme(prefixes='', force=True, loader=load_from_local)
+    register = mmengine_checkpoint.CheckpointLoader.register_scheme
+    register(prefixes='', force=True, loader=load_from_local)
+    register(prefixes=('http://', 'https://'), force=True, loader=load_from_http)
+    register(prefixes=('modelzoo://', 'torchvision://'), force=True, loader=load_from_torchvision)
+    mmengine_checkpoint.load_from_http = load_from_http  # open-mmlab:// and the like end here
 
 
 def load_from_local(filename: str, map_location=None) -> dict:
     return load_checkpoint_file(str(Path(filename).expanduser()), map_location)
+
+
+def load_from_http(filename: str, map_location=None) -> dict:
+    return load_checkpoint_file(filename, map_location)
+
+
+def load_from_torchvision(filename: str, map_location=None) -> dict:
+    """By MMEngine's own table of the URLs, which asks for no torchvision."""
+    name = filename.partition('://')[2]
+    urls = mmengine.load(Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json')
+    if name not in urls:
+        raise InputError(f'{filename} is not among the weights that MMEngine names ({", ".join(sorted(urls))}): give the URL '
+                         'that torchvision publishes, https://download.pytorch.org/models/...')
+    return load_from_http(urls[name], map_location)
 
 
 check_versions()

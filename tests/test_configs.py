@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import mmdet
+import mmengine
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -221,6 +222,10 @@ def test_heavy_form():
 def test_r50_is_mmdetections_own():
     """Setting by setting, so that figures compare with those of its users."""
     ours, theirs = load('_base_/models/frcnn_r50_fpn.py').model, load(mmdet_base()).model
+    names = mmengine.load(Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json')
+    scheme, name = theirs.backbone.init_cfg.checkpoint.split('://')
+    assert scheme == 'torchvision'
+    theirs.backbone.init_cfg.checkpoint = names[name]
     assert ours.backbone.pop('base_channels') == 64  # the default of ResNet
     for model in (ours, theirs):
         del model.roi_head.bbox_head.num_classes

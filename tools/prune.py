@@ -36,7 +36,7 @@ UNITS = {'l1': 'L1MutableChannelUnit', 'random': 'RandomMutableChannelUnit'}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Prune a detector with MMRazor')
     parser.add_argument('config', help='config file that the checkpoint was trained with')
-    parser.add_argument('checkpoint', help='checkpoint file; it stays as it is')
+    parser.add_argument('checkpoint', help='checkpoint file, or its URL; it stays as it is')
     parser.add_argument('--out', required=True, help='folder for the pruned detector')
     how = parser.add_mutually_exclusive_group()
     how.add_argument('--ratio', type=float, help='share of the channels of every unit that is kept; default 0.5')
@@ -65,11 +65,11 @@ def input_size(cfg: Config) -> tuple[int, int]:
     return tuple(-(-side // divisor) * divisor for side in (short, long))
 
 
-def evaluate(cfg: Config, checkpoint: Path) -> dict:
+def evaluate(cfg: Config, checkpoint: str) -> dict:
     """Figures of a checkpoint on the validation split."""
     with tempfile.TemporaryDirectory() as folder:
         run = cfg.copy()
-        run.work_dir, run.load_from = folder, str(checkpoint)
+        run.work_dir, run.load_from = folder, checkpoint
         # Loggers and visualizers are found by name; those of another run write into another folder.
         run.experiment_name = Path(folder).name
         run.visualizer = dict(type='DetLocalVisualizer', name=run.experiment_name)
@@ -146,7 +146,7 @@ def main() -> None:
         'backbone and neck of it (ms)': 1e3 * taken['features'],
     } for detector, taken in zip((full, pruned), seconds)]
     if not args.no_eval:
-        add_figures(cfg, (Path(args.checkpoint), path), rows)
+        add_figures(cfg, (args.checkpoint, str(path)), rows)
     print(f'\n{table(*rows)}\n\n{path}: train it further with a config whose model has type="PrunedFasterRCNN" and '
           f'pruned="{path}"')
 
@@ -159,7 +159,7 @@ def megabytes(detector: nn.Module) -> float:
         return path.stat().st_size / 1e6
 
 
-def add_figures(cfg: Config, checkpoints: tuple[Path, Path], rows: list[dict]) -> None:
+def add_figures(cfg: Config, checkpoints: tuple[str, str], rows: list[dict]) -> None:
     """Add AP on the validation split to the rows, or tell why not."""
     try:
         figures = [evaluate(cfg, checkpoint) for checkpoint in checkpoints]

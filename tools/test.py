@@ -5,7 +5,6 @@ Writes metrics.json into the work dir. No teacher is needed.
 
 import argparse
 import os
-from pathlib import Path
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
@@ -16,12 +15,13 @@ from mmengine.runner import Runner
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.launch import use_launcher
 from mmilmil.errors import InputError
+from mmilmil.weights import may_exist
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a detector')
     parser.add_argument('config', help='config file of the stage')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or its URL')
     parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>')
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
@@ -39,8 +39,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
-    if not Path(args.checkpoint).is_file():
-        raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path of a .pth file')
+    if not may_exist(args.checkpoint):
+        raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
     cfg = read_config(args.config, args.cfg_options, args.work_dir)

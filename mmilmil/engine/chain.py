@@ -20,6 +20,7 @@ from ..compat import config_values, load_checkpoint_file
 from ..errors import InputError
 from ..models.stock import INCREMENTAL_KEYS
 from ..models.teacher import load_detector, weights_hash
+from ..weights import is_url, may_exist
 from .cli import default_work_dir, parse_options, read_config
 from .hooks.final_model import FINAL_CHECKPOINT
 from .hooks.metrics_file import TEST_FILE
@@ -133,6 +134,8 @@ def _teacher(cfg: Config) -> tuple[Optional[str], Optional[str]]:
         return None, None
     if not isinstance(teacher.get('checkpoint'), str):
         return teacher.config, None
+    if is_url(teacher.checkpoint):
+        return None, None
     checkpoint = Path(teacher.checkpoint)
     return (teacher.config, str(checkpoint.parent)) if checkpoint.name == FINAL_CHECKPOINT else (None, None)
 
@@ -163,8 +166,8 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
         raise InputError(f'the finished stage {stage.name} ({stage.final}) no longer matches its config {stage.config}: '
                          f'{"; ".join(found)}. Restore the config, {remedy}')
     teacher = cfg.model.get('teacher') or {}
-    file = Path(teacher.get('checkpoint') or '')
-    if not file.is_file():
+    file = teacher.get('checkpoint') or ''
+    if not may_exist(file):
         if stage.teacher:  # it would be trained again, into another one
             raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by {file}, which is not there: put '
                              f'that back, {remedy}')
@@ -176,12 +179,12 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
                          f'now: restore that one, {remedy}')
 
 
-def _has_hash(checkpoint: Path, config: Optional[str], fingerprint: str) -> bool:
-    if weights_hash(load_checkpoint_file(str(checkpoint))['state_dict']) == fingerprint:
+def _has_hash(checkpoint: str, config: Optional[str], fingerprint: str) -> bool:
+    if weights_hash(load_checkpoint_file(checkpoint)['state_dict']) == fingerprint:
         return True
     # A detector of one's own may be saved in other types than it has when it is loaded.
     init_default_scope('mmilmil')
-    return weights_hash(load_detector(str(checkpoint), config)[0].state_dict()) == fingerprint
+    return weights_hash(load_detector(checkpoint, config)[0].state_dict()) == fingerprint
 
 
 def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS) -> dict:

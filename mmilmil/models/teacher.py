@@ -18,6 +18,7 @@ from ..compat import config_values, load_checkpoint_file
 from ..config import load_config
 from ..errors import InputError
 from ..registry import MODELS
+from ..weights import may_exist
 from .precision import for_roi_align, full_precision
 from .stock import full_model_cfg
 from .structure import cut, read_structure
@@ -161,7 +162,7 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
     """Build a detector from its checkpoint, cut where that is pruned.
 
     Args:
-        checkpoint: File written by a training run; its ``meta.dataset_meta.classes`` names the classes.
+        checkpoint: File written by a training run, or its URL; its ``meta.dataset_meta.classes`` names the classes.
         config: Config file or dict of the run that made it. Without one, the config inside the checkpoint is used.
         whose: Whose checkpoint and config it is, for messages.
         where: What stands before ``config`` and ``checkpoint`` where a user sets them, for messages.
@@ -173,7 +174,7 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
         InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
     """
     file = f'{whose}checkpoint {checkpoint}'
-    if not Path(checkpoint).is_file():
+    if not may_exist(checkpoint):
         raise InputError(f'{file} does not exist: {_remedy(checkpoint, config, where)}')
     content = load_checkpoint_file(checkpoint)
     meta = content.get('meta') or {}

@@ -9,7 +9,8 @@ model = dict(
         base_channels=64,
         frozen_stages=1,
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
+        # torchvision://resnet50, which MMDetection names here, is this file.
+        init_cfg=dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/resnet50-0676ba61.pth')),
     neck=dict(in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=5),
     rpn_head=dict(in_channels=256, feat_channels=256, anchor_generator=dict(strides=[4, 8, 16, 32, 64])),
     roi_head=dict(

@@ -9,7 +9,7 @@ model = dict(
         type='VGG16',
         out_indices=(3, 4),  # stages 4 and 5, for the hints
         frozen_stages=2,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://vgg16')),
+        init_cfg=dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/vgg16-397923af.pth')),
     neck=dict(_delete_=True, type='SelectStages', indices=(-1, )),  # RPN and RoI head see stage 5 alone
     rpn_head=dict(
         in_channels=512, feat_channels=512, anchor_generator=dict(base_sizes=[16], scales=[8, 16, 32], strides=[16])),
@@ -22,7 +22,7 @@ model = dict(
             init_cfg=[
                 dict(type='Normal', std=0.01, override=dict(name='fc_cls')),
                 dict(type='Normal', std=0.001, override=dict(name='fc_reg')),
-                dict(type='Pretrained', checkpoint='torchvision://vgg16'),
+                dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/vgg16-397923af.pth'),
             ])),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=256)),

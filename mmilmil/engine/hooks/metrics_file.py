@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...registry import HOOKS
+from ...weights import is_url
 
 TEST_FILE = 'metrics.json'
 VAL_FILE = 'metrics_val.json'
@@ -41,6 +42,8 @@ class MetricsFileHook(Hook):
 def _tested(checkpoint: str | None, work_dir: Path) -> dict[str, str]:
     if not checkpoint:
         return {}
+    if is_url(checkpoint):
+        return {'checkpoint': checkpoint}
     path = Path(checkpoint).resolve()
     return {'checkpoint': str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path)}
 

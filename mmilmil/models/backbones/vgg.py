@@ -17,8 +17,9 @@ class VGG16(BaseModule):
 
     A stage's output comes after its max pooling; the last stage has none. The strides are therefore 2, 4, 8, 16, 16, and
     stages 4 and 5 are the ``pool4`` and ``conv5`` that the paper's hints compare. Parameters are named ``features.N`` as in
-    torchvision, whose weights load unchanged: ``init_cfg=dict(type='Pretrained', checkpoint='torchvision://vgg16')`` (RGB,
-    ImageNet mean and standard deviation). Stages above the highest one in ``out_indices`` are not built.
+    torchvision, whose weights load unchanged: ``init_cfg=dict(type='Pretrained', checkpoint=URL)``, with the URL in
+    ``configs/_base_/models/frcnn_vgg16.py`` (RGB, ImageNet mean and standard deviation). Stages above the highest one in
+    ``out_indices`` are not built.
 
     Args:
         out_indices (Sequence[int]): Stages to return, counted from 0, ascending. The detector takes the last one through

@@ -1,6 +1,5 @@
 """A detector that was pruned: a stock Faster R-CNN with narrower layers."""
 
-from pathlib import Path
 from typing import Optional
 
 from mmdet.models.detectors import FasterRCNN
@@ -8,6 +7,7 @@ from mmdet.models.detectors import FasterRCNN
 from ...compat import load_checkpoint_file
 from ...errors import InputError
 from ...registry import MODELS
+from ...weights import may_exist
 from ..structure import Structure, cut, read_structure
 
 
@@ -29,7 +29,7 @@ class PrunedFasterRCNN(FasterRCNN):
         super().__init__(*args, **kwargs)
         self.pruned = pruned
         # Cut now, not when training starts: a wrapper for several processes sizes its buckets by what it is given.
-        if pruned is not None and Path(pruned).is_file():
+        if pruned is not None and may_exist(pruned):
             cut(self, pruned_checkpoint(pruned)[0], pruned)
 
     def init_weights(self) -> None:
@@ -56,7 +56,7 @@ def pruned_checkpoint(path: str) -> tuple[Structure, dict]:
     Raises:
         InputError: the file is missing, unreadable, or of a full detector.
     """
-    if not Path(path).is_file():
+    if not may_exist(path):
         raise InputError(f'the pruned checkpoint {path} (model.pruned) does not exist: make it with `python tools/prune.py '
                          'CONFIG CHECKPOINT --out DIR`, or correct model.pruned')
     content = load_checkpoint_file(path)

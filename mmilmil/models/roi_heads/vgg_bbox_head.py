@@ -16,7 +16,7 @@ class VGGBBoxHead(Shared2FCBBoxHead):
     Dropout has no parameters: a checkpoint fits the stock ``Shared2FCBBoxHead(fc_out_channels=4096)`` and gives the same
     detections there. torchvision's ``classifier`` layers load as fc6 and fc7, with 512 channels and a RoI of 7 x 7:
     ``init_cfg=[dict(type='Normal', std=0.01, override=dict(name='fc_cls')), dict(type='Normal', std=0.001,
-    override=dict(name='fc_reg')), dict(type='Pretrained', checkpoint='torchvision://vgg16')]``.
+    override=dict(name='fc_reg')), dict(type='Pretrained', checkpoint=URL)]``, the file that the backbone takes.
 
     Args:
         fc_out_channels (int): Width of both layers.
