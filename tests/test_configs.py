@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import mmdet
@@ -28,7 +29,36 @@ TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls
 LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
 KD_LOSSES = {f'loss_kd_{term}' for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score')}
 
-every_config = pytest.mark.parametrize('path', STAGES, ids=lambda path: f'{path.parent.name}/{path.stem}')
+
+
+def for_each(items: Iterable) -> Callable:
+    """Make one test of a check of many items: it checks them all and names those that fail."""
+
+    def make(check: Callable) -> Callable:
+
+        def test():
+            failed = {}
+            for item in items:
+                try:
+                    check(item)
+                except Exception as error:
+                    failed[item] = f'{type(error).__name__}: {error}'
+            assert not failed, '\n'.join(f'{getattr(item, "stem", item)}: {why}' for item, why in failed.items())
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return make
+
+
+def test_a_check_of_many_names_those_that_fail():
+    @for_each([1, 2, 3])
+    def check(number):
+        assert number != 2, 'not two'
+
+    with pytest.raises(AssertionError, match=r'\A2: AssertionError: not two') as error:
+        check()
+    assert '3:' not in str(error.value) and check.__name__ == 'check'
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +100,7 @@ def named_stage(path: Path) -> tuple[tuple[int, ...], bool]:
     return groups, groups == split
 
 
-@every_config
+@for_each(STAGES)
 def test_stage_agrees_with_itself_and_its_name(path):
     cfg = load(path)
     stage = stage_of(cfg)
@@ -85,13 +115,13 @@ def test_stage_agrees_with_itself_and_its_name(path):
     assert cfg.train_dataloader.dataset.get('keep', 'newest') == ('seen' if path.stem.startswith('joint') else 'newest')
 
 
-@pytest.mark.parametrize('name', ['voc07', 'pcb', 'shapes', 'foda20', 'foda20x4'])
+@for_each(['voc07', 'pcb', 'shapes', 'foda20', 'foda20x4'])
 def test_classes_are_in_alphabetical_order(name):
     classes = load(f'_base_/datasets/{name}.py').all_classes
     assert list(classes) == sorted(set(classes))
 
 
-@every_config
+@for_each(STAGES)
 def test_student_stands_on_the_right_teacher(path):
     cfg = load(path)
     stage = stage_of(cfg)
@@ -118,7 +148,7 @@ def test_student_stands_on_the_right_teacher(path):
 SPLITS = {'voc': ('trainval', 'val', 'test'), 'coco': ('instances_train2017', 'instances_val2017', 'instances_val2017')}
 
 
-@every_config
+@for_each(STAGES)
 def test_chooses_on_val_and_reports_on_test(path):
     cfg = load(path)
     lists = tuple(Path(cfg[f'{split}_dataloader'].dataset.ann_file).stem for split in ('train', 'val', 'test'))
@@ -129,7 +159,7 @@ def test_chooses_on_val_and_reports_on_test(path):
         assert cfg.train_cfg.val_begin > cfg.train_cfg.max_epochs
 
 
-@every_config
+@for_each(STAGES)
 def test_schedule_ends_with_the_run(path):
     cfg = load(path)
     epochs = cfg.train_cfg.max_epochs
@@ -142,13 +172,13 @@ def test_schedule_ends_with_the_run(path):
         assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size
 
 
-@every_config
+@for_each(STAGES)
 def test_model_builds_also_as_a_stock_one(path):
     cfg = load(path)
     assert weight_names(json.dumps(stock_model_cfg(cfg.model))) == weight_names(json.dumps(cfg.model))
 
 
-@pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda path: path.stem)
+@for_each(sorted(CONFIGS.rglob('*.py')))
 def test_names_no_path_of_a_machine(path):
     text = path.read_text()
     assert not re.search(r"""['"](/|~|[A-Za-z]:\\|file:)|/(home|work|root|mnt|data\d*|tmp)/""", text)
@@ -172,7 +202,7 @@ def test_demo_set_has_the_classes_that_are_drawn():
 BASELINES = sorted(path.stem.removeprefix('finetune_') for path in (CONFIGS / 'baselines').glob('finetune_*.py'))
 
 
-@pytest.mark.parametrize('name', BASELINES)
+@for_each(BASELINES)
 def test_baselines_stand_beside_the_student(name):
     split = re.sub(r'_step\d+$', '', name)
     student, finetune, joint = (
@@ -186,7 +216,7 @@ def test_baselines_stand_beside_the_student(name):
         assert stock_model_cfg(student.model) == joint.model
 
 
-@pytest.mark.parametrize('term', ['feature', 'rpn', 'rcn', 'merge', 'score'])
+@for_each(['feature', 'rpn', 'rcn', 'merge', 'score'])
 def test_ablation_takes_one_term_away(term):
     full, ablated = (load(f'ablations/{name}').to_dict() for name in ('pcb_4+2_full.py', f'pcb_4+2_no_{term}.py'))
     if term == 'merge':

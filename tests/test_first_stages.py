@@ -21,9 +21,8 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmilmil.registry import DATASETS, METRICS, MODELS
 
 CONFIGS = REPO / 'configs'
-# In the form of the official sets: images wider and higher than they are high and wide, which make two batches an epoch.
-# Narrow, so that a step of a full-size detector takes seconds.
-SIZES = ((500, 100), (100, 375))
+# Width and height of the two images of each set: as wide as VOC's and low, so that a full-size step takes seconds.
+SIZES = ((500, 100), (480, 90))
 VOC = {'voc07': 'VOCdevkit/VOC2007', 'pcb': 'DeepPCB-320', 'foda20': 'FODA-20', 'foda20x4': 'FODA-20x4', 'shapes': 'shapes'}
 
 
@@ -68,3 +67,137 @@ def filled_tensor(shape: tuple[int, ...], value: float | None = None) -> torch.T
 
 
 PUBLISHED = {'resnet50-0676ba61.pth': resnet50, 'vgg16-397923af.pth': vgg16}
+CLASSES = {name: Config.fromfile(CONFIGS / f'_base_/datasets/{name}.py').all_classes for name in (*VOC, 'coco17')}
+
+
+@pytest.fixture(scope='module')
+def official(tmp_path_factory) -> Path:
+    """A folder with every set in its layout, two images each with an object of every class, and ``weights``."""
+    root = tmp_path_factory.mktemp('official')
+    for name, place in VOC.items():
+        train = 'trainval' if name == 'voc07' else 'train'
+        lists = dict.fromkeys((train, 'val', 'test'), ('000001', '000002'))
+        for image, size in zip(lists['val'], SIZES):
+            make_voc(root / place, {image: list(objects(CLASSES[name], size))}, size, lists)
+    make_coco(root / 'coco', CLASSES['coco17'])
+    (root / 'weights').mkdir()
+    for name, weights in PUBLISHED.items():
+        # vgg16's is in the form of torch before 1.6.
+        torch.save(weights(), root / 'weights' / name, _use_new_zipfile_serialization=not name.startswith('vgg16'))
+    return root
+
+
+def objects(classes: tuple[str, ...], size: tuple[int, int]) -> Iterator[tuple]:
+    """A box of each class beside that of the one before, as ``(class, x1, y1, x2, y2)``, 1-based."""
+    side = 20
+    columns = size[0] // side
+    for index, name in enumerate(classes):
+        x, y = side * (index % columns), side * (index // columns)
+        yield name, x + 1, y + 1, x + side, y + side
+
+
+def make_coco(root: Path, classes: tuple[str, ...]) -> None:
+    categories = [dict(id=index + 1, name=name) for index, name in enumerate(classes)]
+    (root / 'annotations').mkdir(parents=True)
+    for split in ('train2017', 'val2017'):
+        (root / split).mkdir()
+        images, annotations = [], []
+        for number, (width, height) in enumerate(SIZES, 1):
+            file = f'{number:012}.jpg'
+            cv2.imwrite(str(root / split / file), np.random.default_rng(number).integers(0, 255, (height, width, 3), np.uint8))
+            images.append(dict(id=number, file_name=file, width=width, height=height))
+            for index, (_, x1, y1, x2, y2) in enumerate(objects(classes, (width, height))):
+                box = [x1 - 1, y1 - 1, x2 - x1, y2 - y1]
+                annotations.append(dict(id=len(annotations) + 1, image_id=number, category_id=index + 1, bbox=box, iscrowd=0,
+                                        area=box[2] * box[3]))
+        content = dict(images=images, annotations=annotations, categories=categories)
+        (root / f'annotations/instances_{split}.json').write_text(json.dumps(content))
+
+
+@pytest.fixture
+def user(official, monkeypatch, tmp_path) -> Path:
+    """The environment of a user who has all sets and, without a network, the weights; returns the folder of all that."""
+    places = dict(COCO='coco', **{name.removesuffix('07').upper(): place for name, place in VOC.items()})
+    for name, place in places.items():
+        monkeypatch.setenv(f'MMILMIL_{name}_ROOT', str(official / place))
+    monkeypatch.setenv('MMILMIL_WEIGHTS', str(official / 'weights'))
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    init_default_scope('mmilmil')
+    return official
+
+
+def test_all_are_built(user):
+    """Data sets, metrics and detectors with their weights."""
+    paths = [path for folder in ('ilmil', 'baselines') for path in sorted((CONFIGS / folder).glob('*.py'))]
+    count, models = 0, set()
+    for path in paths:
+        cfg = Config.fromfile(path)
+        if 'teacher' in cfg.model:
+            continue
+        count += 1
+        for split in ('train', 'val', 'test'):
+            assert len(DATASETS.build(cfg[f'{split}_dataloader'].dataset)) == 2, path
+        METRICS.build(cfg.test_evaluator)
+        with torch.device('meta'):  # without storage, and so quick
+            MODELS.build(cfg.model)
+        del cfg.model.roi_head.bbox_head.num_classes  # the same weights for any number of classes
+        if (key := json.dumps(cfg.model)) not in models:
+            models.add(key)
+            check_weights(cfg.model, path)
+    assert count > 40 and len(models) == 3
+
+
+def check_weights(model_cfg: dict, path: Path) -> None:
+    """Every weight that is published under a part's names is in it."""
+    model = MODELS.build(model_cfg)
+    model.init_weights()
+    if model_cfg.backbone.get('init_cfg') is None:
+        return
+    weights = PUBLISHED[model_cfg.backbone.init_cfg.checkpoint.rpartition('/')[2]]()
+    found = {name: value for name, value in model.backbone.state_dict().items() if not name.endswith('num_batches_tracked')}
+    assert found.keys() <= weights.keys(), path
+    if 'classifier.0.weight' in weights:
+        layers = model.roi_head.bbox_head.shared_fcs.state_dict()
+        found |= {f'classifier.{3 * int(name[0])}{name[1:]}': value for name, value in layers.items()}
+    # What is left over is the classifier of ImageNet alone.
+    assert {name.rpartition('.')[0] for name in weights.keys() - found.keys()} in ({'fc'}, {'classifier.6'}), path
+    assert all(torch.equal(value, weights[name]) for name, value in found.items()), path
+
+
+class Stop(Exception):
+    """Ends a training after its first steps."""
+
+
+@pytest.mark.parametrize('stage', ['voc_15', 'vgg16_voc_19', 'coco_40', 'pcb_4', 'foda20_15', 'foda20x4_15', 'shapes_4'])
+def test_each_detector_is_trained_on_each_set(user, tool, tmp_path, monkeypatch, stage):
+    """`python tools/train.py CONFIG`, for one step: the epoch's checkpoint alone would take as long."""
+    run_iter = EpochBasedTrainLoop.run_iter
+
+    def one_step(loop, index, batch):
+        assert len(batch['inputs']) == 2
+        weight = loop.runner.model.roi_head.bbox_head.fc_cls.weight
+        before = weight.detach().clone()
+        run_iter(loop, index, batch)
+        loss = loop.runner.message_hub.get_scalar('train/loss').current()
+        assert math.isfinite(loss) and loss > 0 and not torch.equal(weight, before)
+        raise Stop
+
+    monkeypatch.setattr(EpochBasedTrainLoop, 'run_iter', one_step)
+    with pytest.raises(Stop):
+        tool('train.py', CONFIGS / f'ilmil/frcnn_{stage}.py', '--work-dir', tmp_path / 'work')
+
+
+def test_without_network_and_weights(user, tool, tmp_path, monkeypatch):
+    """One line, before the first step, that says what to get and where to put it."""
+    def offline(*args, **kwargs):
+        raise OSError('[Errno -3] Temporary failure in name resolution')
+
+    monkeypatch.delenv('MMILMIL_WEIGHTS')
+    monkeypatch.setattr('torch.hub.urlopen', offline)
+    done = tool('train.py', CONFIGS / 'ilmil/frcnn_voc_15.py', '--work-dir', tmp_path / 'work')
+    assert done.status == 1 and 'Traceback' not in done.err and 'Epoch(train)' not in done.out
+    cache, name = tmp_path / 'torch/hub/checkpoints', 'resnet50-0676ba61.pth'
+    assert done.err.strip().splitlines()[-1] == (
+        f'error: https://download.pytorch.org/models/{name} cannot be fetched to {cache}/{name} ([Errno -3] Temporary failure '
+        f'in name resolution): get {name} elsewhere and put it into {cache}, or into a folder of your own that MMILMIL_WEIGHTS '
+        'names, and run this again')
