@@ -187,7 +187,7 @@ OBJECTS = {
 
 
 def write_configs(folder: Path, data: Path, teacher: str = 'work_dirs/base/final.pth', old=OLD, seen=SEEN,
-                  split=None) -> tuple[Path, Path]:
+                  split=None, changes=None) -> tuple[Path, Path]:
     """Write ``base.py`` and ``student.py``, a first and a second stage that inherit the project's configs.
 
     Args:
@@ -196,8 +196,9 @@ def write_configs(folder: Path, data: Path, teacher: str = 'work_dirs/base/final
         teacher: The student's teacher.
         old, seen: Classes of the two stages.
         split: The student's groups, by default ``old`` and the rest.
+        changes: Merged into the model's config.
     """
-    small = stock_cfg(len(old)).to_dict()
+    small = stock_cfg(len(old), **(changes or {})).to_dict()
     (folder / 'base.py').write_text(BASE_CONFIG.format(
         root=ROOT, old=tuple(old), old_split=(len(old), ), data=data, small=small))
     (folder / 'student.py').write_text(STUDENT_CONFIG.format(
