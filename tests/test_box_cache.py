@@ -15,10 +15,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from tiny import OLD, ROOT, batch, build, instances, shake, student_cfg, teacher_file
+from tiny import OBJECTS, OLD, ROOT, batch, build, instances, shake, student_cfg, teacher_file
 
 from mmilmil import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
+from mmilmil.models.teacher import weights_hash
 
 TERMS_OFF = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None)
 
@@ -276,7 +277,6 @@ def test_build_does_not_touch_another_cache(built, tool):
 def test_student_trains_with_it(built, chain, tool, tmp_path):
     path, _, _ = built
     options = ('--cfg-options', f'model.teacher.checkpoint={chain.runs}/base/final.pth', 'train_cfg.max_epochs=1',
-               "train_dataloader.dataset.pipeline.4.meta_keys=('img_id','img_shape','homography_matrix')",
                f'model.teacher_boxes={path}')
     done = tool('train.py', chain.student, '--work-dir', tmp_path / 'run', *options)
     assert done.status == 0, done.err[-2000:]
@@ -285,3 +285,17 @@ def test_student_trains_with_it(built, chain, tool, tmp_path):
     shutil.rmtree(tmp_path / 'run')
     done = tool('train.py', chain.student, '--work-dir', tmp_path / 'run', *options)
     assert done.status == 1 and 'no entry for 1 training images' in done.err and 'Traceback' not in done.err
+
+
+def test_pipeline_that_moves_boxes_without_telling(chain, tool, tmp_path):
+    """Neither is a cache built for it nor a student trained with one."""
+    options = ('--cfg-options', f'model.teacher.checkpoint={chain.runs}/base/final.pth',
+               'train_dataloader.dataset.pipeline.3.type=RandomShift', 'train_dataloader.dataset.pipeline.3.prob=0.5')
+    teacher = torch.load(chain.runs / 'base/final.pth')['state_dict']
+    path = write(tmp_path / 'boxes.jsonl', weights_hash(teacher), dict.fromkeys(OBJECTS, instances([], [], [])))
+    for args in (('cache_teacher_boxes.py', chain.student, '--out', tmp_path / 'new.jsonl', *options),
+                 ('train.py', chain.student, '--work-dir', tmp_path / 'run', *options, f'model.teacher_boxes={path}')):
+        done = tool(*args)
+        assert done.status == 1 and 'cannot follow an image through' in done.err and 'RandomShift, ' in done.err
+        assert 'Traceback' not in done.err
+    assert not (tmp_path / 'new.jsonl').exists() and not list(tmp_path.glob('run/*.pth'))

@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
+from mmilmil.datasets.moves import check_moves
 from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
 from mmilmil.engine.cli import read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
@@ -26,7 +27,7 @@ from mmilmil.errors import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
 from mmilmil.models.detectors.incremental_faster_rcnn import MERGING
 from mmilmil.models.teacher import Teacher
-from mmilmil.registry import DATASETS
+from mmilmil.registry import DATASETS, MODELS
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,6 +96,8 @@ def main() -> None:
         raise InputError(f'--score-thr {args.score_thr} leaves out boxes that model.merging.score_thr = {wanted} asks for: '
                          f'give {wanted} or less')
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
+    # What training would refuse is told before the teacher looks at a whole set.
+    check_moves(DATASETS.build(cfg.train_dataloader.dataset), MODELS.build(cfg.model.data_preprocessor))
     # Once for all epochs, so it may look at all the proposals that it is tested with.
     teacher = Teacher.load(**dict(cfg.model.teacher, max_proposals=10**6)).to(args.device)
     dataset, img_ids = training_images(cfg)

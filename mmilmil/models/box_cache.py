@@ -85,7 +85,8 @@ class TeacherBoxCache:
         """The boxes of a batch, moved as the images were.
 
         Args:
-            metas: By image, ``img_id``, ``img_shape`` and ``homography_matrix``, which MMDetection's transforms keep.
+            metas: By image, ``img_id``, ``img_shape`` and ``homography_matrix``, of a pipeline that keeps it
+                (:func:`mmilmil.datasets.moves.check_moves`).
             like: Tensor whose device and type the boxes get.
 
         Returns:
@@ -96,8 +97,7 @@ class TeacherBoxCache:
             if 'homography_matrix' not in meta:
                 raise InputError('the images do not tell how they were moved, so cached teacher boxes cannot follow: add '
                                  "'homography_matrix' to the meta_keys of PackDetInputs in the training pipeline, and 'img_id' "
-                                 "and 'img_shape' too. Where they are there, the image was not moved at all: add a Resize, "
-                                 'which keeps the matrix')
+                                 "and 'img_shape' too, or leave model.teacher_boxes out")
             self.check_images([meta['img_id']])
             table = self.images[meta['img_id']].to(like.device)
             matrix = torch.as_tensor(meta['homography_matrix'], dtype=table.dtype, device=table.device)

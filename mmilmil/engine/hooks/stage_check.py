@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import Tensor
 
+from ...datasets.moves import check_moves
 from ...datasets.wrappers import innermost_dataset
 from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
@@ -21,8 +22,8 @@ class StageCheckHook(Hook):
 
     Raises:
         InputError: ``num_classes`` is not the number of classes, datasets have different classes or groups, or the teacher's
-            classes are not the student's old classes in the same order, cached teacher boxes are another teacher's or lack
-            images; in testing and resuming also: the checkpoint is
+            classes are not the student's old classes in the same order, cached teacher boxes are another teacher's, lack
+            images or cannot follow the training pipeline; in testing and resuming also: the checkpoint is
             another model's.
     """
 
@@ -38,6 +39,7 @@ class StageCheckHook(Hook):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
             if model.teacher_boxes is not None:
                 dataset = runner.train_dataloader.dataset
+                check_moves(dataset, model.data_preprocessor, runner.hooks)
                 model.cache.check_images(dataset.get_data_info(index)['img_id'] for index in range(len(dataset)))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
