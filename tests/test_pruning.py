@@ -16,8 +16,13 @@ from mmilmil.models.detectors import PrunedFasterRCNN
 from mmilmil.models.structure import common_channels, compose, cut, equal, read_structure
 from mmilmil.models.teacher import Teacher
 from mmilmil.pruning import analysis, complexity, prune
+from mmilmil.pruning.check import check_pruned, layer_outputs
 
 CONV = 'backbone.layer1.0.conv1'
+
+
+def mask(*values):
+    return torch.tensor(values, dtype=torch.bool)
 
 
 def pruned(detector, ratio=0.5, exclude=(), unit='L1MutableChannelUnit', before=None):
@@ -110,6 +115,106 @@ def test_vgg16_is_pruned_where_the_papers_tables_say(table):
     assert_same(static, algorithm.architecture)
 
 
+# Convolutions in groups: ResNeXt's and RegNet's have several channels a group, MobileNetV2's one.
+GROUPED = {
+    'resnext': (dict(type='ResNeXt', depth=50, groups=4, base_width=4, base_channels=8), [32, 64, 128, 256]),
+    'mobilenet': (dict(type='MobileNetV2', widen_factor=0.25, out_indices=(1, 2, 4, 6)), [8, 8, 24, 80]),
+    'regnet': (dict(type='RegNet', arch=dict(w0=8, wa=4.96, wm=2.0, group_w=8, depth=6, bot_mul=1.0)), [8, 16, 32]),
+}
+
+
+def grouped_cfg(name, maker=stock_cfg, *args, **changes):
+    """Config of a detector whose backbone has convolutions in groups."""
+    backbone, channels = GROUPED[name]
+    backbone = dict(backbone, _delete_=True, out_indices=backbone.get('out_indices', tuple(range(len(channels)))))
+    return maker(*args, backbone=backbone, neck=dict(in_channels=channels), **changes)
+
+
+@pytest.fixture(scope='module', params=['resnext', 'mobilenet'])
+def grouped(request):
+    """Its name, a detector, its masked algorithm and its half."""
+    detector = shake(build(grouped_cfg(request.param, stock_cfg, 3))).eval()
+    return request.param, detector, *pruned(detector)
+
+
+def test_groups_are_cut_as_the_masked_detector_computes(grouped):
+    name, full, algorithm, static = grouped
+    small = copy.deepcopy(full)
+    cut(small, static.structure, 'here')
+    assert_same(small, algorithm.architecture)
+    for key, weight in static.state_dict().items():
+        assert torch.equal(small.state_dict()[key], weight), key
+    check_pruned(small, layer_outputs(algorithm.architecture))
+    if name == 'resnext':  # 16 channels in 4 groups of 4; 2 of each are left
+        conv = small.backbone.layer1[0].conv2
+        assert (conv.in_channels, conv.out_channels, conv.groups) == (8, 8, 4) and conv.weight.shape == (8, 2, 3, 3)
+    else:
+        conv, whole = (detector.backbone.layer2[0].depthwise_conv.conv for detector in (small, full))
+        assert conv.groups == conv.in_channels == conv.out_channels == whole.groups // 2 and conv.weight.shape[1] == 1
+
+
+def test_flops_of_grouped_convolutions(grouped):
+    _, full, _, static = grouped
+    flops = complexity.layer_flops(full, (64, 64))
+    left = sum(complexity.layer_flops(static, (64, 64)).values())
+    assert left == pytest.approx(complexity.flops_after(flops, static.structure, full), rel=1e-6)
+
+
+def test_a_pruned_grouped_detector_trains_and_teaches(grouped, tmp_path):
+    name, full, _, static = grouped
+    cfg = grouped_cfg(name, stock_cfg, 3)
+    path = teacher_file(tmp_path / 'full.pth', cfg=cfg)
+    meta = torch.load(path)['meta']
+    torch.save(dict(meta=dict(meta, structure=static.structure), state_dict=static.state_dict()), tmp_path / 'half.pth')
+    half = str(tmp_path / 'half.pth')
+    for teacher in (half, str(path)):
+        model = build(grouped_cfg(name, student_cfg, teacher, pruned=half)).train()
+        losses = model.loss(*batch())
+        total = sum(value.sum() if torch.is_tensor(value) else sum(value) for key, value in losses.items() if 'loss' in key)
+        total.backward()
+        convs = [layer for layer in model.backbone.modules() if isinstance(layer, torch.nn.Conv2d) and layer.groups > 1]
+        assert torch.isfinite(total) and convs and all(conv.weight.grad.abs().sum() > 0 for conv in convs[-2:])
+
+
+def test_groups_by_hand():
+    """Channels 0, 1 | 2, 3 | 4, 5 in, 0 | 1 | 2 out; of a group that is left each has one input, and the last group goes."""
+    conv = torch.nn.Conv2d(6, 3, 1, groups=3)
+    conv.weight.data = torch.tensor([[1., 2.], [3., 4.], [5., 6.]])[:, :, None, None]
+    structure = {'backbone': dict(inputs=mask(1, 0, 0, 1, 0, 0), outputs=mask(1, 1, 0))}
+    detector = torch.nn.Module()
+    detector.backbone, detector.with_neck = conv, False
+    bias = conv.bias.detach().clone()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmilmil.models.structure.surviving_channels', lambda *_: None)
+        cut(detector, structure, 'here')
+    assert (conv.in_channels, conv.out_channels, conv.groups) == (2, 2, 2)
+    assert conv.weight.flatten().tolist() == [1., 4.] and torch.equal(conv.bias, bias[:2])
+    assert conv(torch.tensor([10., 100.]).reshape(1, 2, 1, 1)).flatten().tolist() == pytest.approx(
+        [10 + bias[0].item(), 400 + bias[1].item()])
+
+
+@pytest.mark.parametrize(('inputs', 'outputs'), [
+    (mask(1, 1, 1, 0, 1, 1), mask(1, 1, 1)), (mask(1, 0, 1, 0, 1, 0), mask(1, 1, 0)), (mask(1, 0, 1, 0, 0, 0), mask(1, 1, 1))],
+    ids=['uneven', 'inputs of no output', 'outputs of no input'])
+def test_groups_that_are_no_convolution_any_more(inputs, outputs):
+    detector = torch.nn.Module()
+    detector.conv = torch.nn.Conv2d(6, 3, 1, groups=3)
+    with pytest.raises(InputError, match='in here leaves .* in the 3 groups of the convolution conv, which is no convolution'):
+        cut(detector, dict(conv=dict(inputs=inputs, outputs=outputs)), 'here')
+    assert detector.conv.weight.shape == (3, 2, 1, 1)
+
+
+def test_what_computes_something_else_is_named(full, halved):
+    algorithm, static = halved
+    wanted, wrong = layer_outputs(algorithm.architecture), copy.deepcopy(static)
+    wrong.backbone.layer3[0].conv2.weight.data[0] += 1
+    with pytest.raises(InputError, match=r'computes something else .* layer backbone\.layer3\.0\.conv2, .*--exclude'):
+        check_pruned(wrong, wanted)
+    wrong.backbone.layer2[0].conv1 = copy.deepcopy(full.backbone.layer2[0].conv1)
+    with pytest.raises(InputError, match=r'does not run, it fails in backbone\.layer2\.0\.conv1, '):
+        check_pruned(wrong, wanted)
+
+
 def test_excluded_units_stay_whole(full):
     static = pruned(full, exclude=['neck.*', 'backbone.conv1'])[1]
     assert 'neck.fpn_convs.0.conv' not in static.structure and 'backbone.conv1' not in static.structure
@@ -143,7 +248,7 @@ def test_flops_are_counted_and_searched(full):
     prune.set_channels(algorithm, units, channels)
     static = prune.static_detector(algorithm)
     left = sum(complexity.layer_flops(static, size).values())
-    assert left == pytest.approx(complexity.flops_after(flops, static.structure), rel=1e-6)
+    assert left == pytest.approx(complexity.flops_after(flops, static.structure, full), rel=1e-6)
     assert 0.5 < left / sum(flops.values()) <= 0.6
     with pytest.raises(InputError, match='--target-flops 0.001: with one channel in every unit 0.[0-9]+ of the FLOPs'):
         prune.choices_for_flops(algorithm, units, flops, 0.001)
@@ -180,10 +285,6 @@ def test_untraceable_detector():
 
 
 # Structures
-
-
-def mask(*values):
-    return torch.tensor(values, dtype=torch.bool)
 
 
 def test_compose():

@@ -9,6 +9,7 @@ import torch
 from conftest import REPO, run_tool
 from mmengine.config import Config
 
+from mmilmil.models import structure, teacher
 from mmilmil.models.structure import equal
 
 RECOVER = """
@@ -140,6 +141,31 @@ def test_bad_input(cut_chain, tool, monkeypatch, flags, told):
     (cut_chain.folder / 'wrong.json').write_text('{"bacbone.conv1": 4}')
     done = tool('prune.py', 'base.py', cut_chain.full, *flags, '--out', 'never')
     assert done.status == 1 and told in done.err
+    assert not (cut_chain.folder / 'never').exists()
+
+
+@pytest.mark.parametrize(('kind', 'told'), [
+    (torch.nn.Linear, 'cannot be loaded again (size mismatch for roi_head.bbox_head.'),
+    (None, 'computes something else than its masks leave, first in the layer backbone.conv1, '),
+], ids=['shape', 'values'])
+def test_file_that_would_fit_no_tool(cut_chain, tool, monkeypatch, kind, told):
+    """It is loaded and run before it is kept: were one kind of layer not cut, or cut wrongly, nothing would be left."""
+    monkeypatch.chdir(cut_chain.folder)
+    real = structure._cut_layer
+    if kind:
+        monkeypatch.setattr(structure, '_cut_layer', lambda layer, *masks: isinstance(layer, kind) or real(layer, *masks))
+    else:
+        loaded = teacher.load_detector
+
+        def wrong(*args):
+            detector, classes = loaded(*args)
+            if 'pruned' in str(args[0]):
+                detector.backbone.conv1.weight.data += 1
+            return detector, classes
+
+        monkeypatch.setattr(teacher, 'load_detector', wrong)
+    done = tool('prune.py', 'base.py', cut_chain.full, '--runs', 1, '--no-eval', '--out', 'never')
+    assert done.status == 1 and told in done.err and 'Traceback' not in done.err
     assert not (cut_chain.folder / 'never').exists()
 
 

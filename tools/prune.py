@@ -27,6 +27,7 @@ from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
+from mmilmil.pruning.check import Outputs, check_pruned, layer_outputs
 
 PRUNED = 'pruned.pth'
 CHANNELS = 'channels.json'
@@ -107,11 +108,29 @@ def choose(args: argparse.Namespace, algorithm, units: dict, flops: dict) -> dic
     return prune.even_choices(units, 0.5 if args.ratio is None else args.ratio)
 
 
-def save(detector: nn.Module, cfg: Config, classes: tuple[str, ...], channels: dict[str, int], out: Path) -> Path:
+def loaded_again(content: dict, cfg: Config, wanted: Outputs) -> nn.Module:
+    """The pruned detector as whoever uses its file gets it, run once; ``wanted`` is what the masked one computes.
+
+    Raises:
+        InputError: it cannot be loaded, does not run, or computes something else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / PRUNED
+        save_whole(content, draft)
+        try:
+            detector, _ = load_detector(draft, cfg.model, 'the pruned ', '')
+        except InputError as error:
+            first = ' '.join(str(error.__cause__ or error).split('\n\t')[1:2]) or str(error)
+            raise InputError(f'the pruned detector cannot be loaded again ({first}), so it is not kept: leave the units around '
+                             'that layer whole (--exclude)') from error
+    check_pruned(detector, wanted)
+    return detector
+
+
+def save(content: dict, channels: dict[str, int], out: Path) -> Path:
     """Write the pruned detector and its channels, each whole."""
     out.mkdir(parents=True, exist_ok=True)
-    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes), structure=detector.structure)
-    save_whole(to_plain(dict(meta=meta, state_dict=detector.state_dict())), out / PRUNED)
+    save_whole(content, out / PRUNED)
     draft = out / f'{CHANNELS}.part'
     draft.write_text(json.dumps(channels, indent=2) + '\n', encoding='utf-8')
     draft.replace(out / CHANNELS)
@@ -133,8 +152,12 @@ def main() -> None:
     units = analysis.prunable_units(algorithm, args.exclude)
     channels = choose(args, algorithm, units, flops)
     prune.set_channels(algorithm, units, channels)
-    pruned = prune.static_detector(algorithm, getattr(full, 'structure', None)).eval()
-    path = save(pruned, cfg, classes, channels, out)
+    wanted = layer_outputs(algorithm.architecture)
+    static = prune.static_detector(algorithm, getattr(full, 'structure', None))
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes), structure=static.structure)
+    content = to_plain(dict(meta=meta, state_dict=static.state_dict()))
+    pruned = loaded_again(content, cfg, wanted)
+    path = save(content, channels, out)
 
     print(prune.channel_table(units, channels), end='\n\n')
     seconds = complexity.latencies([full, pruned], size, args.runs)

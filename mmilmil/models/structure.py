@@ -77,7 +77,8 @@ def cut(detector: nn.Module, structure: Structure, source: str) -> None:
         source: Where the structure comes from, for messages.
 
     Raises:
-        InputError: the structure is another detector's. The detector is unchanged then.
+        InputError: the structure is another detector's, or leaves of a grouped convolution what is none. The detector is
+            unchanged then.
     """
     _check_fits(detector, structure, source)
     detector.survivors = surviving_channels(detector, structure)
@@ -99,6 +100,27 @@ def _check_fits(detector: nn.Module, structure: Structure, source: str) -> None:
                 raise InputError(f'the structure in {source} is of a detector whose layer {name} had {len(masks[side])} {side} '
                                  f'before pruning; in this one it has {width}: give it the config of the detector that was '
                                  'pruned')
+        if isinstance(layer, nn.Conv2d):
+            _check_groups(name, layer, *_both_masks(layer, masks), source)
+
+
+def _check_groups(name: str, layer: nn.Conv2d, inputs: Tensor, outputs: Tensor, source: str) -> None:
+    for mask in (inputs, outputs):
+        left = mask.reshape(layer.groups, -1).sum(dim=1)
+        if len(left[left > 0].unique()) != 1 or not torch.equal(left > 0, left_groups(layer, outputs)):
+            raise InputError(f'the structure in {source} leaves {left.tolist()} channels in the {layer.groups} groups of the '
+                             f'convolution {name}, which is no convolution in groups: each group that is left has to keep as '
+                             'many; prune the detector again')
+
+
+def left_groups(layer: nn.Conv2d, outputs: Tensor) -> Tensor:
+    """Which groups of a convolution are left, (groups,) bool: of a depth-wise one each channel is a group.
+
+    Args:
+        layer: The convolution before it is cut.
+        outputs: Bool mask over its output channels.
+    """
+    return outputs.reshape(layer.groups, -1).any(dim=1)
 
 
 def _both_masks(layer: nn.Module, masks: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -114,9 +136,11 @@ def _cut_layer(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
         layer.num_features = int(outputs.sum())
         return
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-        # Depth-wise: one channel in and out a group; MMRazor prunes no other grouped convolution of a detector here.
-        layer.weight.data = layer.weight.data[outputs]
-        layer.groups = int(outputs.sum())
+        # An output reads the inputs of its own group only, so which columns stay is another matter in each group.
+        parts = [group[rows][:, columns] for group, rows, columns in zip(
+            layer.weight.data.chunk(layer.groups), outputs.chunk(layer.groups), inputs.chunk(layer.groups)) if rows.any()]
+        layer.weight.data = torch.cat(parts)
+        layer.groups = len(parts)
     else:
         layer.weight.data = layer.weight.data[outputs][:, inputs]
     if layer.bias is not None:

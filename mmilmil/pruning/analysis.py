@@ -63,13 +63,14 @@ def analysing(detector: nn.Module):
             yield
         except Exception as error:  # the tracer runs the model's own code, which can fail in any way
             first = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
-            raise InputError(f'the detector {type(detector).__name__} cannot be traced, it fails in {_place(error, detector)} '
-                             f'({first}): MMRazor follows channels through what does not branch on values; take the branch out '
+            place = failing_place(error, detector)
+            raise InputError(f'the detector {type(detector).__name__} cannot be traced, it fails in {place} ({first}): '
+                             'MMRazor follows channels through what does not branch on values; take the branch out '
                              'there, or prune a detector without that module') from error
 
 
-def _place(error: Exception, detector: nn.Module) -> str:
-    """The innermost module of the detector that an error came through, and its line."""
+def failing_place(error: Exception, detector: nn.Module) -> str:
+    """The innermost module of a detector (or of a copy of it) that an error came through, and its line."""
     names: dict[nn.Module, str] = {}
     place = 'the analysis'
     for frame, line in traceback.walk_tb(error.__traceback__):

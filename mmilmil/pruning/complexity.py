@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 
-from ..models.structure import SIDES, Structure
+from ..models.structure import SIDES, Structure, left_groups
 
 
 class DensePart(nn.Module):
@@ -56,19 +56,23 @@ def layer_flops(detector: TwoStageDetector, size: tuple[int, int]) -> dict[str, 
             if not any(layer.children()) and counts[f'detector.{name}']}
 
 
-def flops_after(flops: Mapping[str, float], structure: Structure) -> float:
+def flops_after(flops: Mapping[str, float], structure: Structure, detector: nn.Module) -> float:
     """Multiply-adds that a structure leaves.
 
     Args:
         flops: Of each layer before; see :func:`layer_flops`.
         structure: What survives.
+        detector: The detector before; of its convolutions the numbers of groups count.
     """
-    total = 0.0
+    total, layers = 0.0, dict(detector.named_modules())
     for name, count in flops.items():
         masks = structure.get(name, {})
         for side in SIDES:
             if side in masks:
                 count *= masks[side].float().mean().item()
+        groups = getattr(layers[name], 'groups', 1)
+        if groups > 1 and 'outputs' in masks:  # an output reads the inputs of its own group, not a share of all
+            count *= groups / int(left_groups(layers[name], masks['outputs']).sum())
         total += count
     return total
 

@@ -94,7 +94,7 @@ def choices_for_flops(algorithm: ItePruneAlgorithm, units: Mapping[str, MutableC
 
     def share(ratio: float) -> float:
         set_channels(algorithm, units, even_choices(units, ratio))
-        return flops_after(flops, current_structure(algorithm)) / whole
+        return flops_after(flops, current_structure(algorithm), algorithm.architecture) / whole
 
     low, high = 1e-6, 1.0
     if share(low) > target:

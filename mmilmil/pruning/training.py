@@ -117,7 +117,7 @@ class GroupFisherPruning(_PruningInTraining, GroupFisherAlgorithm):
 
     def share(self) -> float:
         """Share of the FLOPs that is left."""
-        return flops_after(self.flops, current_structure(self)) / sum(self.flops.values())
+        return flops_after(self.flops, current_structure(self), self.architecture) / sum(self.flops.values())
 
     def _train_step(self, data, optim_wrapper) -> dict[str, Tensor]:
         if self._reached is None:
