@@ -1,0 +1,194 @@
+"""The one reader of annotations in COCO's JSON format: for datasets, metrics, tools and checks."""
+
+import json
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..errors import InputError
+from .reading import NAME_AS_READ, StopAtFirst, Tell, class_name, decode, flag, has_control, identity, number, read_bytes
+
+PARTS = ('images', 'annotations', 'categories')
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """What a COCO file tells, every value that is used read by its rule.
+
+    Args:
+        content: The whole file, without the entries that have a mistake. In the entries of ``images``, ``annotations`` and
+            ``categories`` ids are integers or texts, coordinates and sizes numbers, ``iscrowd`` and ``ignore`` 0 or 1; all
+            else is as in the file.
+        names: Class name by category id, in the order of the ids.
+        annotations: Entries of ``annotations`` by image id, for every listed image.
+        lost: The same for image ids that the file does not list.
+    """
+
+    content: dict[str, Any]
+    names: dict[int | str, str]
+    annotations: dict[int | str, list[dict]]
+    lost: dict[int | str, list[dict]]
+
+    @property
+    def images(self) -> list[dict]:
+        """Entries of ``images``, with ``id``, ``file_name``, ``width`` and ``height``."""
+        return self.content['images']
+
+
+def id_order(value: int | str) -> tuple:
+    """Sort key of ids: numbers before texts."""
+    return isinstance(value, str), value
+
+
+def is_ignored(annotation: Mapping) -> bool:
+    """Whether an annotation as read is neither to be learnt nor to be found: a crowd, or marked ``ignore``."""
+    return bool(annotation.get('iscrowd') or annotation.get('ignore'))
+
+
+def read_coco(path: str, backend_args: dict | None = None, tell: Tell | None = None) -> CocoFile:
+    """Read a COCO file.
+
+    Args:
+        path: JSON in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+        backend_args: As in MMDetection's datasets.
+        tell: Where mistakes are told; without it the first one is raised. An entry with a mistake is left out.
+
+    Raises:
+        InputError: the file is missing, no COCO file, or has a value that no rule reads.
+    """
+    path, tell = str(path), tell or StopAtFirst()
+    try:
+        content = _json(path, backend_args)
+    except InputError as error:
+        tell.error('file that cannot be read', error)
+        content = {part: [] for part in PARTS}
+    content = dict(content)
+    for part in PARTS:
+        if not isinstance(content.get(part), list):
+            tell.error('file that is no COCO file', f'{path} has no list {part!r}: it must be a COCO file with '
+                       f'{", ".join(PARTS)}')
+            content[part] = []
+    categories = content['categories'] = _entries(content, 'categories', partial(_category, tell=tell), path, tell)
+    _unique(categories, 'id', 'categories', path, 'give each category its own', tell)
+    name_of = {category['id']: category['name'] for category in categories}
+    images = content['images'] = _entries(content, 'images', _image, path, tell)
+    if not images:
+        tell.error('no image listed', f'{path} lists no image: an empty file, or not the one you meant as ann_file')
+    _unique(images, 'id', 'images', path, 'give each image its own', tell)
+    _unique(images, 'file_name', 'images', path, 'list each image once', tell)
+    annotations = content['annotations'] = _entries(content, 'annotations', partial(_annotation, name_of=name_of), path,
+                                                      tell)
+    _unique(annotations, 'id', 'annotations', path, 'give each annotation its own, or leave ids out', tell)
+    _names(categories, annotations, path, tell)
+
+    of_image, lost = {image['id']: [] for image in images}, defaultdict(list)
+    for annotation in annotations:
+        img_id = annotation['image_id']
+        (of_image if img_id in of_image else lost)[img_id].append(annotation)
+    return CocoFile(content, {key: name_of[key] for key in sorted(name_of, key=id_order)}, of_image, dict(lost))
+
+
+def _json(path: str, backend_args: dict | None) -> dict:
+    text = decode(read_bytes(path, backend_args, f'no file {path} (ann_file): check data_root and ann_file'), path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'{path} is not valid JSON: {error}') from None
+    return content if isinstance(content, dict) else {}
+
+
+def _entries(content: Mapping, part: str, read: Callable[[dict, str], None], path: str, tell: Tell) -> list[dict]:
+    """The entries of a part that could be read; their values are put right in place."""
+    sound = []
+    for index, entry in enumerate(content[part]):
+        where = f'{path}, {part}[{index}]'
+        try:
+            if not isinstance(entry, dict):
+                raise InputError(f'{where} is {entry!r}, not an object with names and values')
+            read(entry, where)
+        except InputError as error:
+            tell.error(f'entry of {part} that cannot be read', error)
+        else:
+            sound.append(entry)
+    return sound
+
+
+def _lacking(entry: Mapping, keys: tuple[str, ...], where: str) -> None:
+    if lacking := [key for key in keys if key not in entry]:
+        raise InputError(f'{where} lacks {", ".join(map(repr, lacking))}: {_short(entry)}')
+
+
+def _category(entry: dict, where: str, tell: Tell) -> None:
+    _lacking(entry, ('id', 'name'), where)
+    entry['id'] = identity(entry['id'], f'{where}: id')
+    where, told = f'{where} (id {entry["id"]!r})', entry['name']
+    entry['name'] = class_name(told, where)
+    if entry['name'] != told:
+        tell.note(NAME_AS_READ, f'{where}: {told!r} is read as {entry["name"]!r}')
+
+
+def _image(entry: dict, where: str) -> None:
+    _lacking(entry, ('id', 'file_name', 'width', 'height'), where)
+    entry['id'] = identity(entry['id'], f'{where}: id')
+    where = f'{where} (image {entry["id"]!r})'
+    name = entry['file_name']
+    if not isinstance(name, str) or not name.strip() or has_control(name):
+        raise InputError(f'{where}: file_name is {name!r}; give the path of the image below the folder of images')
+    entry['file_name'] = name if '://' in name else posixpath.normpath(name)
+    for side in ('width', 'height'):
+        pixels = number(entry[side])
+        if pixels is None or pixels <= 0:
+            raise InputError(f'{where}: {side} is {entry[side]!r}, not a number of pixels; correct it')
+        entry[side] = pixels
+
+
+def _annotation(entry: dict, where: str, name_of: Mapping) -> None:
+    _lacking(entry, ('image_id', 'category_id', 'bbox'), where)
+    if entry.get('id') is not None:
+        entry['id'] = identity(entry['id'], f'{where}: id')
+    where = f'{where} (annotation {entry.get("id")!r} of image {entry["image_id"]!r})'
+    for key in ('image_id', 'category_id'):
+        entry[key] = identity(entry[key], f'{where}: {key}')
+    if entry['category_id'] not in name_of:
+        raise InputError(f'{where}: category_id is {entry["category_id"]!r}, which no category of the file has; add the '
+                         'category, or correct the id')
+    box = entry['bbox']
+    numbers = [number(value) for value in box] if isinstance(box, list) else []
+    if len(numbers) != 4 or None in numbers:
+        raise InputError(f'{where}: bbox is {_short(box)}, not four numbers [x, y, width, height]')
+    entry['bbox'] = numbers
+    if 'area' in entry:
+        area = number(entry['area'])
+        if area is None:
+            raise InputError(f'{where}: area is {entry["area"]!r}, not a number: correct it or leave it out')
+        entry['area'] = area
+    for key in ('iscrowd', 'ignore'):
+        if key in entry:
+            entry[key] = flag(entry[key], f'{where}: {key}')
+
+
+def _unique(entries: list[dict], key: str, part: str, path: str, remedy: str, tell: Tell) -> None:
+    times = Counter(entry[key] for entry in entries if entry.get(key) is not None)
+    for value, count in times.items():
+        if count > 1:
+            tell.error(f'{key} of {part} more than once', f'{path} lists the {key} {value!r} of {part} {count} times: {remedy}')
+
+
+def _names(categories: list[dict], annotations: list[dict], path: str, tell: Tell) -> None:
+    ids = defaultdict(list)
+    for category in categories:
+        ids[category['name']].append(category['id'])
+    boxes = Counter(annotation['category_id'] for annotation in annotations)
+    for name, same in ids.items():
+        if len(set(same)) > 1:
+            told = ', '.join(f'id {key!r} ({boxes[key]} boxes)' for key in same)
+            tell.error('name of categories more than once', f'{path} names {len(same)} categories {name!r}: {told}; give each '
+                       'its own name, or all boxes one id and take the other categories out')
+
+
+def _short(value: object, length: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= length else f'{text[:length]}...'
