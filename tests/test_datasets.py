@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import re
 
 import mmdet.datasets  # noqa: F401  (registers the pipeline's transforms and the wrappers)
 import pytest
 from mmdet.datasets import XMLDataset
 from mmengine.dataset import ConcatDataset, RepeatDataset
+from PIL import Image
 
 from mmilmil import InputError
 from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
@@ -249,7 +251,7 @@ def test_list_that_is_no_text(voc_set):
 
 
 def test_image_listed_twice(voc_set):
-    fails("lists 'a' twice", root=voc_set(IMAGES, splits={'train': ['a', 'e', 'a']}))
+    fails("lists 'a' 2 times", root=voc_set(IMAGES, splits={'train': ['a', 'e', 'a']}))
 
 
 @pytest.mark.parametrize('name', ['a', 'f'])  # f would be dropped: still told
@@ -317,7 +319,7 @@ def test_misspelt_class_names_what_is_near(voc_set):
 
 def test_empty_stage_and_difficult_boxes_only(voc_set):
     root = voc_set(IMAGES, splits={'train': ['b', 'c']})
-    fails("the stage is empty: no box to train on for class 'dog'", "all boxes of 'dog' there (1) are ignored",
+    fails("the stage is empty: no box to train on for class 'dog'", "all boxes of 'dog' there (1) are left out: 1 ignored",
           root=root)
     assert len(build(root, test_mode=True)) == 2  # testing has no such rule
 
@@ -350,7 +352,6 @@ def coco(root, change=lambda content: None):
             {'id': 4, 'image_id': 9, 'category_id': 3, 'bbox': [50, 50, 30, 30], 'area': 900},
             {'id': 5, 'image_id': 9, 'category_id': 3, 'bbox': [5, 5, 0.5, 30], 'area': 15},
             {'id': 6, 'image_id': 9, 'category_id': 5, 'bbox': [5, 5, 30, 30], 'area': 900},
-            {'id': 7, 'image_id': 9, 'category_id': 77, 'bbox': [5, 5, 30, 30]},
             {'id': 8, 'image_id': 99, 'category_id': 3, 'bbox': [5, 5, 30, 30]},
         ],
     }
@@ -372,7 +373,7 @@ def test_coco_training(voc_set):
     report = dataset.report
     assert (report.images_listed, report.images_kept) == (3, 2)
     assert report.boxes == {'dog': 2} and report.hidden_old == 1
-    assert report.unlisted == {'bird': 1, 'category id 77': 1}
+    assert report.unlisted == {'bird': 1}
     assert (report.clipped, report.dropped) == (1, 1)
     assert '1 annotations belong to 1 images that the file does not list' in report.summary()
     assert dataset.cat_ids == [9, 1, 3] and dataset.cat2label == {9: 0, 1: 1, 3: 2}
@@ -389,13 +390,14 @@ def test_coco_testing_and_joint(voc_set):
 
 @pytest.mark.parametrize('change, parts', [
     (lambda content: content.pop('categories'), ("no list 'categories'",)),
-    (lambda content: content['images'][0].pop('width'), ("'images' lacks 'width'",)),
+    (lambda content: content['images'][0].pop('width'), ("images[0] lacks 'width'",)),
     (lambda content: content['annotations'][0].update(bbox=[1, 2, 3]), ('annotation 1 of image 7', '[1, 2, 3]')),
     (lambda content: content['annotations'][0].update(bbox=[1, 2, 3, None]), ('not four numbers',)),
     (lambda content: content['annotations'][0].update(area=None), ('annotation 1 of image 7', 'area is None')),
     (lambda content: content['images'][0].update(width=None), ('image 7', 'width is None')),
     (lambda content: content['images'][2].update(file_name='z.jpg'), ("'z.jpg'", 'JPEGImages has no such file')),
-    (lambda content: content['images'][1].update(id=7), ('the image id 7 twice',)),
+    (lambda content: content['annotations'][0].update(category_id=77), ('annotation 1 of image 7', 'category_id is 77')),
+    (lambda content: content['images'][1].update(id=7), ('the id 7 of images 2 times',)),
     (lambda content: content['categories'][0].update(name='Dog'), ("no category 'dog'", "did you mean 'Dog'?")),
     (lambda content: content.update(annotations=[]), ('the stage is empty',)),
     (lambda content: content.update(images=[], annotations=[]), ('lists no image',)),
@@ -415,6 +417,112 @@ def test_coco_missing_and_broken_file(voc_set):
     (root / 'train.json').write_text('{"images": [')
     with pytest.raises(InputError, match=r'train\.json is not valid JSON: .*line 1'):
         build_coco(root)
+
+
+def test_coco_values_spelt_as_text(voc_set):
+    """The same boxes as without: what is read by a rule is read by the same one in training."""
+
+    def spell(content):
+        for entry in content['annotations']:
+            entry.update(iscrowd='1' if entry.get('iscrowd') else '0', image_id=str(entry['image_id']), ignore=None,
+                         bbox=[str(value) for value in entry['bbox']], category_id=float(entry['category_id']))
+        content['categories'][0].update(id='3', name='\n dog ')
+
+    root = voc_set(IMAGES)
+    plain = [build_coco(coco(root)).get_data_info(index) for index in range(2)]
+    dataset = build_coco(coco(root, spell))
+    assert [dataset.get_data_info(index) for index in range(2)] == plain
+    assert 'class name read as text without what is blank around it (1)' in dataset.report.summary()
+
+
+def only(*boxes, **more):
+    def change(content):
+        content['annotations'] = [dict(image_id=7, category_id=3, bbox=box, **more) for box in boxes]
+
+    return change
+
+
+@pytest.mark.parametrize('change, parts', [
+    (only([.1, .2, .5, .5], [.3, .3, .1, .2]),
+     ("all boxes of 'dog' there (2) are left out: 2 without area", 'as if normalised to the size of the image', 'pixels (2)')),
+    (only([1, 2, 9, 9], [2, 2, 9, 9], iscrowd='1'), ('(2) are left out: 2 ignored (difficult or crowd)',)),
+    (only([1, 2, 9, 0], [70, 2, 9, 9]), ('(2) are left out: 2 without area inside their image',)),
+    (lambda content: [entry.update(image_id=1) for entry in content['annotations']],
+     ('7 annotations belong to 1 images that the file does not list',)),
+    (lambda content: content['annotations'].clear(), ("'dog' is a category without any box", 'leave it out')),
+])
+def test_why_a_class_has_no_box(voc_set, change, parts):
+    root = coco(voc_set(IMAGES), change)
+    with pytest.raises(InputError) as caught:
+        build_coco(root)
+    for part in ("the stage is empty: no box to train on for class 'dog'", *parts):
+        assert part in str(caught.value)
+
+
+def test_why_a_voc_class_has_no_box(voc_set):
+    boxes = {'a': [('dog', .1, .1, .5, .5), ('dog', 1, 1, 20, 20, 1)], 'b': [('dog', 70, 1, 90, 20), ('dog', 1, 1, 9, 30)]}
+    fails('(4) are left out: ', '2 without area inside their image', '1 ignored (difficult or crowd)',
+          "1 below filter_cfg['bbox_min_size'] = 10", 'as if normalised to the size of the image', root=voc_set(boxes),
+          filter_cfg={'bbox_min_size': 10})
+
+
+@pytest.mark.parametrize('name, remedy', [
+    ('a.jpg', "names stand without extension, so write 'a'"),
+    ('a 1', "a single class's list"),
+    ('A', "letter case counts, and there is 'a.jpg'"),
+    ('JPEGImages\\\\a', 'write / between folders'),
+    ('/data/a', 'it is an absolute path'),
+    ('sub/a', "'a' is directly in that folder"),
+    ('https://x.org/a', 'it is a URL'),
+    ('# a', 'a list has no comments'),
+    ('g', "there is 'g.gif', whose extension is another"),
+    ('z', 'add it, or take the line out'),
+])
+def test_listed_image_that_is_not_there(voc_set, name, remedy):
+    root = voc_set(IMAGES, splits={'train': ['e', name]})
+    (root / 'JPEGImages/g.gif').touch()
+    fails('train.txt lists', 'JPEGImages has no image of that name', remedy, root=root)
+
+
+@pytest.mark.parametrize('name, remedy', [
+    ('A.JPG', "letter case counts, and there is 'a.jpg'"),
+    ('a.png', "there is 'a.jpg', whose extension is another"),
+    ('a', "there is 'a.jpg', whose extension is another"),
+    ('JPEGImages/a.jpg', "'a.jpg' is directly in that folder"),
+    ('images\\a.jpg', 'write / between folders'),
+    ('https://x.org/a.jpg', 'it is a URL'),
+    ('/data/a.jpg', 'it is an absolute path'),
+])
+def test_image_of_a_coco_file_that_is_not_there(voc_set, name, remedy):
+    root = coco(voc_set(IMAGES), lambda content: content['images'][0].update(file_name=name))
+    with pytest.raises(InputError, match='has no such file') as caught:
+        build_coco(root)
+    assert remedy in str(caught.value)
+
+
+def test_coco_paths(voc_set):
+    root = voc_set(IMAGES)
+
+    def spell(content):
+        content['images'][0]['file_name'] = './a.jpg'
+        content['images'][1]['file_name'] = '../JPEGImages//b.jpg'
+        content['images'][2]['file_name'] = str(root / 'JPEGImages/c.jpg')
+
+    dataset = build_coco(coco(root, spell), test_mode=True)
+    assert [dataset[index]['img_path'] for index in range(3)] == [
+        f'{root}/JPEGImages/a.jpg', f'{root}/JPEGImages/../JPEGImages/b.jpg', f'{root}/JPEGImages/c.jpg']
+
+
+def test_size_is_that_of_the_pipelines_own_loader(voc_set):
+    root = voc_set(IMAGES)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (80, 60)).save(root / 'JPEGImages/a.jpg', exif=exif)
+    path = root / 'Annotations/a.xml'
+    path.write_text(re.sub('<size>.*</size>', '', path.read_text()))
+    for color_type, size in (('color', (60, 80)), ('color_ignore_orientation', (80, 60))):
+        info = build(root, test_mode=True, pipeline=[dict(type='LoadImageFromFile', color_type=color_type)]).get_data_info(0)
+        assert (info['width'], info['height']) == size
 
 
 # Real data

@@ -1,7 +1,6 @@
 """The one reader of annotations in COCO's JSON format: for datasets, metrics, tools and checks."""
 
 import json
-import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,21 @@ from functools import partial
 from typing import Any
 
 from ..errors import InputError
-from .reading import NAME_AS_READ, StopAtFirst, Tell, class_name, decode, flag, has_control, identity, number, read_bytes
+from .reading import (
+    LIKE_SHARES,
+    NAME_AS_READ,
+    StopAtFirst,
+    Tell,
+    class_name,
+    decode,
+    flag,
+    has_control,
+    identity,
+    is_share,
+    number,
+    plain_path,
+    read_bytes,
+)
 
 PARTS = ('images', 'annotations', 'categories')
 
@@ -48,6 +61,12 @@ def is_ignored(annotation: Mapping) -> bool:
     return bool(annotation.get('iscrowd') or annotation.get('ignore'))
 
 
+def is_flat(annotation: Mapping) -> bool:
+    """Whether MMDetection leaves the box out whatever its image: below a pixel in width or height, or an area of zero."""
+    *_, width, height = annotation['bbox']
+    return width < 1 or height < 1 or annotation.get('area', width * height) <= 0
+
+
 def read_coco(path: str, backend_args: dict | None = None, tell: Tell | None = None) -> CocoFile:
     """Read a COCO file.
 
@@ -79,8 +98,8 @@ def read_coco(path: str, backend_args: dict | None = None, tell: Tell | None = N
         tell.error('no image listed', f'{path} lists no image: an empty file, or not the one you meant as ann_file')
     _unique(images, 'id', 'images', path, 'give each image its own', tell)
     _unique(images, 'file_name', 'images', path, 'list each image once', tell)
-    annotations = content['annotations'] = _entries(content, 'annotations', partial(_annotation, name_of=name_of), path,
-                                                      tell)
+    annotations = content['annotations'] = _entries(content, 'annotations', partial(_annotation, name_of=name_of, tell=tell),
+                                                      path, tell)
     _unique(annotations, 'id', 'annotations', path, 'give each annotation its own, or leave ids out', tell)
     _names(categories, annotations, path, tell)
 
@@ -137,7 +156,7 @@ def _image(entry: dict, where: str) -> None:
     name = entry['file_name']
     if not isinstance(name, str) or not name.strip() or has_control(name):
         raise InputError(f'{where}: file_name is {name!r}; give the path of the image below the folder of images')
-    entry['file_name'] = name if '://' in name else posixpath.normpath(name)
+    entry['file_name'] = plain_path(name)
     for side in ('width', 'height'):
         pixels = number(entry[side])
         if pixels is None or pixels <= 0:
@@ -145,7 +164,7 @@ def _image(entry: dict, where: str) -> None:
         entry[side] = pixels
 
 
-def _annotation(entry: dict, where: str, name_of: Mapping) -> None:
+def _annotation(entry: dict, where: str, name_of: Mapping, tell: Tell) -> None:
     _lacking(entry, ('image_id', 'category_id', 'bbox'), where)
     if entry.get('id') is not None:
         entry['id'] = identity(entry['id'], f'{where}: id')
@@ -160,6 +179,8 @@ def _annotation(entry: dict, where: str, name_of: Mapping) -> None:
     if len(numbers) != 4 or None in numbers:
         raise InputError(f'{where}: bbox is {_short(box)}, not four numbers [x, y, width, height]')
     entry['bbox'] = numbers
+    if is_share(numbers):
+        tell.note(LIKE_SHARES, f'{where}: {numbers}')
     if 'area' in entry:
         area = number(entry['area'])
         if area is None:

@@ -1,16 +1,15 @@
 """Incremental detection on any folder laid out as PASCAL VOC."""
 
-import math
 import os.path as osp
-import xml.etree.ElementTree as ET
 
-import mmcv
 from mmdet.datasets import XMLDataset
-from mmengine.fileio import get, get_text
 
 from ..errors import InputError
 from ..registry import DATASETS
-from .stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin
+from .image_loading import image_loader, load_image
+from .reading import StopAtFirst, Tell
+from .stage_filter import ImageFolder, StageFilterMixin
+from .voc_reader import read_annotation, read_list
 
 
 @DATASETS.register_module()
@@ -64,98 +63,30 @@ class IncrementalVOCDataset(StageFilterMixin, XMLDataset):
     def load_data_list(self) -> list[dict]:
         """Read the list of images and their annotations, and keep what belongs to the stage."""
         folder = ImageFolder(osp.join(self.sub_data_root, self.img_subdir), self.backend_args)
-        images = []
-        for img_id in self._image_ids():
-            file_name = folder.find(img_id)
-            if file_name is None:
-                raise InputError(f'{self.ann_file} lists {img_id!r}, but {folder.root} has no image of that name '
-                                 f'({", ".join(IMAGE_EXTENSIONS)}): add it, or take the line out')
-            images.append(self.parse_data_info({
-                'img_id': img_id,
-                'img_path': osp.join(folder.root, file_name),
-                'xml_path': osp.join(self.sub_data_root, self.ann_subdir, f'{img_id}.xml'),
-            }))
-        return self.apply_stage(images, right_edge=1)
+        told = StopAtFirst()
+        images = [self.parse_data_info({
+            'img_id': img_id,
+            'img_path': osp.join(folder.root, folder.image_of(img_id, self.ann_file)),
+            'xml_path': osp.join(self.sub_data_root, self.ann_subdir, f'{img_id}.xml'),
+        }, told) for img_id in read_list(self.ann_file, self.backend_args, told)]
+        return self.apply_stage(images, right_edge=1, notes=told.lines())
 
-    def parse_data_info(self, img_info: dict) -> dict:
+    def parse_data_info(self, img_info: dict, told: Tell | None = None) -> dict:
         """Read one annotation file: all objects, each still with its class name.
 
         Args:
             img_info: ``img_id``, ``img_path`` and ``xml_path``.
+            told: Where the reader tells what it finds.
 
         Returns:
             ``img_info`` with ``source``, ``height``, ``width`` (pixels) and ``instances``, as ``apply_stage`` takes
             them.
         """
         path = img_info['xml_path']
-        root = self._read_xml(path)
-        width, height = self._image_size(root, path, img_info['img_path'])
-        instances = [_read_object(obj, path) for obj in root.findall('object')]
+        size, instances = read_annotation(path, self.backend_args, self.ann_file, told)
+        if size is None:
+            loader = image_loader(self.pipeline.transforms, self.backend_args)
+            height, width = load_image(loader, img_info['img_path']).shape[:2]
+        else:
+            width, height = size
         return dict(img_info, source=path, height=height, width=width, instances=instances)
-
-    def _image_ids(self) -> list[str]:
-        try:
-            text = get_text(self.ann_file, encoding='utf-8-sig', backend_args=self.backend_args)
-        except (FileNotFoundError, IsADirectoryError):
-            raise InputError(f'no file {self.ann_file} (ann_file): check data_root and ann_file; it lists the images '
-                             'of the split, one name a line') from None
-        except UnicodeDecodeError as error:
-            raise InputError(f'{self.ann_file} (ann_file) is not a text file: {error}') from None
-        img_ids = [line.strip() for line in text.splitlines() if line.strip()]
-        seen = set()
-        for img_id in img_ids:
-            if img_id in seen:
-                raise InputError(f'{self.ann_file} lists {img_id!r} twice: list each image once (repeat a whole set '
-                                 'with RepeatDataset)')
-            seen.add(img_id)
-        return img_ids
-
-    def _read_xml(self, path: str) -> ET.Element:
-        try:
-            return ET.fromstring(get(path, backend_args=self.backend_args))
-        except FileNotFoundError:
-            raise InputError(f'no annotation {path}, though {self.ann_file} lists its image: add the file, or take the '
-                             'line out') from None
-        except ET.ParseError as error:
-            raise InputError(f'{path} is not valid XML: {error}; correct the file, or take its image out of '
-                             f'{self.ann_file}') from None
-
-    def _image_size(self, root: ET.Element, path: str, img_path: str) -> tuple[int, int]:
-        """Width and height in pixels: from the annotation, or from the image where that has none (absent or zero)."""
-        size = root.find('size')
-        if size is not None:
-            width, height = (_number(size, tag, f'{path}, <size>') for tag in ('width', 'height'))
-            if width > 0 and height > 0:
-                return width, height
-        image = mmcv.imfrombytes(get(img_path, backend_args=self.backend_args), backend='cv2')
-        if image is None:
-            raise InputError(f'{img_path} cannot be decoded: replace the image, or take it out of {self.ann_file}')
-        return image.shape[1], image.shape[0]
-
-
-def _read_object(obj: ET.Element, path: str) -> dict:
-    name = obj.findtext('name')
-    if not name:
-        raise InputError(f'{path}: an <object> has no <name>; give its class')
-    where = f'{path}, object {name!r}'
-    difficult = 0 if obj.find('difficult') is None else _number(obj, 'difficult', where)
-    bndbox = obj.find('bndbox')
-    if bndbox is None:
-        raise InputError(f'{where}: no <bndbox>; give its xmin, ymin, xmax, ymax')
-    # Every coordinate minus one, as XMLDataset does: otherwise AP would differ from stock MMDetection's.
-    box = [_number(bndbox, tag, f'{where}, <bndbox>') - 1 for tag in ('xmin', 'ymin', 'xmax', 'ymax')]
-    return {'name': name, 'bbox': box, 'ignore_flag': int(bool(difficult))}
-
-
-def _number(parent: ET.Element, tag: str, where: str) -> int:
-    """The number in child ``tag``, cut to an integer as XMLDataset does."""
-    text = parent.findtext(tag)
-    if text is None:
-        raise InputError(f'{where}: no <{tag}>; add it')
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f'{where}: <{tag}> is {text!r}, not a number; correct it')
-    return int(value)

@@ -5,9 +5,11 @@ A value is read by its rule or refused with file, place, value and remedy; nothi
 """
 
 import json
+import posixpath
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from mmengine.fileio import get
@@ -19,6 +21,7 @@ _INTEGER = re.compile(r'-?\d{1,18}', re.ASCII)
 _LARGEST = 2**53  # from here on floats leave integers out
 _FLAGS = {'0': 0, '0.0': 0, 'false': 0, '1': 1, '1.0': 1, 'true': 1}
 NAME_AS_READ = 'class name read as text without what is blank around it'
+LIKE_SHARES = 'box between 0 and 1, as if normalised to the size of the image: coordinates must be pixels'
 
 
 class Tell(Protocol):
@@ -101,6 +104,11 @@ def text_lines(text: str) -> list[str]:
     return [line.strip() for line in re.split('\r\n?|\n', text) if line.strip()]
 
 
+def plain_path(name: str) -> str:
+    """A path without ``./``, ``//`` and what ``..`` takes back, so that a file has one name; a URL stays as it is."""
+    return name if '://' in name else posixpath.normpath(name)
+
+
 def read_names(path: str) -> list[str]:
     """Class names from a file with one a line.
 
@@ -146,6 +154,11 @@ def number(value: object) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if abs(value) < _LARGEST else None  # nan and infinity are not
+
+
+def is_share(box: Sequence[int | float]) -> bool:
+    """Whether a box stands in shares of its image's size: within a pixel of the corner, and not in whole pixels."""
+    return all(0 <= value <= 1 for value in box) and any(value != int(value) for value in box)
 
 
 def identity(value: object, where: str) -> int | str:

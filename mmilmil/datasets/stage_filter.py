@@ -2,8 +2,8 @@
 
 import difflib
 import os.path as osp
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mmengine.fileio import list_dir_or_file
 from mmengine.logging import print_log
@@ -75,8 +75,12 @@ class ImageFolder:
             try:
                 names = set(list_dir_or_file(folder, list_dir=False, backend_args=self.backend_args))
             except (FileNotFoundError, NotADirectoryError):
-                raise InputError(f'no image folder {folder}: check data_root and the name of the image folder'
-                                 ) from None
+                if subfolder and self._listing('') is not None:
+                    names = set()  # the root is there: what lacks is this image
+                else:
+                    raise InputError(f'no image folder {folder}: check data_root and the name of the image folder') from None
+            except OSError as error:
+                raise InputError(f'the image folder {folder} cannot be read: {error.strerror}') from None
             self._files[subfolder] = names
         return self._files[subfolder]
 
@@ -88,10 +92,69 @@ class ImageFolder:
         """The file name (relative to the root) of the image called ``stem``, with any image extension, or None."""
         names = self._listing(osp.dirname(stem))
         for extension in IMAGE_EXTENSIONS:
-            for candidate in (stem + extension, stem + extension.upper()):
+            for candidate in (stem + extension, stem + extension.upper(), stem + extension.capitalize()):
                 if osp.basename(candidate) in names:
                     return candidate
         return None
+
+    def image_of(self, name: str, listed: str) -> str:
+        """The file name of an image that a list names without extension.
+
+        Args:
+            name: The name.
+            listed: The list, for messages.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = None if '://' in name else self.find(name)
+        if found is None:
+            stem, extension = osp.splitext(name)
+            if extension.lower() in IMAGE_EXTENSIONS and self.find(stem):
+                remedy = f'names stand without extension, so write {stem!r}'
+            elif name.startswith('#'):
+                remedy = 'a list has no comments, so take the line out'
+            elif name.endswith((' 0', ' 1')) and self.find(name[:-1].rstrip()):
+                remedy = "a list has names only, so give train.txt rather than a single class's list"
+            else:
+                remedy = self._remedy(name) or 'add it, or take the line out'
+            raise InputError(f'{listed} lists {name!r}, but {self.root} has no image of that name '
+                             f'({", ".join(IMAGE_EXTENSIONS)}): {remedy}')
+        return found
+
+    def file(self, file_name: str, listed: str) -> str:
+        """``file_name`` itself, as a COCO file gives it.
+
+        Args:
+            file_name: Relative to the root, or absolute.
+            listed: The COCO file, for messages.
+
+        Raises:
+            InputError: it does not exist.
+        """
+        if '://' in file_name or not self.has(file_name):
+            remedy = self._remedy(file_name) or 'add it, or check data_prefix["img"]'
+            raise InputError(f'{listed} lists the image {file_name!r}, but {self.root} has no such file: {remedy}')
+        return file_name
+
+    def _remedy(self, name: str) -> str:
+        """What to do where the name itself is the mistake."""
+        if '://' in name:
+            return 'it is a URL, so download the image and write its file name'
+        if '\\' in name:
+            return 'write / between folders, not \\'
+        if osp.isabs(name):
+            return 'it is an absolute path, so write one that begins below that folder'
+        base = osp.basename(name)
+        for other in sorted(self._listing(osp.dirname(name))):
+            stem = osp.splitext(other)[0]
+            if base.casefold() in (other.casefold(), stem.casefold()) and base not in (other, stem):
+                return f'letter case counts, and there is {other!r}'
+            if stem in (base, osp.splitext(base)[0]):
+                return f'there is {other!r}, whose extension is another'
+        if base != name and (self.has(base) or self.find(base)):
+            return f'{base!r} is directly in that folder, so write it without the folder before it'
+        return ''
 
 
 class StageFilterMixin:
@@ -139,7 +202,8 @@ class StageFilterMixin:
         """The stage filter has already run in ``load_data_list``: nothing is left to drop."""
         return self.data_list
 
-    def apply_stage(self, images: Sequence[dict], right_edge: int = 0, notes: Sequence[str] = ()) -> list[dict]:
+    def apply_stage(self, images: Sequence[dict], right_edge: int = 0, notes: Sequence[str] = (),
+                    listed: Iterable[str] = ()) -> list[dict]:
         """Keep the boxes and images of the stage, write the report and log it.
 
         Args:
@@ -149,6 +213,7 @@ class StageFilterMixin:
             right_edge: How far below ``width`` and ``height`` the largest coordinate inside an image is (1 for VOC,
                 whose boxes name the last pixel; 0 for COCO).
             notes: Lines to add to the report.
+            listed: Names of all classes that the annotation declares, with boxes or without.
 
         Returns:
             The kept images with ``bbox_label`` in the place of ``name``.
@@ -164,6 +229,7 @@ class StageFilterMixin:
         min_image, min_box = filter_cfg.get('min_size', 0), filter_cfg.get('bbox_min_size') or 0
         report = StageReport(self.ann_file, self._purpose(), len(images), notes=list(notes))
         boxes, ignored, found = Counter(), Counter(), Counter()
+        left_out = defaultdict(Counter)
 
         data_list = []
         for image in images:
@@ -174,19 +240,26 @@ class StageFilterMixin:
             for instance in kept:
                 box = clip_box(instance['bbox'], image['width'] - right_edge, image['height'] - right_edge)
                 if box is None:
+                    left_out[instance['name']]['without area inside their image'] += 1
                     report.count_dropped(image['source'])
                     continue
                 if box != list(instance['bbox']):
                     report.count_clipped(image['source'])
                 instance = {**instance, 'bbox': box}
-                if not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < min_box:
+                if instance['ignore_flag']:
+                    left_out[instance['name']]['ignored (difficult or crowd)'] += 1
+                elif not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < min_box:
                     instance['ignore_flag'] = 1
+                    left_out[instance['name']][f"below filter_cfg['bbox_min_size'] = {min_box}"] += 1
                 instances.append(instance)
             if not self.test_mode:
                 # Not `if not instances`: an image with nothing but ignored boxes has nothing to train on.
                 if all(instance['ignore_flag'] for instance in instances):
                     continue
                 if min(image['width'], image['height']) < min_image:
+                    for instance in instances:
+                        if not instance['ignore_flag']:
+                            left_out[instance['name']][f"in images too small, below filter_cfg['min_size'] = {min_image}"] += 1
                     continue
             for instance in instances:
                 name = instance.pop('name')
@@ -202,7 +275,7 @@ class StageFilterMixin:
         report.boxes = {name: boxes[name] for name in kept_classes}
         report.ignored = ignored.total()
         if not self.test_mode:
-            self._check_classes(report, found)
+            self._check_classes(report, found, left_out, frozenset(listed))
         self.report = report
         print_log(report.summary(), logger='current')
         return data_list
@@ -212,7 +285,8 @@ class StageFilterMixin:
             return 'testing, all seen classes'
         return 'training, newest group' if self.keep == 'newest' else 'training, all seen classes'
 
-    def _check_classes(self, report: StageReport, found: Counter) -> None:
+    def _check_classes(self, report: StageReport, found: Counter, left_out: Mapping[str, Counter],
+                       listed: Collection[str]) -> None:
         """A class without a box cannot be learnt, and the mean over classes would hide it."""
         absent = [name for name, count in report.boxes.items() if not count]
         if not absent:
@@ -222,10 +296,13 @@ class StageFilterMixin:
         hints = []
         for name in absent[:_SHOWN]:
             if found[name]:
-                hints.append(f'all boxes of {name!r} there ({found[name]}) are ignored, without area or in images too '
-                             'small')
+                reasons = ', '.join(f'{count} {reason}' for reason, count in left_out[name].items())
+                hints.append(f'all boxes of {name!r} there ({found[name]}) are left out: {reasons}')
             elif near := close_names(name, others):
                 hints.append(f'did you mean {" or ".join(map(repr, near))} by {name!r}?')
+            elif name in listed:
+                hints.append(f'{name!r} is a category without any box, as exports have for the background or a group '
+                             'of classes: leave it out')
         if len(hints) < len(absent):
             names = sorted(found)
             hints.append(f'class names found there: {", ".join(map(repr, names[:_SHOWN])) or "none"}'
@@ -233,4 +310,4 @@ class StageFilterMixin:
         what = ('the stage is empty: ' if len(absent) == len(report.boxes) else '')
         what += f'no box to train on for {"class" if len(absent) == 1 else "classes"} {", ".join(map(repr, absent))}'
         raise InputError(f'{self.ann_file}: {what} ({report.images_listed} images listed). Correct metainfo.classes '
-                         f'(names are compared exactly) or ann_file; {"; ".join(hints)}')
+                         f'(names are compared exactly) or ann_file; {"; ".join([*hints, *report.notes])}')

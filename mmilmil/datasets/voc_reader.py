@@ -1,7 +1,6 @@
 """The one reader of image lists and XML files in the layout of PASCAL VOC: for datasets, tools and checks."""
 
 import json
-import posixpath
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from .reading import (
+    LIKE_SHARES,
     NAME_AS_READ,
     StopAtFirst,
     Tell,
@@ -17,7 +17,9 @@ from .reading import (
     decode_as,
     flag,
     has_control,
+    is_share,
     number,
+    plain_path,
     read_bytes,
     text_lines,
 )
@@ -69,7 +71,7 @@ def read_list(path: str, backend_args: dict | None = None, tell: Tell | None = N
         if has_control(line):
             tell.error('list that cannot be read', f'{path} lists {line!r}, which has a control character inside: take it out')
         else:
-            names[posixpath.normpath(line)] += 1
+            names[plain_path(line)] += 1
     if not lines:
         tell.error('no image listed', f'{path} lists no image: an empty file, or not the one you meant as ann_file')
     for name, count in names.items():
@@ -164,7 +166,7 @@ def _size(root: ET.Element, where: str) -> tuple[int, int] | None:
     size = _child(root, 'size', where)
     if size is None:
         return None
-    width, height = (_number(size, tag, where) for tag in ('width', 'height'))
+    width, height = (int(_number(size, tag, where)) for tag in ('width', 'height'))
     if min(width, height) < 0:
         raise InputError(f'{where}: {width}x{height} is negative; correct it, or leave <size> out and the image tells it')
     return (width, height) if width and height else None
@@ -183,9 +185,11 @@ def _object(obj: ET.Element, path: str, tell: Tell) -> dict:
     bndbox = _child(obj, 'bndbox', where)
     if bndbox is None:
         raise InputError(f'{where}: no <bndbox>; give its xmin, ymin, xmax, ymax')
-    # Every coordinate minus one, as XMLDataset does: otherwise AP would differ from stock MMDetection's.
-    box = [_number(bndbox, tag, f'{where}, <bndbox>') - 1 for tag in ('xmin', 'ymin', 'xmax', 'ymax')]
-    return {'name': name, 'bbox': box, 'ignore_flag': ignored}
+    # Cut to an integer and minus one, as XMLDataset does: otherwise AP would differ from stock MMDetection's.
+    corners = [_number(bndbox, tag, f'{where}, <bndbox>') for tag in ('xmin', 'ymin', 'xmax', 'ymax')]
+    if is_share(corners):
+        tell.note(LIKE_SHARES, f'{where}: {corners}')
+    return {'name': name, 'bbox': [int(corner) - 1 for corner in corners], 'ignore_flag': ignored}
 
 
 def _child(parent: ET.Element, tag: str, where: str) -> ET.Element | None:
@@ -200,12 +204,11 @@ def _text_of(parent: ET.Element, tag: str, where: str) -> str | None:
     return None if child is None else child.text or ''
 
 
-def _number(parent: ET.Element, tag: str, where: str) -> int:
-    """The number in child ``tag``, cut to an integer as XMLDataset does."""
+def _number(parent: ET.Element, tag: str, where: str) -> int | float:
     text = _text_of(parent, tag, where)
     if text is None:
         raise InputError(f'{where}: no <{tag}>; add it')
     value = number(text)
     if value is None:
         raise InputError(f'{where}: <{tag}> is {text!r}, not a number; correct it')
-    return int(value)
+    return value

@@ -9,7 +9,7 @@ from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ..datasets.incremental_coco import is_ignored, read_coco_file
+from ..datasets.coco_reader import id_order, is_ignored, read_coco
 from ..errors import InputError
 from ..registry import METRICS
 from ..stage import Stage
@@ -71,13 +71,13 @@ class IncrementalCocoMetric(BaseMetric):
                  collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        content = read_coco_file(ann_file, backend_args)
+        content = read_coco(ann_file, backend_args)
         self.ann_file = ann_file
-        self.image_ids = {image['id'] for image in content['images']}
-        self.name_of = {category['id']: category['name'] for category in content['categories']}
+        self.image_ids = {image['id'] for image in content.images}
+        self.name_of = content.names
         # Without outlines, most of the file.
         self.annotations = [{key: value for key, value in annotation.items() if key != 'segmentation'}
-                            for annotation in content['annotations']]
+                            for annotations in content.annotations.values() for annotation in annotations]
         self.summary: dict[str, Any] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping]) -> None:
@@ -136,7 +136,7 @@ class IncrementalCocoMetric(BaseMetric):
         return [
             _entry(one['image_id'], label_of[self.name_of[one['category_id']]], one['bbox'], one.get('area'),
                    iscrowd=int(is_ignored(one))) for one in self.annotations
-            if one['image_id'] in self.image_ids and self.name_of.get(one['category_id']) in label_of
+            if self.name_of[one['category_id']] in label_of
         ]
 
 
@@ -154,8 +154,10 @@ def class_aps(truth: Sequence[dict], found: Sequence[dict], image_ids: Collectio
         By name of :data:`MEASURES` the APs, (C,), in [0, 1], NaN where a class has no object of the area range; and the
         IoU thresholds.
     """
-    evaluation = COCOeval(_index(truth, image_ids), _index(found, image_ids), 'bbox')
-    evaluation.params.imgIds = sorted(image_ids)
+    # pycocotools cannot sort numbers among texts.
+    number_of = {image_id: number for number, image_id in enumerate(sorted(image_ids, key=id_order))}
+    evaluation = COCOeval(_index(truth, number_of), _index(found, number_of), 'bbox')
+    evaluation.params.imgIds = list(number_of.values())
     evaluation.params.catIds = list(range(num_classes))
     evaluation.params.maxDets = [MAX_DETECTIONS]
     evaluation.evaluate()
@@ -182,11 +184,12 @@ def _entry(image_id: Any, label: int, bbox: Sequence[float], area: float | None 
     return dict(image_id=image_id, category_id=label, bbox=bbox, area=area, iscrowd=iscrowd, **more)
 
 
-def _index(entries: Sequence[dict], image_ids: Collection) -> COCO:
+def _index(entries: Sequence[dict], number_of: Mapping[int | str, int]) -> COCO:
     coco = COCO()
     # Ids from 1: pycocotools takes an object with the id 0 for one that nothing found.
-    coco.dataset = dict(images=[dict(id=image_id) for image_id in image_ids], categories=[],
-                        annotations=[dict(entry, id=number) for number, entry in enumerate(entries, start=1)])
+    coco.dataset = dict(images=[dict(id=number) for number in number_of.values()], categories=[],
+                        annotations=[dict(entry, id=number, image_id=number_of[entry['image_id']])
+                                     for number, entry in enumerate(entries, start=1)])
     coco.createIndex()
     return coco
 
