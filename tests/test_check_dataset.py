@@ -8,20 +8,24 @@ import cv2
 import numpy as np
 import pytest
 from conftest import make_voc
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from PIL import Image
 from tiny import OBJECTS, write_configs
 
 from mmilmil import InputError
 from mmilmil.datasets.check import Findings, check_coco, check_config, check_voc
+from mmilmil.datasets.image_loading import image_size
+from mmilmil.registry import DATASETS
 
 IMAGES = {
     'a': [('cat', 1, 1, 11, 21), ('dog', 11, 11, 41, 41), ('dog', 5, 5, 10, 10, 1)],
     'b': [('dog', 1, 1, 21, 11)],
     'c': [],
     'd': [('cat', 1, 1, 51, 51), ('cat', 3, 3, 13, 13)],
+    'e': [('cat', 1, 1, 11, 21)],
 }
-SPLITS = {'train': ['a', 'b'], 'val': ['c'], 'trainval': ['a', 'b', 'c'], 'test': ['d']}
+SPLITS = {'train': ['a', 'b'], 'val': ['c', 'e'], 'trainval': ['a', 'b', 'c'], 'test': ['d']}
 
 
 @pytest.fixture
@@ -57,9 +61,9 @@ def test_sound_folder_is_counted(sound):
     assert report.findings == Findings()
     assert row(report, 'train') == ['2', '0', '1 (50%)', '3', '1', '5 / 15 / 30', '5 / 15 / 30']
     assert row(report, 'trainval') == ['3', '1', '1 (33%)', '3', '1', '5 / 15 / 30', '5 / 15 / 30']
-    assert row(report, 'val') == ['1', '1', '0 (0%)', '0', '0', '-', '-']
+    assert row(report, 'val') == ['2', '1', '0 (0%)', '1', '0', '10 / 10 / 10', '20 / 20 / 20']
     assert row(report, 'boxes of') == ['test', 'train', 'trainval', 'val']
-    assert row(report, 'cat') == ['2', '1', '1', '0']
+    assert row(report, 'cat') == ['2', '1', '1', '1']
     assert row(report, 'dog') == ['0', '2 + 1 ignored', '2 + 1 ignored', '0']
     assert report.text().endswith('0 errors, 0 notes')
 
@@ -98,12 +102,15 @@ def test_image_in_train_and_test(voc_set):
 def test_bad_lists(sound):
     (sound / 'ImageSets/Main/train.txt').write_text('a\nb\na\n\nb\na\n')
     (sound / 'ImageSets/Main/val.txt').write_text('\n')
-    (sound / 'ImageSets/Main/test.txt').write_bytes(b'\xff\xfe')
+    (sound / 'ImageSets/Main/test.txt').write_bytes('中'.encode('gbk'))
     lists = sound / 'ImageSets/Main'
     errors = kinds(check_voc(sound, ['train', 'val', 'test', 'nope']).findings.errors)
-    assert errors['image listed more than once'] == [f'{lists}/train.txt: a 3 times', f'{lists}/train.txt: b 2 times']
-    assert errors['no image listed'] == [f'{lists}/val.txt']
-    assert [text.partition(':')[0] for text in errors['list that cannot be read']] == [f'{lists}/test.txt', f'{lists}/nope.txt']
+    starts = {kind: [re.split(r'[:(]', text)[0].rstrip() for text in texts] for kind, texts in errors.items()}
+    assert starts == {
+        'image listed more than once': [f"{lists}/train.txt lists 'a' 3 times", f"{lists}/train.txt lists 'b' 2 times"],
+        'no image listed': [f'{lists}/val.txt lists no image'],
+        'list that cannot be read': [f'{lists}/test.txt is not a text file in UTF-8', f'no file {lists}/nope.txt'],
+    }
 
 
 def test_folder_without_lists(tmp_path):
@@ -115,7 +122,7 @@ def test_missing_images_are_all_told(sound):
     for name in 'ad':
         (sound / f'JPEGImages/{name}.jpg').unlink()
     found = only_error(check_voc(sound), 'missing image')
-    assert sorted(re.match(r'\w+', text)[0] for text in found) == ['a', 'd']
+    assert sorted(re.search(r"lists '(\w+)'", text)[1] for text in found) == ['a', 'd']
 
 
 def test_no_folder_of_images(sound):
@@ -126,14 +133,14 @@ def test_no_folder_of_images(sound):
 
 def test_undecodable_image(sound):
     (sound / 'JPEGImages/b.jpg').write_bytes(b'not a picture')
-    assert only_error(check_voc(sound), 'image that cannot be decoded')[0].startswith(f'{sound}/JPEGImages/b.jpg: ')
+    assert only_error(check_voc(sound), 'image that cannot be decoded')[0].startswith(f'{sound}/JPEGImages/b.jpg cannot')
 
 
 def test_truncated_image_shows_when_decoded(sound):
     path = sound / 'JPEGImages/b.jpg'
     path.write_bytes(path.read_bytes()[:-200])
     assert not check_voc(sound).findings.errors
-    assert only_error(check_voc(sound, decode=True), 'image that cannot be decoded')[0].startswith(f'{path}: ')
+    assert only_error(check_voc(sound, decode=True), 'image that cannot be decoded')[0].startswith(f'{path} cannot')
 
 
 def test_size_that_is_not_the_images(sound):
@@ -206,8 +213,11 @@ def test_names_that_look_alike(voc_set):
     root = voc_set({'a': [('cat', 1, 1, 20, 20), ('Cat', 1, 1, 20, 20), ('cat ', 1, 1, 20, 20), ('cat', 9, 9, 30, 30)],
                     'b': [('big  dog', 1, 1, 20, 20), ('big dog', 1, 1, 20, 20), ('bigdog', 1, 1, 20, 20)]},
                    splits={'train': ['a', 'b'], 'train_too': ['b', 'a']})
-    assert only_error(check_voc(root, ['train', 'train_too']), 'class names that differ by case or blanks only') == \
-        ["'Cat' (1 boxes), 'cat' (2 boxes), 'cat ' (1 boxes)", "'big  dog' (1 boxes), 'big dog' (1 boxes)"]
+    report = check_voc(root, ['train', 'train_too'])
+    assert only_error(report, 'class names that differ by case or blanks only') == \
+        ["'Cat' (1 boxes), 'cat' (3 boxes)", "'big  dog' (1 boxes), 'big dog' (1 boxes)"]
+    assert kinds(report.findings.notes) == {
+        'class name read as text without what is blank around it': [f"{root}/Annotations/a.xml: 'cat ' is read as 'cat'"]}
 
 
 # COCO
@@ -220,7 +230,7 @@ def write_coco(folder, **changes):
                    {'id': 2, 'file_name': 'b.jpg', 'width': 64, 'height': 64}],
         'annotations': [annotation(1, 1, 1, [0, 0, 10, 20]), annotation(2, 1, 2, [10, 10, 30, 30]),
                         annotation(3, 2, 2, [4, 4, 8, 8], iscrowd=1)],
-        'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'dog'}, {'id': 3, 'name': 'emu'}],
+        'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'dog'}],
     }
     (folder / 'images').mkdir(exist_ok=True)
     for name in ('a.jpg', 'b.jpg'):
@@ -237,7 +247,16 @@ def test_sound_coco_file_is_counted(tmp_path):
     report = check_coco(*write_coco(tmp_path))
     assert report.findings == Findings()
     assert row(report, 'set') == ['2', '0', '1 (50%)', '2', '1', '8 / 10 / 30', '8 / 20 / 30']
-    assert [row(report, name) for name in ('cat', 'dog', 'emu')] == [['1'], ['1 + 1 ignored'], ['0']]
+    assert [row(report, name) for name in ('cat', 'dog')] == [['1'], ['1 + 1 ignored']]
+
+
+@pytest.mark.parametrize('name', ['_background_', 'animals'])
+def test_category_without_a_box(tmp_path, name):
+    file, images = write_coco(tmp_path, categories=[{'id': key, 'name': one} for key, one in enumerate((name, 'cat', 'dog'))])
+    report = check_coco(file, images)
+    assert only_note(report, 'category without a box: no class to learn, where it stands for the background or a group') == \
+        [f'{file}: {name!r}']
+    assert row(report, name) == ['0']
 
 
 def test_coco_boxes(tmp_path):
@@ -256,10 +275,7 @@ def test_coco_boxes(tmp_path):
         return {kind: [int(ids[text][1]) if ids[text] else text for text in texts] for kind, texts in found.items()}
 
     assert numbers(findings.errors) == {
-        'entry of annotations without what it needs': [
-            f"{file}: no proper bbox in {{'id': 17, 'image_id': 1, 'category_id': 1, 'bbox': 'x'}}"],
-        'object that cannot be read': [16, 20],
-        'box of an unknown category': [21],
+        'entry of annotations that cannot be read': [16, 17, 20, 21],
         'box with its corners swapped': [10],
         'box outside its image': [11],
     }
@@ -283,19 +299,19 @@ def test_coco_ids_and_names(tmp_path):
         categories=[{'id': 1, 'name': 'cat'}, {'id': 1, 'name': 'cow'}, {'id': 3, 'name': 'cow'}, {'id': 4, 'name': 'Cow'}])
     (images / 'z.jpg').touch()
     report = check_coco(file, images)
-    assert kinds(report.findings.errors) == {
-        'entry of images without what it needs': [
-            f"{file}: no proper width in {{'id': 5, 'file_name': 'd.jpg', 'width': None, 'height': 64}}"],
-        'id of images more than once': [f'{file}: 1 2 times'],
-        'file_name of images more than once': [f"{file}: 'a.jpg' 2 times"],
-        'id of annotations more than once': [f'{file}: 1 2 times'],
-        'id of categories more than once': [f'{file}: 1 2 times'],
-        'name of categories more than once': [f"{file}: 'cow' 2 times"],
-        'size in the annotation is not that of the image': [f'{file}, b.jpg: 60x64, the image 64x64'],
-        'missing image': [f'{file}, c.jpg: not in {images}'],
+    starts = {kind: [text.split(':')[0] for text in texts] for kind, texts in report.findings.errors.items()}
+    assert starts == {
+        'entry of images that cannot be read': [f'{file}, images[4] (image 5)'],
+        'id of images more than once': [f'{file} lists the id 1 of images 2 times'],
+        'file_name of images more than once': [f"{file} lists the file_name 'a.jpg' of images 2 times"],
+        'id of annotations more than once': [f'{file} lists the id 1 of annotations 2 times'],
+        'id of categories more than once': [f'{file} lists the id 1 of categories 2 times'],
+        'name of categories more than once': [f"{file} names 2 categories 'cow'"],
+        'size in the annotation is not that of the image': [f'{file}, b.jpg'],
+        'missing image': [f"{file} lists the image 'c.jpg', but {images} has no such file"],
         'class names that differ by case or blanks only': ["'Cow' (0 boxes), 'cow' (2 boxes)"],
     }
-    assert kinds(report.findings.notes) == {'file that no checked list names': [f'{images}/z.jpg']}
+    assert list(report.findings.notes['file that no checked list names']) == [f'{images}/z.jpg']
 
 
 @pytest.mark.parametrize('text, kind', [
@@ -311,6 +327,129 @@ def test_no_coco_file(tmp_path, text, kind):
         file.write_text(text)
     errors = check_coco(file, images).findings.errors
     assert kind in errors and all(str(file) in found for texts in errors.values() for found in texts)
+
+
+# What training would leave out, and images as it loads them
+
+EMPTY = 'no box to train on or to measure by'
+
+
+@pytest.mark.parametrize('boxes, reasons', [
+    ([('cat', .1, .2, .3, .4), ('cat', .5, .5, .9, .9)], 'all 2 boxes are left out: 2 without area'),
+    ([('cat', 1, 1, 9, 9, 1)], 'all 1 boxes are left out: 1 ignored (difficult or crowd)'),
+    ([('cat', 70, 70, 99, 99), ('cat', 5, 5, 5, 9), ('cat', 9, 9, 1, 1)],
+     'all 3 boxes are left out: 1 outside their image, 1 with corners swapped, 1 without area'),
+    ([], 'there is no box at all'),
+])
+def test_no_usable_box_in_a_voc_folder(voc_set, boxes, reasons):
+    root = voc_set({'a': boxes})
+    findings = check_voc(root, ['train']).findings
+    assert list(findings.errors[EMPTY]) == [f'train: {reasons} in {root}/ImageSets/Main/train.txt']
+    normalised = [text for kind, texts in findings.notes.items() if 'normalised' in kind for text in texts]
+    assert len(normalised) == 2 * (boxes[:1] == [('cat', .1, .2, .3, .4)])
+
+
+@pytest.mark.parametrize('more, reasons', [
+    (dict(bbox=[.1, .2, .3, .3]), '2 without area'),
+    (dict(iscrowd=1), '2 ignored (difficult or crowd)'),
+    (dict(ignore='1'), '2 ignored (difficult or crowd)'),
+    (dict(area=0), '2 without area'),
+])
+def test_no_usable_box_in_a_coco_file(tmp_path, more, reasons):
+    annotations = [{**annotation(index, 1, index, [4, 4, 9, 9]), **more} for index in (1, 2)]
+    file, images = write_coco(tmp_path, annotations=annotations)
+    findings = check_coco(file, images).findings
+    assert list(findings.errors[EMPTY]) == [f'set: all 2 boxes are left out: {reasons} in {file}']
+    assert any('normalised' in kind for kind in findings.notes) == ('bbox' in more)
+
+
+def test_class_without_a_usable_box(voc_set):
+    root = voc_set({'a': [('cat', 1, 1, 9, 9), ('dog', 1, 1, 9, 9, 1)], 'b': [('dog', 70, 70, 99, 99)]})
+    assert list(check_voc(root, ['train']).findings.errors['class all of whose boxes are left out']) == \
+        ["'dog' in train: all 2 boxes are left out: 1 ignored (difficult or crowd), 1 outside their image"]
+
+
+def test_unused_files_below_subfolders(sound):
+    for name in ('Annotations/more/z.xml', 'JPEGImages/more/even/y.PNG', 'JPEGImages/more/readme.txt'):
+        (sound / name).parent.mkdir(parents=True, exist_ok=True)
+        (sound / name).touch()
+    assert only_note(check_voc(sound), 'file that no checked list names') == \
+        [f'{sound}/Annotations/more/z.xml', f'{sound}/JPEGImages/more/even/y.PNG']
+
+
+def save(path, array, **more):
+    Image.fromarray(array).save(path, **more)
+
+
+RNG = np.random.default_rng(0)
+COLOR, FLOAT = RNG.integers(0, 255, (48, 64, 3), np.uint8), RNG.random((48, 64), np.float32)
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+FILES = {  # by name, how it is written
+    'plain.jpg': lambda path: save(path, COLOR),
+    'cmyk.jpg': lambda path: Image.fromarray(COLOR).convert('CMYK').save(path),
+    'turned.jpg': lambda path: save(path, COLOR, exif=TURNED),
+    'turned.png': lambda path: save(path, COLOR, exif=TURNED),
+    'turned.webp': lambda path: save(path, COLOR, exif=TURNED),
+    'turned.tif': lambda path: save(path, COLOR, exif=TURNED),
+    'depth16.png': lambda path: save(path, (FLOAT * 65535).astype(np.uint16)),
+    'alpha.png': lambda path: save(path, np.dstack([COLOR, COLOR[..., 0]])),
+    'palette.png': lambda path: Image.fromarray(COLOR).convert('P').save(path),
+    'two_pages.tif': lambda path: save(path, COLOR, save_all=True, append_images=[Image.fromarray(COLOR[:9])]),
+    'float.tif': lambda path: save(path, FLOAT),
+    'moving.gif': lambda path: save(path, COLOR),
+    'jpeg_by_name.png': lambda path: save(path, COLOR, format='jpeg'),
+    'empty.jpg': lambda path: path.touch(),
+    'text.jpg': lambda path: path.write_text('<html>404</html>'),
+    'cut.png': lambda path: (save(path, COLOR), path.write_bytes(path.read_bytes()[:-3000])),
+}
+LOADING = [dict(type='LoadImageFromFile', **more) for more in (
+    {}, dict(imdecode_backend='pillow'), dict(color_type='color_ignore_orientation'), dict(color_type='unchanged'),
+    dict(to_float32=True))]
+
+
+@pytest.mark.parametrize('loading', LOADING, ids=str)
+@pytest.mark.parametrize('name', FILES)
+def test_images_are_read_as_the_pipeline_loads_them(tmp_path, name, loading):
+    """Whatever the file, check and training agree on whether it can be loaded, and on its size."""
+    path = tmp_path / name
+    FILES[name](path)
+    image = {'id': 1, 'file_name': name, 'width': 64, 'height': 48}
+    file, _ = write_coco(tmp_path, images=[image], annotations=[annotation(1, 1, 1, [4, 4, 9, 9])])
+    dataset = dict(type='IncrementalCocoDataset', ann_file=str(file), data_prefix=dict(img=str(tmp_path)), pipeline=[loading],
+                   metainfo=dict(classes=('cat', )))
+    model = dict(data_preprocessor=dict(mean=[1, 2, 3]))
+    try:
+        loaded = DATASETS.build(dataset)[0]['img'].shape
+    except Exception:
+        loaded = None
+    errors = check_config(Config(dict(model=model, train_dataloader=dict(dataset=dataset)))).findings.errors
+    if loaded is None or len(loaded) != 3 or loaded[2] != 3:
+        expected = ['image that cannot be decoded']
+    else:
+        expected = ['size in the annotation is not that of the image'] * (loaded[:2] != (48, 64))
+    assert list(errors) == expected
+
+
+def test_size_limits_are_those_of_the_loader(sound, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 64)  # Pillow's, which training does not ask
+    assert check_voc(sound, decode=True).findings == Findings()
+    assert check_voc(sound).findings == Findings()
+
+
+def test_opencvs_size_limit(tmp_path, monkeypatch):
+    """OpenCV reads its limit when it is imported; a header knows nothing of it, so that the loader is asked where it is set."""
+
+    class Limited(LoadImageFromFile):
+
+        def transform(self, results):
+            raise cv2.error('size.width * size.height <= CV_IO_MAX_IMAGE_PIXELS')
+
+    save(tmp_path / 'a.jpg', COLOR)
+    assert image_size(Limited(), str(tmp_path / 'a.jpg'), None, whole=False) == (64, 48)
+    monkeypatch.setenv('CV_IO_MAX_IMAGE_PIXELS', '100')
+    with pytest.raises(InputError, match=r'a\.jpg cannot be decoded as training does it \(cv2, color\): .*MAX_IMAGE_PIXELS'):
+        image_size(Limited(), str(tmp_path / 'a.jpg'), None, whole=False)
 
 
 # A config
@@ -413,7 +552,7 @@ def test_tool_on_a_voc_folder(tool, sound):
     (sound / 'JPEGImages/a.jpg').unlink()
     (sound / 'Annotations/d.xml').write_text('<annotation>')
     done = tool('check_dataset.py', '--voc', sound, '--split', 'train', 'test', '--show', '1')
-    assert done.status == 1 and '2 errors, 2 notes' in done.out and '... and 1 more' in done.out
+    assert done.status == 1 and '2 errors, 4 notes' in done.out and '... and 1 more' in done.out
     assert 'error: missing image (1)' in done.out and 'error: annotation that cannot be read (1)' in done.out
 
 

@@ -4,7 +4,6 @@ The datasets stop at the first mistake. This goes on, with the same readers, and
 """
 
 import itertools
-import json
 import math
 import os
 import os.path as osp
@@ -14,27 +13,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import BaseDetDataset
 from mmengine.config import Config
-from PIL import ExifTags, Image
 from terminaltables import AsciiTable
 
 from ..errors import InputError
 from ..registry import DATASETS
-from .incremental_coco import IncrementalCocoDataset, is_ignored, is_number
-from .incremental_voc import IncrementalVOCDataset, _read_object
+from .coco_reader import is_flat, is_ignored, read_coco
+from .image_loading import image_loader, image_size, is_loader
+from .incremental_coco import IncrementalCocoDataset
+from .incremental_voc import IncrementalVOCDataset
+from .reading import decode, text_lines
 from .stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
+from .voc_reader import is_list_of_class, read_annotation, read_list
 from .wrappers import innermost_datasets
 
 # Shorter side, in pixels, of a box told as tiny: less than a cell of the finest feature map (stride 4).
 TINY = 4
 # The readers want a class list; what is read here is every object, whatever its class.
 _ANY_CLASS = {'classes': ('any', )}
-_NEEDED = {
-    'images': {'id': (int, str), 'file_name': str, 'width': (int, float), 'height': (int, float)},
-    'annotations': {'image_id': (int, str), 'category_id': (int, str), 'bbox': list},
-    'categories': {'id': (int, str), 'name': str},
-}
 
 
 @dataclass
@@ -78,12 +76,15 @@ class Part:
         label: Its name in tables and messages.
         ann_file: The file that lists the images.
         images: One dict an image: ``img_id``, ``img_path`` (None where missing), ``source``, ``width``, ``height`` (pixels)
-            and ``instances`` with ``name``, ``bbox`` (``[x1, y1, x2, y2]``, 0-based pixels) and ``ignore_flag``.
+            and ``instances`` with ``name``, ``bbox`` (``[x1, y1, x2, y2]``, 0-based pixels), ``ignore_flag`` and ``lost``
+            (why training leaves the box out; '' where it does not).
+        classes: Those whose boxes count; None for all.
     """
 
     label: str
     ann_file: str
     images: list[dict]
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -115,7 +116,7 @@ def check_voc(root: str | Path, splits: Sequence[str] = (), decode: bool = False
     Args:
         root: Folder with ``JPEGImages``, ``Annotations`` and ``ImageSets/Main``.
         splits: Names of the lists in ``ImageSets/Main``; by default all but VOC's lists of single classes.
-        decode: Decode every image; otherwise only its header is read.
+        decode: Decode every image; otherwise only the header is read of JPEG files without EXIF.
         images: Its folder of images.
         annotations: Its folder of XML files.
 
@@ -137,11 +138,17 @@ def check_coco(ann_file: str | Path, images: str | Path, decode: bool = False) -
     Args:
         ann_file: The JSON file.
         images: Folder of its images.
-        decode: Decode every image; otherwise only its header is read.
+        decode: Decode every image; otherwise only the header is read of JPEG files without EXIF.
     """
     checker = _Checker(decode)
     checker.read(Path(ann_file).stem, IncrementalCocoDataset(
         str(ann_file), data_prefix={'img': str(images)}, metainfo=_ANY_CLASS, lazy_init=True))
+    part = checker.parts[0]
+    with_boxes = {instance['name'] for image in part.images for instance in image['instances']}
+    for name in checker.names:
+        if name not in with_boxes and 'entry of annotations that cannot be read' not in checker.findings.errors:
+            checker.findings.note('category without a box: no class to learn, where it stands for the background or a group',
+                                  f'{ann_file}: {name!r}')
     return checker.finish(lambda one, other: None)
 
 
@@ -150,12 +157,13 @@ def check_config(cfg: Config, decode: bool = False) -> SetReport:
 
     Args:
         cfg: A run's config.
-        decode: Decode every image; otherwise only its header is read.
+        decode: Decode every image; otherwise only the header is read of JPEG files without EXIF.
 
     Raises:
         InputError: the config has no dataset that can be checked.
     """
-    checker = _Checker(decode)
+    mean = ((cfg.get('model') or {}).get('data_preprocessor') or {}).get('mean') or ()
+    checker = _Checker(decode, channels=len(mean) if len(mean) > 1 else None)
     for role in ('train', 'val', 'test'):
         leaves = list(innermost_datasets((cfg.get(f'{role}_dataloader') or {}).get('dataset')))
         for index, leaf in enumerate(leaves):
@@ -176,23 +184,29 @@ def check_config(cfg: Config, decode: bool = False) -> SetReport:
 
 
 class _Checker:
-    """Reads part after part and collects what is wrong."""
+    """Reads part after part and collects what is wrong.
 
-    def __init__(self, decode: bool) -> None:
+    Args:
+        decode: Decode every image.
+        channels: Those that an image needs, or None for any.
+    """
+
+    def __init__(self, decode: bool, channels: int | None = None) -> None:
         self.decode = decode
+        self.channels = channels
         self.findings = Findings()
         self.parts: list[Part] = []
         self.names = Counter()
         self.stages: list[str] = []
         self._images_of: dict[tuple, list[dict]] = {}
-        self._voc_images: dict[str, dict] = {}
-        self._files_used: dict[str, set[str]] = defaultdict(set)
+        self._voc_images: dict[tuple, dict] = {}
+        self._files_used: dict[str, set[str]] = defaultdict(set)  # by folder
 
     def read(self, label: str, dataset: StageFilterMixin) -> Part:
         """Read all images and objects behind a dataset that is not initialised yet."""
         is_voc = isinstance(dataset, IncrementalVOCDataset)
         folder = dataset.sub_data_root if is_voc else dataset.data_prefix['img']
-        key = (dataset.ann_file, folder)
+        key = (dataset.ann_file, folder, repr(_loader(dataset)))
         if key not in self._images_of:  # val and test are often one list
             self._images_of[key] = self._read_voc(dataset) if is_voc else self._read_coco(dataset)
         self.parts.append(Part(label, dataset.ann_file, self._images_of[key]))
@@ -208,9 +222,15 @@ class _Checker:
             self.findings.note('not checked', f'{label}: {leaf["type"]} is no IncrementalVOCDataset or IncrementalCocoDataset')
             return
         try:
-            dataset = DATASETS.build({**leaf, 'pipeline': [], 'lazy_init': True, 'serialize_data': False})
+            steps = leaf.get('pipeline') or []
+            pipeline = list(filter(is_loader, steps))[:1]
+            if steps and not pipeline:
+                self.findings.note('not checked', f'{label}: whether its pipeline can load the images; it begins with none of '
+                                   "MMDetection's steps, and LoadImageFromFile is tried in its place")
+            dataset = DATASETS.build({**leaf, 'pipeline': pipeline, 'lazy_init': True, 'serialize_data': False})
             self.names.update(dict.fromkeys(dataset.stage.classes, 0))
             part = self.read(label, dataset)
+            part.classes = dataset.kept_classes
             dataset.full_init()
             self.stages.append(_stage_table(part, dataset))
         except InputError as error:
@@ -235,162 +255,109 @@ class _Checker:
                 tell = getattr(self.findings, how)
                 for path in sorted(_paths(one) & _paths(other)):
                     tell(f'image both in {one.label} and in {other.label}', path)
-        for folder, used in self._files_used.items():
-            if osp.isdir(folder):
-                for name in sorted(set(os.listdir(folder)) - used):
-                    if name.lower().endswith(('.xml', *IMAGE_EXTENSIONS)):
-                        self.findings.note('file that no checked list names', osp.join(folder, name))
+        self._tell_unused()
+        for part in self.parts:
+            self._tell_empty(part)
         return SetReport(self.parts, self.findings, self.names, self.stages)
 
     def _read_voc(self, dataset: IncrementalVOCDataset) -> list[dict]:
-        try:
-            lines = Path(dataset.ann_file).read_text('utf-8-sig').splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            self.findings.error('list that cannot be read', f'{dataset.ann_file}: {getattr(error, "strerror", None) or error}')
-            return []
-        times = Counter(line.strip() for line in lines if line.strip())
-        if not times:
-            self.findings.error('no image listed', dataset.ann_file)
-        for img_id, count in times.items():
-            if count > 1:
-                self.findings.error('image listed more than once', f'{dataset.ann_file}: {img_id} {count} times')
         folder = ImageFolder(osp.join(dataset.sub_data_root, dataset.img_subdir), dataset.backend_args)
         images = []
-        for img_id in times:
+        for img_id in read_list(dataset.ann_file, dataset.backend_args, self.findings):
             path = osp.join(dataset.sub_data_root, dataset.ann_subdir, f'{img_id}.xml')
-            if path not in self._voc_images:  # train and trainval share images
-                self._voc_images[path] = self._read_voc_image(dataset, img_id, path, folder)
-            images.append(self._voc_images[path])
+            key = (path, folder.root, repr(_loader(dataset)))
+            if key not in self._voc_images:  # train and trainval share images
+                self._voc_images[key] = self._read_voc_image(dataset, img_id, path, folder)
+            images.append(self._voc_images[key])
         return images
 
     def _read_voc_image(self, dataset: IncrementalVOCDataset, img_id: str, path: str, folder: ImageFolder) -> dict:
         image = {'img_id': img_id, 'img_path': None, 'source': path, 'width': None, 'height': None, 'instances': []}
-        self._use(path)
-        self._find_image(image, folder, lambda: folder.find(img_id), f'{img_id} of {dataset.ann_file}')
-        size = self._image_size(image['img_path'])
-        try:
-            root = dataset._read_xml(path)
-        except InputError as error:
-            self.findings.error('annotation that cannot be read', error)
-            return image
-        for obj in root.findall('object'):
-            try:
-                image['instances'].append(_read_object(obj, path))
-            except InputError as error:
-                self.findings.error('object that cannot be read', error)
-        if size:
-            try:
-                image['width'], image['height'] = dataset._image_size(root, path, image['img_path'])
-            except InputError as error:
-                self.findings.error('annotation that cannot be read', error)
+        self._use(osp.join(dataset.sub_data_root, dataset.ann_subdir), path)
+        self._find_image(image, folder, lambda: folder.image_of(img_id, dataset.ann_file))
+        size = self._image_size(image['img_path'], _loader(dataset))
+        told, image['instances'] = read_annotation(path, dataset.backend_args, dataset.ann_file, self.findings)
+        image['width'], image['height'] = told or size or (None, None)
         self._check_image(image, size, right_edge=1)
         return image
 
     def _read_coco(self, dataset: IncrementalCocoDataset) -> list[dict]:
-        content = self._load_json(dataset.ann_file)
-        for part, key in (('images', 'id'), ('images', 'file_name'), ('annotations', 'id'), ('categories', 'id'),
-                          ('categories', 'name')):
-            times = Counter(repr(entry[key]) for entry in content[part] if key in entry)
-            for value, count in times.items():
-                if count > 1:
-                    self.findings.error(f'{key} of {part} more than once', f'{dataset.ann_file}: {value} {count} times')
-        name_of = {category['id']: category['name'] for category in content['categories']}
-        self.names.update(dict.fromkeys(name_of.values(), 0))
-        objects = defaultdict(list)
-        for annotation in content['annotations']:
-            objects[annotation['image_id']].append(annotation)
+        content = read_coco(dataset.ann_file, dataset.backend_args, self.findings)
+        self.names.update(dict.fromkeys(content.names.values(), 0))
         folder = ImageFolder(dataset.data_prefix['img'], dataset.backend_args)
         images = []
-        for info in content['images']:
-            name = info['file_name']
-            image = {'img_id': info['id'], 'img_path': None, 'source': f'{dataset.ann_file}, {name}', 'width': info['width'],
-                     'height': info['height'], 'instances': []}
-            self._find_image(image, folder, lambda name=name: name if folder.has(name) else None, image['source'])
-            for annotation in objects.pop(info['id'], ()):
-                self._read_coco_object(image, annotation, name_of)
-            self._check_image(image, self._image_size(image['img_path']), right_edge=0)
+        for info in content.images:
+            image = {'img_id': info['id'], 'img_path': None, 'source': f'{dataset.ann_file}, {info["file_name"]}',
+                     'width': info['width'], 'height': info['height'], 'instances': []}
+            self._find_image(image, folder, lambda name=info['file_name']: folder.file(name, dataset.ann_file))
+            # Of two images with one id, which is an error, the first has the boxes.
+            for annotation in content.annotations.pop(info['id'], ()):
+                x, y, w, h = annotation['bbox']
+                image['instances'].append({
+                    'name': content.names[annotation['category_id']],
+                    'bbox': [x, y, x + w, y + h],
+                    'ignore_flag': int(is_ignored(annotation)),
+                    'where': f'{image["source"]}, annotation {annotation.get("id")}',
+                    'flat': is_flat(annotation)})
+            self._check_image(image, self._image_size(image['img_path'], _loader(dataset)), right_edge=0)
             images.append(image)
-        for img_id, lost in objects.items():
+        for img_id, lost in content.lost.items():
             self.findings.note('boxes of an image that is not listed',
                                f'{dataset.ann_file}: image id {img_id!r}, {len(lost)} boxes')
         return images
 
-    def _load_json(self, ann_file: str) -> dict[str, list[dict]]:
-        """Lists of the entries that have all that they need."""
+    def _find_image(self, image: dict, folder: ImageFolder, find: Callable[[], str]) -> None:
         try:
-            content = json.loads(Path(ann_file).read_bytes())
-        except (OSError, ValueError) as error:
-            self.findings.error('file that cannot be read', f'{ann_file}: {getattr(error, "strerror", None) or error}')
-            return dict.fromkeys(_NEEDED, [])
-        sound = {}
-        for part, kinds in _NEEDED.items():
-            entries = content.get(part) if isinstance(content, dict) else None
-            if not isinstance(entries, list):
-                self.findings.error('file that is no COCO file', f'{ann_file} has no list {part!r}')
-                entries = []
-            sound[part] = []
-            for entry in entries:
-                entry = entry if isinstance(entry, dict) else {}
-                lacking = [key for key, kind in kinds.items() if not isinstance(entry.get(key), kind)]
-                if lacking:
-                    self.findings.error(f'entry of {part} without what it needs',
-                                        f'{ann_file}: no proper {", ".join(lacking)} in {entry}')
-                else:
-                    sound[part].append(entry)
-        if not sound['images']:
-            self.findings.error('no image listed', ann_file)
-        return sound
-
-    def _read_coco_object(self, image: dict, annotation: dict, name_of: Mapping) -> None:
-        where = f'{image["source"]}, annotation {annotation.get("id")}'
-        if annotation['category_id'] not in name_of:
-            self.findings.error('box of an unknown category', f'{where}: category id {annotation["category_id"]!r}')
-            return
-        box, area = annotation['bbox'], annotation.get('area', 1)
-        if len(box) != 4 or not all(map(is_number, (*box, area))):
-            self.findings.error('object that cannot be read', f'{where}: bbox {box!r} and area {area!r} are not four and one '
-                                'number')
-            return
-        x, y, w, h = box
-        image['instances'].append({
-            'name': name_of[annotation['category_id']],
-            'bbox': [x, y, x + w, y + h],
-            'ignore_flag': int(is_ignored(annotation)),
-            'where': where,
-            'flat': w < 1 or h < 1 or area <= 0})
-
-    def _find_image(self, image: dict, folder: ImageFolder, find: Callable[[], str | None], what: str) -> None:
-        try:
-            name = find()
+            folder.has('')  # the folder itself
         except InputError as error:
             self.findings.error('no folder of images', error)
             return
-        if name is None:
-            self.findings.error('missing image', f'{what}: not in {folder.root}')
+        try:
+            image['img_path'] = osp.join(folder.root, find())
+        except InputError as error:
+            self.findings.error('missing image', error)
             return
-        image['img_path'] = osp.join(folder.root, name)
-        self._use(image['img_path'])
+        self._use(folder.root, image['img_path'])
 
-    def _use(self, path: str) -> None:
-        folder, name = osp.split(path)
-        self._files_used[folder].add(name)
+    def _use(self, folder: str, path: str) -> None:
+        self._files_used[folder].add(osp.abspath(path))
 
-    def _image_size(self, path: str | None) -> tuple[int, int] | None:
+    def _image_size(self, path: str | None, loader: LoadImageFromFile) -> tuple[int, int] | None:
         """Width and height of an image as training loads it; None where that fails, or there is no image."""
         if path is None:
             return None
         try:
-            with Image.open(path) as image:
-                if self.decode:
-                    image.load()
-                width, height = image.size
-                turn = image.getexif().get(ExifTags.Base.Orientation, 1) if image.format == 'JPEG' else 1
-        except Exception as error:  # a broken file can break a decoder in any way
-            self.findings.error('image that cannot be decoded', f'{path}: {error}')
+            return image_size(loader, path, self.findings.note, self.decode, self.channels)
+        except InputError as error:
+            self.findings.error('image that cannot be decoded', error)
             return None
-        if turn in range(2, 9):
-            self.findings.note('image turned or mirrored by its EXIF orientation when it is loaded', f'{path}: {turn}')
-        return (height, width) if turn in range(5, 9) else (width, height)
+
+    def _tell_unused(self) -> None:
+        used = set().union(*self._files_used.values())
+        for root in sorted(self._files_used):
+            for folder, _, names in sorted(os.walk(root or '.')):
+                for name in sorted(names):
+                    path = osp.normpath(osp.join(folder, name))
+                    if name.lower().endswith(('.xml', *IMAGE_EXTENSIONS)) and osp.abspath(path) not in used:
+                        self.findings.note('file that no checked list names', path)
+
+    def _tell_empty(self, part: Part) -> None:
+        """A class or a part all of whose boxes are left out can be neither learnt nor measured."""
+        lost = defaultdict(Counter)
+        for image in part.images:
+            for instance in image['instances']:
+                if part.classes is None or instance['name'] in part.classes:
+                    reason = instance['lost'] or 'ignored (difficult or crowd)' * instance['ignore_flag']
+                    lost[instance['name']][reason] += 1
+        if part.images and not any(reasons[''] for reasons in lost.values()):
+            total = sum(lost.values(), Counter())
+            if not total and self.findings.errors:
+                return  # what could not be read may hold the boxes
+            self.findings.error('no box to train on or to measure by', f'{part.label}: {_reasons(total)} in {part.ann_file}')
+            return
+        for name, reasons in sorted(lost.items()):
+            if not reasons['']:
+                self.findings.error('class all of whose boxes are left out', f'{name!r} in {part.label}: {_reasons(reasons)}')
 
     def _check_image(self, image: dict, size: tuple[int, int] | None, right_edge: int) -> None:
         """Check size and boxes.
@@ -408,13 +375,16 @@ class _Checker:
             image['width'], image['height'] = size
         for instance in image['instances']:
             box = x1, y1, x2, y2 = instance['bbox']
+            instance['lost'] = ''
             corners = [value + right_edge for value in box]  # as they stand in a VOC file
             where = f'{instance.get("where", image["source"])}: {instance["name"]!r} {corners}'
             if x2 < x1 or y2 < y1:
                 self.findings.error('box with its corners swapped', where)
+                instance['lost'] = 'with corners swapped'
                 continue
             if instance.get('flat', x2 == x1 or y2 == y1):
                 self.findings.note('box without area: training leaves it out', where)
+                instance['lost'] = 'without area'
                 continue
             if min(x2 - x1, y2 - y1) < TINY:
                 self.findings.note(f'tiny box, below {TINY} px', where)
@@ -423,6 +393,7 @@ class _Checker:
             inside = clip_box(box, image['width'] - right_edge, image['height'] - right_edge)
             if inside is None:
                 self.findings.error('box outside its image', where)
+                instance['lost'] = 'outside their image'
             elif inside != box:
                 self.findings.note('box outside its image in part: training clips it', where)
 
@@ -436,10 +407,21 @@ def _splits(folder: Path) -> list[str]:
     def is_of_a_class(path: Path) -> bool:
         """Whether the list is one like aeroplane_train.txt of VOC, whose lines end in 1 where the class is in the image."""
         _, underscore, split = path.stem.rpartition('_')
-        fields = path.read_bytes().partition(b'\n')[0].split()
-        return bool(underscore) and split in names and len(fields) == 2 and fields[1] in (b'-1', b'0', b'1')
+        try:
+            return bool(underscore) and split in names and is_list_of_class(text_lines(decode(path.read_bytes(), str(path))))
+        except InputError:
+            return False  # told when it is read
 
     return [path.stem for path in paths if not is_of_a_class(path)]
+
+
+def _loader(dataset: StageFilterMixin) -> LoadImageFromFile:
+    return image_loader(dataset.pipeline.transforms, dataset.backend_args)
+
+
+def _reasons(lost: Counter) -> str:
+    told = ', '.join(f'{count} {reason}' for reason, count in sorted(lost.items()) if count)
+    return f'all {lost.total()} boxes are left out: {told}' if told else 'there is no box at all'
 
 
 def _paths(part: Part) -> set[str]:

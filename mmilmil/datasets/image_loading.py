@@ -41,7 +41,8 @@ def load_image(loader: LoadImageFromFile, path: str) -> np.ndarray:
                          f'{reason}; replace the image, or take it out of the list') from None
 
 
-def image_size(loader: LoadImageFromFile, path: str, note: Callable[[str, str], None], whole: bool = True) -> tuple[int, int]:
+def image_size(loader: LoadImageFromFile, path: str, note: Callable[[str, str], None], whole: bool = True,
+               channels: int | None = None) -> tuple[int, int]:
     """Width and height of an image as the loader loads it.
 
     Args:
@@ -50,17 +51,23 @@ def image_size(loader: LoadImageFromFile, path: str, note: Callable[[str, str], 
         note: Takes kind and text of what a user should know.
         whole: Decode the image. Otherwise the header is read of JPEG files without EXIF, whose size all readers tell alike;
             all other files are decoded all the same.
+        channels: Those that the image needs, or None for any.
 
     Raises:
-        InputError: the loader cannot load it.
+        InputError: the loader cannot load it, or with another number of channels.
     """
     size, turn = _header(path)
-    if not whole and size and not turn and not any(name.startswith('CV_IO_MAX_IMAGE') for name in os.environ):
+    in_color = loader.color_type in ('color', 'color_ignore_orientation')
+    if not whole and size and not turn and in_color and not any(name.startswith('CV_IO_MAX_IMAGE') for name in os.environ):
         return size
     image = load_image(loader, path)
+    found = image.shape[2] if image.ndim == 3 else 1
+    if channels and found != channels:
+        raise InputError(f'{path} has {found} channels as the pipeline loads it, and data_preprocessor.mean {channels}: set '
+                         "color_type='color' in LoadImageFromFile, or convert the image")
     if image.dtype != np.uint8 and not loader.to_float32:
         note('image whose pixels are not of 8 bits as it is loaded', f'{path}: {image.dtype}')
-    if turn and turn != 1 and not loader.color_type.endswith('ignore_orientation') and loader.color_type != 'unchanged':
+    if turn > 1 and loader.color_type in ('color', 'grayscale'):
         note('image turned or mirrored by its EXIF orientation when it is loaded', f'{path}: {turn}')
     return image.shape[1], image.shape[0]
 

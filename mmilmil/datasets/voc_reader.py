@@ -25,7 +25,7 @@ from .reading import (
 )
 
 _DECLARED = re.compile(rb'\s*<\?xml[^>]*?\sencoding\s*=\s*["\']([^"\'>]*)["\']')
-_OF_A_CLASS = re.compile(r'\S+\s+(-1|0|1)')
+_OF_A_CLASS = re.compile(r'\S+\s+(?:-1|0|1)')
 
 
 class VocAnnotation(NamedTuple):
@@ -60,7 +60,7 @@ def read_list(path: str, backend_args: dict | None = None, tell: Tell | None = N
         text = decode(read_bytes(str(path), backend_args, f'no file {path}: check data_root and ann_file; it lists the images '
                                  'of the split, one name a line'), str(path))
         lines = text_lines(text)
-        if is_list_of_class(lines):
+        if is_list_of_class(lines) and any(line.endswith('-1') for line in lines):  # else a name may end in a number
             raise InputError(f'{path} is a list of a single class, each name with -1, 0 or 1 behind it ({lines[0]!r}): give '
                              'the list that has names only, such as train.txt')
     except InputError as error:
@@ -82,9 +82,8 @@ def read_list(path: str, backend_args: dict | None = None, tell: Tell | None = N
 
 
 def is_list_of_class(lines: list[str]) -> bool:
-    """Whether lines are those of VOC's lists of single classes, such as ``aeroplane_train.txt``: names with -1, 0 or 1."""
-    found = [_OF_A_CLASS.fullmatch(line) for line in lines]
-    return bool(found) and all(found) and any(match[1] == '-1' for match in found)
+    """Whether lines may be those of VOC's lists of single classes, ``aeroplane_train.txt``: each a name and -1, 0 or 1."""
+    return bool(lines) and all(map(_OF_A_CLASS.fullmatch, lines))
 
 
 def read_annotation(path: str, backend_args: dict | None = None, listed: str = '', tell: Tell | None = None) -> VocAnnotation:
