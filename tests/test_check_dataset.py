@@ -552,7 +552,7 @@ def test_tool_on_a_voc_folder(tool, sound):
     (sound / 'JPEGImages/a.jpg').unlink()
     (sound / 'Annotations/d.xml').write_text('<annotation>')
     done = tool('check_dataset.py', '--voc', sound, '--split', 'train', 'test', '--show', '1')
-    assert done.status == 1 and '2 errors, 4 notes' in done.out and '... and 1 more' in done.out
+    assert done.status == 1 and '2 errors, 4 notes' in done.out and '... and 3 more' in done.out
     assert 'error: missing image (1)' in done.out and 'error: annotation that cannot be read (1)' in done.out
 
 
