@@ -271,7 +271,7 @@ def test_coco_boxes(tmp_path):
 
     def numbers(found):
         """By kind the ids of the annotations, or the texts that name none."""
-        ids = {text: re.search(r'annotation (\d+)', text) for texts in found.values() for text in texts}
+        ids = {text: re.search(r'(?:annotation |annotations.*\(id )(\d+)', text) for texts in found.values() for text in texts}
         return {kind: [int(ids[text][1]) if ids[text] else text for text in texts] for kind, texts in found.items()}
 
     assert numbers(findings.errors) == {
@@ -301,7 +301,7 @@ def test_coco_ids_and_names(tmp_path):
     report = check_coco(file, images)
     starts = {kind: [text.split(':')[0] for text in texts] for kind, texts in report.findings.errors.items()}
     assert starts == {
-        'entry of images that cannot be read': [f'{file}, images[4] (image 5)'],
+        'entry of images that cannot be read': [f'{file}, images[4] (id 5)'],
         'id of images more than once': [f'{file} lists the id 1 of images 2 times'],
         'file_name of images more than once': [f"{file} lists the file_name 'a.jpg' of images 2 times"],
         'id of annotations more than once': [f'{file} lists the id 1 of annotations 2 times'],

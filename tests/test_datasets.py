@@ -390,13 +390,13 @@ def test_coco_testing_and_joint(voc_set):
 
 @pytest.mark.parametrize('change, parts', [
     (lambda content: content.pop('categories'), ("no list 'categories'",)),
-    (lambda content: content['images'][0].pop('width'), ("images[0] lacks 'width'",)),
-    (lambda content: content['annotations'][0].update(bbox=[1, 2, 3]), ('annotation 1 of image 7', '[1, 2, 3]')),
+    (lambda content: content['images'][0].pop('width'), ("images[0] (id 7): lacks 'width'",)),
+    (lambda content: content['annotations'][0].update(bbox=[1, 2, 3]), ('annotations[0] (id 1, image_id 7)', '[1, 2, 3]')),
     (lambda content: content['annotations'][0].update(bbox=[1, 2, 3, None]), ('not four numbers',)),
-    (lambda content: content['annotations'][0].update(area=None), ('annotation 1 of image 7', 'area is None')),
-    (lambda content: content['images'][0].update(width=None), ('image 7', 'width is None')),
+    (lambda content: content['annotations'][0].update(area=None), ('annotations[0] (id 1, image_id 7)', 'area is None')),
+    (lambda content: content['images'][0].update(width=None), ('images[0] (id 7): width is None',)),
     (lambda content: content['images'][2].update(file_name='z.jpg'), ("'z.jpg'", 'JPEGImages has no such file')),
-    (lambda content: content['annotations'][0].update(category_id=77), ('annotation 1 of image 7', 'category_id is 77')),
+    (lambda content: content['annotations'][0].update(category_id=77), ('(id 1, image_id 7): category_id is 77',)),
     (lambda content: content['images'][1].update(id=7), ('the id 7 of images 2 times',)),
     (lambda content: content['categories'][0].update(name='Dog'), ("no category 'dog'", "did you mean 'Dog'?")),
     (lambda content: content.update(annotations=[]), ('the stage is empty',)),

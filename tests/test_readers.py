@@ -291,22 +291,22 @@ NAN, INF = float('nan'), float('inf')
     (dict(categories=None), ("no list 'categories'",)),
     (dict(annotations={}), ("no list 'annotations'",)),
     (dict(images=[]), ('lists no image',)),
-    (dict(images=[1]), ('images[0] is 1',)),
-    (dict(images=[{'id': 1}]), ("images[0] lacks 'file_name', 'width', 'height'",)),
+    (dict(images=[1]), ('images[0]: 1 is not an object',)),
+    (dict(images=[{'id': 1}]), ("images[0] (id 1): lacks 'file_name', 'width', 'height'",)),
     (dict(images__1__id=1), ('the id 1 of images 2 times',)),
     (dict(images__1__id='1'), ('the id 1 of images 2 times',)),
     (dict(images__1__file_name='./a.jpg'), ("the file_name 'a.jpg' of images 2 times",)),
-    *((dict(images__1__id=value), ('images[1]: id is', 'no id')) for value in (None, True, 1.5, NAN)),
-    *((dict(images__1__file_name=value), ('images[1] (image 2): file_name is',))
+    *((dict(images__1__id=value), ('images[1] (id ', 'id is', 'no id')) for value in (None, True, 1.5, NAN)),
+    *((dict(images__1__file_name=value), ('images[1] (id 2): file_name is',))
       for value in (None, '', 3, 'a\n.jpg', '\ud800.jpg')),
-    *((dict(images__1__width=value), ('images[1] (image 2): width is', 'number of pixels'))
+    *((dict(images__1__width=value), ('images[1] (id 2): width is', 'number of pixels'))
       for value in (None, 0, -3, True, 'wide', INF)),
-    *((dict(annotations__1__category_id=value), ('annotations[1]', 'annotation 2 of image 1', 'category_id is'))
+    *((dict(annotations__1__category_id=value), ('annotations[1] (id 2, image_id 1): category_id is',))
       for value in (None, 99, 'cat', False)),
     *((dict(annotations__1__image_id=value), ('annotations[1]', 'image_id is', 'no id')) for value in (None, True, .5)),
-    *((dict(annotations__1__bbox=value), ('annotation 2 of image 1', 'bbox is', 'not four numbers'))
+    *((dict(annotations__1__bbox=value), ('annotations[1] (id 2, image_id 1)', 'bbox is', 'not four numbers'))
       for value in (None, [], [1, 2, 3], [1, 2, 3, True], [1, 2, 3, None], [1, 2, NAN, 3], [1, 2, 3, 'x'], 'x', {'x': 1})),
-    *((dict(annotations__1__area=value), ('annotation 2 of image 1', 'area is', 'leave it out'))
+    *((dict(annotations__1__area=value), ('annotations[1] (id 2, image_id 1)', 'area is', 'leave it out'))
       for value in (None, 'big', INF)),
     (dict(annotations__1__iscrowd='no'), ("iscrowd is 'no'", 'give 0 or 1')),
     (dict(annotations__1__ignore=2), ('ignore is 2',)),

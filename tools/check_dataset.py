@@ -1,7 +1,7 @@
 """Check a VOC- or COCO-style set, or all sets of a config: `python tools/check_dataset.py configs/ilmil/frcnn_pcb_4+2.py`.
 
 Prints what is there and every mistake in it; the exit status is 1 where something would stop a training or give wrong
-numbers.
+numbers. Annotations are read and images loaded as a training does; docs/own_data.md tells by which rules.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--images', metavar='DIR',
                         help='with --coco: folder of the images; with --voc: their folder below ROOT, default JPEGImages')
     parser.add_argument('--annotations', metavar='DIR', help='with --voc: folder of XML files below ROOT, default Annotations')
-    parser.add_argument('--decode', action='store_true', help='decode every image; by default only headers are read')
+    parser.add_argument('--decode', action='store_true', help='decode every image; by default JPEG files without EXIF are read up to their header')
     parser.add_argument('--show', type=int, default=10, metavar='N', help='findings to print of a kind (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
     args = parser.parse_args()

@@ -90,7 +90,7 @@ def read_coco(path: str, backend_args: dict | None = None, tell: Tell | None = N
             tell.error('file that is no COCO file', f'{path} has no list {part!r}: it must be a COCO file with '
                        f'{", ".join(PARTS)}')
             content[part] = []
-    categories = content['categories'] = _entries(content, 'categories', partial(_category, tell=tell), path, tell)
+    categories = content['categories'] = _entries(content, 'categories', _category, path, tell)
     _unique(categories, 'id', 'categories', path, 'give each category its own', tell)
     name_of = {category['id']: category['name'] for category in categories}
     images = content['images'] = _entries(content, 'images', _image, path, tell)
@@ -98,8 +98,7 @@ def read_coco(path: str, backend_args: dict | None = None, tell: Tell | None = N
         tell.error('no image listed', f'{path} lists no image: an empty file, or not the one you meant as ann_file')
     _unique(images, 'id', 'images', path, 'give each image its own', tell)
     _unique(images, 'file_name', 'images', path, 'list each image once', tell)
-    annotations = content['annotations'] = _entries(content, 'annotations', partial(_annotation, name_of=name_of, tell=tell),
-                                                      path, tell)
+    annotations = content['annotations'] = _entries(content, 'annotations', partial(_annotation, name_of=name_of), path, tell)
     _unique(annotations, 'id', 'annotations', path, 'give each annotation its own, or leave ids out', tell)
     _names(categories, annotations, path, tell)
 
@@ -119,76 +118,79 @@ def _json(path: str, backend_args: dict | None) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def _entries(content: Mapping, part: str, read: Callable[[dict, str], None], path: str, tell: Tell) -> list[dict]:
-    """The entries of a part that could be read; their values are put right in place."""
+def _entries(content: Mapping, part: str, read: Callable[[dict], tuple[str, str] | None], path: str, tell: Tell) -> list[dict]:
+    """The entries of a part that could be read; ``read`` puts their values right in place, and may return a note."""
     sound = []
     for index, entry in enumerate(content[part]):
-        where = f'{path}, {part}[{index}]'
         try:
             if not isinstance(entry, dict):
-                raise InputError(f'{where} is {entry!r}, not an object with names and values')
-            read(entry, where)
+                raise InputError(f'{entry!r} is not an object with names and values')
+            note = read(entry)
         except InputError as error:
-            tell.error(f'entry of {part} that cannot be read', error)
-        else:
-            sound.append(entry)
+            tell.error(f'entry of {part} that cannot be read', f'{_place(path, part, index, entry)}: {error}')
+            continue
+        sound.append(entry)
+        if note:
+            kind, text = note
+            tell.note(kind, f'{_place(path, part, index, entry)}: {text}')
     return sound
 
 
-def _lacking(entry: Mapping, keys: tuple[str, ...], where: str) -> None:
+def _place(path: str, part: str, index: int, entry: object) -> str:
+    keys = [f'{key} {entry[key]!r}' for key in ('id', 'image_id') if key in entry] if isinstance(entry, dict) else []
+    return f'{path}, {part}[{index}]' + f' ({", ".join(keys)})' * bool(keys)
+
+
+def _lacking(entry: Mapping, *keys: str) -> None:
     if lacking := [key for key in keys if key not in entry]:
-        raise InputError(f'{where} lacks {", ".join(map(repr, lacking))}: {_short(entry)}')
+        raise InputError(f'lacks {", ".join(map(repr, lacking))}: {_short(entry)}')
 
 
-def _category(entry: dict, where: str, tell: Tell) -> None:
-    _lacking(entry, ('id', 'name'), where)
-    entry['id'] = identity(entry['id'], f'{where}: id')
-    where, told = f'{where} (id {entry["id"]!r})', entry['name']
-    entry['name'] = class_name(told, where)
-    if entry['name'] != told:
-        tell.note(NAME_AS_READ, f'{where}: {told!r} is read as {entry["name"]!r}')
+def _category(entry: dict) -> tuple[str, str] | None:
+    _lacking(entry, 'id', 'name')
+    entry['id'] = identity(entry['id'], 'id')
+    told = entry['name']
+    entry['name'] = class_name(told)
+    return (NAME_AS_READ, f'{told!r} is read as {entry["name"]!r}') if entry['name'] != told else None
 
 
-def _image(entry: dict, where: str) -> None:
-    _lacking(entry, ('id', 'file_name', 'width', 'height'), where)
-    entry['id'] = identity(entry['id'], f'{where}: id')
-    where = f'{where} (image {entry["id"]!r})'
+def _image(entry: dict) -> None:
+    _lacking(entry, 'id', 'file_name', 'width', 'height')
+    entry['id'] = identity(entry['id'], 'id')
     name = entry['file_name']
     if not isinstance(name, str) or not name.strip() or has_control(name):
-        raise InputError(f'{where}: file_name is {name!r}; give the path of the image below the folder of images')
+        raise InputError(f'file_name is {name!r}; give the path of the image below the folder of images')
     entry['file_name'] = plain_path(name)
     for side in ('width', 'height'):
         pixels = number(entry[side])
         if pixels is None or pixels <= 0:
-            raise InputError(f'{where}: {side} is {entry[side]!r}, not a number of pixels; correct it')
+            raise InputError(f'{side} is {entry[side]!r}, not a number of pixels; correct it')
         entry[side] = pixels
 
 
-def _annotation(entry: dict, where: str, name_of: Mapping, tell: Tell) -> None:
-    _lacking(entry, ('image_id', 'category_id', 'bbox'), where)
+def _annotation(entry: dict, name_of: Mapping) -> tuple[str, str] | None:
+    _lacking(entry, 'image_id', 'category_id', 'bbox')
     if entry.get('id') is not None:
-        entry['id'] = identity(entry['id'], f'{where}: id')
-    where = f'{where} (annotation {entry.get("id")!r} of image {entry["image_id"]!r})'
+        entry['id'] = identity(entry['id'], 'id')
     for key in ('image_id', 'category_id'):
-        entry[key] = identity(entry[key], f'{where}: {key}')
+        entry[key] = identity(entry[key], key)
     if entry['category_id'] not in name_of:
-        raise InputError(f'{where}: category_id is {entry["category_id"]!r}, which no category of the file has; add the '
-                         'category, or correct the id')
+        raise InputError(f'category_id is {entry["category_id"]!r}, which no category of the file has; add the category, or '
+                         'correct the id')
     box = entry['bbox']
     numbers = [number(value) for value in box] if isinstance(box, list) else []
     if len(numbers) != 4 or None in numbers:
-        raise InputError(f'{where}: bbox is {_short(box)}, not four numbers [x, y, width, height]')
+        raise InputError(f'bbox is {_short(box)}, not four numbers [x, y, width, height]; correct it')
     entry['bbox'] = numbers
-    if is_share(numbers):
-        tell.note(LIKE_SHARES, f'{where}: {numbers}')
     if 'area' in entry:
         area = number(entry['area'])
         if area is None:
-            raise InputError(f'{where}: area is {entry["area"]!r}, not a number: correct it or leave it out')
+            raise InputError(f'area is {entry["area"]!r}, not a number: correct it or leave it out')
         entry['area'] = area
     for key in ('iscrowd', 'ignore'):
         if key in entry:
-            entry[key] = flag(entry[key], f'{where}: {key}')
+            entry[key] = flag(entry[key], key)
+    return (LIKE_SHARES, str(numbers)) if is_share(numbers) else None
 
 
 def _unique(entries: list[dict], key: str, part: str, path: str, remedy: str, tell: Tell) -> None:

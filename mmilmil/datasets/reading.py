@@ -119,10 +119,13 @@ def read_names(path: str) -> list[str]:
         InputError: the file cannot be read, or a line is no class name.
     """
     text = decode(read_bytes(str(path), None, f'no file {path}: give a file with one class name a line'), str(path))
-    return [class_name(line, str(path)) for line in text_lines(text)]
+    try:
+        return [class_name(line) for line in text_lines(text)]
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from None
 
 
-def class_name(value: object, where: str) -> str:
+def class_name(value: object) -> str:
     """A class name: text without the blanks, tabs and line breaks around it; an integer counts as its digits.
 
     Raises:
@@ -131,13 +134,12 @@ def class_name(value: object, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise InputError(f'{where}: the class name is {value!r}, not a text; write it in quotes')
+        raise InputError(f'the class name is {value!r}, not a text; write it in quotes')
     name = value.strip()
     if not name:
-        raise InputError(f'{where}: the class name is empty; give one')
+        raise InputError('the class name is empty; give one')
     if has_control(name):
-        raise InputError(f'{where}: the class name {name!r} has a line break, tab or other control character inside; take it '
-                         'out')
+        raise InputError(f'the class name {name!r} has a line break, tab or other control character inside; take it out')
     return name
 
 
@@ -151,9 +153,8 @@ def number(value: object) -> int | float | None:
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
         value = int(value) if value.is_integer() else value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value if abs(value) < _LARGEST else None  # nan and infinity are not
+    # Neither a bool, which is an int, nor NaN or infinity.
+    return value if type(value) in (int, float) and abs(value) < _LARGEST else None
 
 
 def is_share(box: Sequence[int | float]) -> bool:
@@ -161,30 +162,38 @@ def is_share(box: Sequence[int | float]) -> bool:
     return all(0 <= value <= 1 for value in box) and any(value != int(value) for value in box)
 
 
-def identity(value: object, where: str) -> int | str:
+def identity(value: object, what: str) -> int | str:
     """An id: an integer, written as 1, 1.0, "1" or "001", or any other text.
+
+    Args:
+        value: The value.
+        what: What it is called, for the message.
 
     Raises:
         InputError: null, true, false, a fraction, or an empty text.
     """
+    if type(value) is int:
+        return value
     if isinstance(value, str) and value.strip():
         return int(value) if _INTEGER.fullmatch(value.strip()) else value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise InputError(f'{where} is {value!r}, which is no id; give an integer or a text')
+    raise InputError(f'{what} is {value!r}, which is no id; give an integer or a text')
 
 
-def flag(value: object, where: str) -> int:
+def flag(value: object, what: str) -> int:
     """0 or 1: these numbers, true or false, the same as text, and null for 0.
+
+    Args:
+        value: The value.
+        what: What it is called, for the message.
 
     Raises:
         InputError: anything else.
     """
-    if value is None:
-        return 0
+    if value is None or type(value) is int and value in (0, 1):
+        return value or 0
     known = _FLAGS.get(str(value).strip().lower())
     if known is None or not isinstance(value, (bool, int, float, str)):
-        raise InputError(f'{where} is {value!r}; give 0 or 1')
+        raise InputError(f'{what} is {value!r}; give 0 or 1')
     return known

@@ -175,7 +175,10 @@ def _object(obj: ET.Element, path: str, tell: Tell) -> dict:
     text = _text_of(obj, 'name', path)
     if text is None or not text.strip():
         raise InputError(f'{path}: an <object> has no <name>; give its class')
-    name = class_name(text, path)
+    try:
+        name = class_name(text)
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from None
     if name != text:
         tell.note(NAME_AS_READ, f'{path}: {text!r} is read as {name!r}')
     where = f'{path}, object {name!r}'
