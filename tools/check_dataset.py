@@ -25,7 +25,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--images', metavar='DIR',
                         help='with --coco: folder of the images; with --voc: their folder below ROOT, default JPEGImages')
     parser.add_argument('--annotations', metavar='DIR', help='with --voc: folder of XML files below ROOT, default Annotations')
-    parser.add_argument('--decode', action='store_true', help='decode every image; by default JPEG files without EXIF are read up to their header')
+    parser.add_argument('--decode', action='store_true',
+                        help='decode every image; by default JPEG files without EXIF are read up to their header')
     parser.add_argument('--show', type=int, default=10, metavar='N', help='findings to print of a kind (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
     args = parser.parse_args()
