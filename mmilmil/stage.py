@@ -24,12 +24,15 @@ class Stage:
         """Read and check ``metainfo``; a missing ``split`` means one group.
 
         Raises:
-            InputError: no classes, a class twice, or a split that does not sum to the number of classes.
+            InputError: no classes, a name that is no text, a class twice, or a split that does not sum to the number of
+                classes.
         """
         classes = metainfo.get('classes') or ()
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
         if not classes:
             raise InputError(f'{where}.classes is empty: list the names of all classes seen so far, in label order')
+        if other := [name for name in classes if not isinstance(name, str)]:
+            raise InputError(f'{where}.classes has {", ".join(map(repr, other))}: class names are texts, so put them in quotes')
         twice = sorted({name for name in classes if classes.count(name) > 1})
         if twice:
             raise InputError(f'{where}.classes names {", ".join(map(repr, twice))} more than once: name each class once')

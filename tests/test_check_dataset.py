@@ -405,7 +405,7 @@ FILES = {  # by name, how it is written
 }
 LOADING = [dict(type='LoadImageFromFile', **more) for more in (
     {}, dict(imdecode_backend='pillow'), dict(color_type='color_ignore_orientation'), dict(color_type='unchanged'),
-    dict(to_float32=True))]
+    dict(to_float32=True), dict(ignore_empty=True))]
 
 
 @pytest.mark.parametrize('loading', LOADING, ids=str)

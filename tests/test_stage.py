@@ -42,6 +42,7 @@ def test_is_frozen():
     ({}, ['classes', 'empty', 'list the names']),
     (dict(classes=()), ['classes', 'empty', 'list the names']),
     (dict(classes=('a', 'b', 'a', 'b', 'c')), ["'a', 'b'", 'more than once', 'each class once']),
+    (dict(classes=('a', 1, None)), ['1, None', 'quotes']),
     (dict(classes=('a', 'b', 'c'), split=(1, 1)), ['(1, 1)', 'sums to 2', '3 names', 'agree']),
     (dict(classes=('a', 'b', 'c'), split=(4, )), ['(4,)', 'sums to 4', '3 names']),
     (dict(classes=('a', 'b'), split=(2, 0)), ['(2, 0)', 'positive']),

@@ -34,8 +34,10 @@ def load_image(loader: LoadImageFromFile, path: str) -> np.ndarray:
     """
     try:
         results = loader({'img_path': path})
+        if results is None:
+            raise ValueError('the pipeline passes over it (ignore_empty)')
         return results['img']
-    except Exception as error:  # a broken file can break a decoder in any way; an empty one is None with ignore_empty
+    except Exception as error:  # a broken file can break a decoder in any way
         reason = 'the file is empty' if os.path.isfile(path) and not os.path.getsize(path) else ' '.join(str(error).split())
         raise InputError(f'{path} cannot be decoded as training does it ({loader.imdecode_backend}, {loader.color_type}): '
                          f'{reason}; replace the image, or take it out of the list') from None

@@ -68,6 +68,7 @@ class ImageFolder:
         self.root = root
         self.backend_args = backend_args
         self._files: dict[str, set[str]] = {}
+        self._forms: dict[str, dict[str, str]] = {}
 
     def _listing(self, subfolder: str) -> set[str]:
         if subfolder not in self._files:
@@ -83,6 +84,15 @@ class ImageFolder:
                 raise InputError(f'the image folder {folder} cannot be read: {error.strerror}') from None
             self._files[subfolder] = names
         return self._files[subfolder]
+
+    def _by_form(self, subfolder: str) -> dict[str, str]:
+        """File names by what they are without regard to letter case, with and without extension."""
+        if subfolder not in self._forms:
+            forms = self._forms[subfolder] = {}
+            for name in sorted(self._listing(subfolder)):
+                forms.setdefault(name.casefold(), name)
+                forms.setdefault(osp.splitext(name)[0].casefold(), name)
+        return self._forms[subfolder]
 
     def has(self, file_name: str) -> bool:
         """Whether ``file_name`` (relative to the root, with extension) exists."""
@@ -146,12 +156,12 @@ class ImageFolder:
         if osp.isabs(name):
             return 'it is an absolute path, so write one that begins below that folder'
         base = osp.basename(name)
-        for other in sorted(self._listing(osp.dirname(name))):
-            stem = osp.splitext(other)[0]
-            if base.casefold() in (other.casefold(), stem.casefold()) and base not in (other, stem):
-                return f'letter case counts, and there is {other!r}'
-            if stem in (base, osp.splitext(base)[0]):
-                return f'there is {other!r}, whose extension is another'
+        forms = self._by_form(osp.dirname(name))
+        near = forms.get(base.casefold())
+        if near and base not in (near, osp.splitext(near)[0]):
+            return f'letter case counts, and there is {near!r}'
+        if near := near or forms.get(osp.splitext(base)[0].casefold()):
+            return f'there is {near!r}, whose extension is another'
         if base != name and (self.has(base) or self.find(base)):
             return f'{base!r} is directly in that folder, so write it without the folder before it'
         return ''
