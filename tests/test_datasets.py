@@ -68,12 +68,12 @@ def test_close_names():
 
 
 def test_image_folder(tmp_path):
-    for name in ('a.PNG', 'b.jpg', 'b.png', 'c.txt', 'v1.2.jpeg', 'sub/d.bmp'):
+    for name in ('a.PNG', 'b.jpg', 'b.png', 'c.txt', 'e.Jpg', 'v1.2.jpeg', 'sub/d.bmp'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     folder = ImageFolder(str(tmp_path))
-    assert [folder.find(stem) for stem in ('a', 'b', 'c', 'v1.2', 'v1', 'sub/d')] == \
-        ['a.PNG', 'b.jpg', None, 'v1.2.jpeg', None, 'sub/d.bmp']
+    assert [folder.find(stem) for stem in ('a', 'b', 'c', 'e', 'v1.2', 'v1', 'sub/d')] == \
+        ['a.PNG', 'b.jpg', None, 'e.Jpg', 'v1.2.jpeg', None, 'sub/d.bmp']
     assert folder.has('sub/d.bmp') and not folder.has('d.bmp')
 
 

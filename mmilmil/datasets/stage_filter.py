@@ -102,7 +102,7 @@ class ImageFolder:
         """The file name (relative to the root) of the image called ``stem``, with any image extension, or None."""
         names = self._listing(osp.dirname(stem))
         for extension in IMAGE_EXTENSIONS:
-            for candidate in (stem + extension, stem + extension.upper(), stem + extension.capitalize()):
+            for candidate in (stem + extension, stem + extension.upper(), f'{stem}.{extension[1:].capitalize()}'):
                 if osp.basename(candidate) in names:
                     return candidate
         return None
