@@ -149,7 +149,7 @@ def test_old_classes_that_the_annotation_does_not_have(tool, own, tmp_path):
     args = ('new_split.py', '--ann', own, '--split', '2+5', '--out', out, '--classes')
     done = tool(*args, 'wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu')
     assert done.status == 0, done.err
-    assert 'no training annotation of wasp, moth' in done.out and '--joint' not in done.out
+    assert "has no box to train on for 'wasp', 'moth'" in done.out and '--joint' not in done.out
     assert f"train_chain.py '{out}/ilmil/frcnn_my_data_2+5.py'" in done.out
     cfg = Config.fromfile(out / 'ilmil/frcnn_my_data_2+5.py')
     assert cfg.metainfo == dict(classes=('wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu'), split=(2, 5))
@@ -159,7 +159,7 @@ def test_old_classes_that_the_annotation_does_not_have(tool, own, tmp_path):
 
 @pytest.mark.parametrize('root', ['data/a+b', 'data (1)', 'c[0]', '/home/me/my data'])
 def test_folder_that_no_variable_takes(root, tmp_path):
-    data = OwnData('IncrementalVOCDataset', Path(root), {name: {} for name in ('train', 'val', 'test')}, (), frozenset())
+    data = OwnData('IncrementalVOCDataset', Path(root), {name: {} for name in ('train', 'val', 'test')})
     (tmp_path / 'base.py').write_text('')
     (tmp_path / 'a.py').write_text(dataset_config(data, 'mine', ('ant', ), './base.py'))
     assert Config.fromfile(tmp_path / 'a.py').data_root == root
@@ -167,7 +167,8 @@ def test_folder_that_no_variable_takes(root, tmp_path):
 
 def test_absolute_and_relative_paths(coco, monkeypatch):
     monkeypatch.chdir(coco)
-    data = coco_data(dict.fromkeys(('train', 'val', 'test'), 'all.json'), str(coco / 'images'))
+    splits = ('train', 'val', 'test')
+    data = coco_data(dict.fromkeys(splits, 'all.json'), dict.fromkeys(splits, str(coco / 'images')))
     assert data.root == coco and data.settings['val'] == dict(ann_file='all.json', data_prefix=dict(img='images'))
 
 
@@ -182,6 +183,8 @@ def coco(tmp_path):
                      for i in range(10)],
         categories=[dict(id=7, name='auk'), dict(id=3, name='owl')])
     (folder / 'all.json').write_text(json.dumps(content))
+    for image in content['images']:
+        (folder / 'images' / image['file_name']).touch()
     return folder
 
 
@@ -230,7 +233,7 @@ def test_files_that_a_person_changed_stay(tool, tmp_path):
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'spur', 'spur', '--name', 'a'), "'spur' more than once"),
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'spur', 'open'), 'give the split a --name'),
     (('--dataset', 'pcb', '--split', '4+2', '--name', '4+2'), "the name '4+2' cannot be"),
-    (('--dataset', 'pcb', '--split', '4+2', '--images', 'x'), 'are for data of one'),
+    (('--dataset', 'pcb', '--split', '4+2', '--images', 'x'), '--images is for data of one'),
     (('--dataset', 'voc07', '--split', '15+5', '--epochs', '1', '1', '1'), 'have their own'),
     (('--ann', 'nowhere', '--split', '1+1'), 'nowhere does not exist'),
 ])
@@ -248,7 +251,7 @@ def test_bad_shares(tool, own, shares, told):
 
 def test_broken_files(tool, own, tmp_path):
     (tmp_path / 'x.json').write_text('{}')
-    assert 'is no COCO annotation' in tool('split_dataset.py', tmp_path / 'x.json').err
+    assert "has no list 'images': it must be a COCO file" in tool('split_dataset.py', tmp_path / 'x.json').err
     assert 'does not exist' in tool('split_dataset.py', tmp_path / 'y.json').err
     tool('split_dataset.py', own, '--shares', '0.5', '0.25', '0.25')
     first = (own / 'ImageSets/Main/train.txt').read_text().split()[0]

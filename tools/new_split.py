@@ -1,21 +1,33 @@
 """Write the configs of a split: `python tools/new_split.py --dataset voc07 --split 10+5+5`.
 
-Also for one's own data: `--ann FOLDER` with VOC-style annotations, or `--ann train.json --val-ann val.json --test-ann test.json
---images FOLDER` in COCO's format. Writes the stages, fine-tuning and joint training, and tells how to train them.
+Also for one's own data: `--ann FOLDER` in the layout of VOC, COCO or Roboflow, or `--ann train.json --val-ann val.json
+--test-ann test.json` in COCO's format. Writes the stages, fine-tuning and joint training, and tells how to train them.
 """
 
 import argparse
 import os
 import re
 import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmilmil.engine.cli import in_package, own_tools, user_errors
-from mmilmil.engine.own_data import chosen_classes, coco_data, dataset_config, reordered_config, voc_data
+from mmilmil.engine.cli import in_package, own_tools, tool_command, user_errors
+from mmilmil.engine.layouts import SPLITS, coco_files, folder_kind, part_of, voc_folder
+from mmilmil.engine.own_data import (
+    OwnData,
+    check_categories,
+    chosen_classes,
+    coco_data,
+    dataset_config,
+    reordered_config,
+    untrained,
+    voc_data,
+)
 from mmilmil.engine.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
+from mmilmil.engine.text_files import write_all
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
 
@@ -31,46 +43,87 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Write the configs of a split')
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument('--dataset', choices=RECIPES, help='a data set whose settings come with the project')
-    data.add_argument('--ann', metavar='PATH', help="one's own data: a folder in VOC layout, or a COCO file for training")
+    data.add_argument('--ann', metavar='PATH', type=os.path.expanduser,
+                      help="one's own data: a folder in VOC, COCO or Roboflow layout, or a COCO file for training")
     parser.add_argument('--split', required=True, help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
     parser.add_argument('--classes', nargs='+', default=[], metavar='NAME',
                         help="class names in label order, or a file with one a line; default: all, in the data's order")
     parser.add_argument('--name', help='what file names call the data; default: the name of its folder')
-    parser.add_argument('--val-ann', metavar='FILE', help='COCO file to choose settings with')
-    parser.add_argument('--test-ann', metavar='FILE', help='COCO file to report on')
-    parser.add_argument('--images', metavar='FOLDER',
-                        help='folder of the images; in VOC layout below the folder, default JPEGImages')
-    parser.add_argument('--annotations', default='Annotations', metavar='FOLDER',
+    parser.add_argument('--val-ann', metavar='FILE', type=os.path.expanduser, help='COCO file to choose settings with')
+    parser.add_argument('--test-ann', metavar='FILE', type=os.path.expanduser, help='COCO file to report on')
+    parser.add_argument('--images', metavar='FOLDER', type=os.path.expanduser,
+                        help='folder of the images; by default looked for near the COCO file; in VOC layout below the folder, '
+                        'default JPEGImages')
+    for split in ('val', 'test'):
+        parser.add_argument(f'--{split}-images', metavar='FOLDER', type=os.path.expanduser,
+                            help=f'folder of the images of the COCO file for {split}, where it is another')
+    parser.add_argument('--annotations', metavar='FOLDER', type=os.path.expanduser,
                         help='in VOC layout the folder of XML files, default Annotations')
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
     parser.add_argument('--epochs', nargs=3, type=int, metavar=('FIRST', 'LATER', 'JOINT'),
                         help='epochs of a first stage, a later one and joint training, for frcnn_r18_fpn_small')
-    parser.add_argument('--out', default=str(OUT), metavar='FOLDER',
+    parser.add_argument('--out', default=str(OUT), metavar='FOLDER', type=os.path.expanduser,
                         help='folder of configs; default that of the checkout, or configs where this runs from the package')
     parser.add_argument('--force', action='store_true', help='replace files of the same name that say something else')
     return parser.parse_args()
 
 
-def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, list[str]]:
-    """Recipe, classes, the data set's config, and the classes without an annotation to train on, for one's own annotations."""
+def own_data(args: argparse.Namespace) -> OwnData:
+    """One's own annotations, in whatever layout."""
     path = Path(args.ann)
-    if path.is_dir():
-        data = voc_data(path, args.images or 'JPEGImages', args.annotations)
-    elif path.is_file():
-        if not args.images:
-            raise InputError(f'the folder of the images that {path} names is not known: give --images')
-        data = coco_data(dict(train=args.ann, val=args.val_ann, test=args.test_ann), args.images)
-    else:
-        raise InputError(f'--ann {path} does not exist: give a folder in VOC layout or a COCO file')
-    name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).lower()
+    if not path.exists():
+        raise InputError(f'--ann {path} does not exist: give a folder in VOC, COCO or Roboflow layout, or a COCO file')
+    if path.is_dir() and (args.annotations or folder_kind(path) == 'voc'):
+        return own_voc(path, args)
+    if args.annotations:
+        raise InputError(f'--annotations is for a folder with XML files: leave it out for the COCO file {path}')
+    return own_coco(path, args)
+
+
+def own_voc(path: Path, args: argparse.Namespace) -> OwnData:
+    for option in ('val_ann', 'test_ann', 'val_images', 'test_images'):
+        if getattr(args, option):
+            raise InputError(f'--{option.replace("_", "-")} is for COCO files: {path} is in VOC layout, whose splits are the '
+                             'lists in ImageSets/Main')
+    folder = voc_folder(path, args.images, args.annotations)
+    if absent := [str(folder.list_path(split)) for split in SPLITS if split not in folder.lists]:
+        command = tool_command(TOOLS, 'split_dataset.py', path, *folder.options)
+        raise InputError(f'no {", ".join(absent)}: a file with one image name a line (without extension) for each split; '
+                         f'`{command}` makes what lacks, then run this again')
+    return voc_data(folder)
+
+
+def own_coco(path: Path, args: argparse.Namespace) -> OwnData:
+    files = coco_files(path) if path.is_dir() else {'train': path}
+    given = {split: Path(file) for split in ('val', 'test') if (file := getattr(args, f'{split}_ann'))}
+    files.update(given)
+    if 'train' not in files:
+        raise InputError(f'{path} has no file for train, only {", ".join(map(str, files.values()))}: give it itself as --ann')
+    if absent := [split for split in SPLITS if split not in files]:
+        options = [word for split, file in given.items() for word in (f'--{split}-ann', file)]
+        command = tool_command(TOOLS, 'split_dataset.py', path, *options)
+        parts = {split: files.get(split, part_of(path, split)) for split in ('val', 'test')}
+        then = 'run this again' if path.is_dir() else (
+            f'give `--ann {shlex.quote(str(part_of(path, "train")))} ' +
+            ' '.join(f'--{split}-ann {shlex.quote(str(part))}' for split, part in parts.items()) + '`')
+        raise InputError(f'no annotation for {" and ".join(absent)}: settings are chosen on val and reported on test, so give '
+                         f'{" and ".join(f"--{split}-ann" for split in absent)}; or `{command}` draws what lacks, then {then}')
+    return coco_data(files, {split: getattr(args, f'{split}_images', None) or args.images for split in SPLITS})
+
+
+def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, OwnData]:
+    """Recipe, classes, the data set's config and the data, for one's own annotations."""
+    data = own_data(args)
+    name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).strip('_').lower()
     classes = chosen_classes(args.classes, data.found, args.ann, old=sum(parse_split(args.split)[:-1]))
+    check_categories(data, classes)
     model = args.model or 'frcnn_r50_fpn'
     base = dataset_base(args.out, OWN_BASES[model])
     recipe = Recipe(name, name, name, model, SCHEDULES[model])
-    return recipe, classes, dataset_config(data, name, classes, base), [name for name in classes if name not in data.trained]
+    return recipe, classes, dataset_config(data, name, classes, base), data
 
 
-def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str | None, list[str]]:
+def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str | None, None]:
     """Recipe and classes of a shipped data set, and a config of its own where the classes are others."""
     recipe = RECIPES[args.dataset]
     known = tuple(Config.fromfile(CONFIGS / BASES / 'datasets' / f'{recipe.dataset}.py').all_classes)
@@ -78,52 +131,101 @@ def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], s
     if args.model:
         recipe = replace(recipe, model=args.model, schedules=SCHEDULES[args.model])
     if classes == known and not args.name:
-        return recipe, classes, None, []
+        return recipe, classes, None, None
     if not args.name:
         raise InputError(f'--classes are not those of {args.dataset} in its own order: give the split a --name of its own')
     text = reordered_config(recipe.dataset, classes, dataset_base(args.out, recipe.dataset))
-    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text, []
+    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text, None
 
 
 def shipped(out: str, folder: Path) -> str:
     """The project's folder of configs as seen from a folder below ``out``."""
-    return Path(os.path.relpath(CONFIGS, Path(out) / folder)).as_posix()
+    # Links resolved, as `..` is not what it looks like behind one.
+    return Path(os.path.relpath(CONFIGS.resolve(), Path(out).resolve() / folder)).as_posix()
 
 
 def dataset_base(out: str, name: str) -> str:
     """A shipped file in ``_base_/datasets`` as seen from the same folder below ``out``."""
     folder = BASES / 'datasets'
-    path = Path(os.path.relpath(CONFIGS / folder / f'{name}.py', Path(out) / folder)).as_posix()
+    path = Path(os.path.relpath(CONFIGS.resolve() / folder / f'{name}.py', Path(out).resolve() / folder)).as_posix()
     return path if path.startswith('.') else f'./{path}'
 
 
-def write(files: dict[Path, str], out: Path, force: bool) -> None:
-    """Write what is new; refuse to replace what a person may have changed."""
-    others = [out / path for path, text in files.items() if (out / path).is_file() and (out / path).read_text() != text]
+def check_name(name: str) -> None:
+    """A name can stand in file names and variables, and is not that of the project's own data."""
+    if not re.fullmatch(r'[^\W\d_]\w*', name):
+        raise InputError(f'the name {name!r} cannot be part of a file name and a variable: give a --name of letters, digits '
+                         'and _ that begins with a letter, such as my_data')
+    own = {word for recipe in RECIPES.values() for word in (recipe.prefix, recipe.dataset)}
+    if name.lower() in own | {base for base in OWN_BASES.values()}:
+        raise InputError(f'the name {name!r} is that of a data set which comes with the project, whose files and '
+                         f'MMILMIL_{name.upper()}_ROOT would be mistaken for it: give another --name, such as my_{name}')
+
+
+def check_epochs(epochs: list[int], recipe: Recipe) -> None:
+    if recipe.schedules.epochs is None:
+        raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler in '
+                         'the written configs')
+    if min(epochs) < 1:
+        raise InputError(f'--epochs {" ".join(map(str, epochs))}: give three numbers of 1 or more')
+
+
+def write(files: dict[Path, str], out: Path, force: bool, check: Callable[[], None]) -> None:
+    """Write what is new, or nothing at all; refuse to replace what a person may have changed."""
+    old = {path: (out / path).read_text(encoding='utf-8', errors='replace') for path in files if os.path.isfile(out / path)}
+    others = [str(out / path) for path, text in old.items() if text != files[path]]
     if others and not force:
-        raise InputError(f'{", ".join(map(str, others))} {"is" if len(others) == 1 else "are"} there already and would change: '
+        raise InputError(f'{", ".join(others)} {"is" if len(others) == 1 else "are"} there already and would change: '
                          'give --force to replace them, or another --name or --out')
+    write_all({out / path: text for path, text in files.items() if old.get(path) != text}, check)
     for path, text in files.items():
-        target = out / path
-        new = not target.is_file() or target.read_text() != text
-        if new:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding='utf-8')
-        print(f'{"written" if new else "as it is"}: {target}')
+        print(f'{"as it is" if old.get(path) == text else "written"}: {out / path}')
+
+
+def check_configs(paths: Iterable[Path], classes: tuple[str, ...], root: Path | None, variable: str) -> None:
+    """The written configs can be loaded and say what was meant; MMEngine puts folders and variables into their text."""
+    for path in paths:
+        try:
+            cfg = Config.fromfile(path)
+        except Exception as error:  # whatever a text that is run as Python raises
+            raise InputError(f'MMEngine cannot load {path} as it would be written ({type(error).__name__}: {error}), so '
+                             'nothing is written: give --out a folder without quotes and braces in its path, and classes names '
+                             'without braces') from None
+        moved = root is not None and variable not in os.environ and cfg.data_root != str(root)
+        if moved or tuple(cfg.all_classes) != classes:
+            raise InputError(f'MMEngine would read other class names or another folder from {path} than were given, so nothing '
+                             'is written: give names without {{, }} and $')
+
+
+def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str) -> str:
+    """What to do next, with the command."""
+    command = f'  {tool_command(TOOLS, "train_chain.py", out / split.last)} \\\n      --beside '
+    command += shlex.quote(str(out / split.last_finetune))
+    without = untrained(data, split.sizes, split.classes) if data else []
+    if not without:
+        return ('Train the stages, with fine-tuning and joint training beside them:\n'
+                f'{command} \\\n      --joint {shlex.quote(str(out / split.joint))}')
+    ends = [sum(split.sizes[:step + 1]) for step in range(len(split.sizes))]
+    step, known = next((step, end) for step, end in enumerate(ends, start=1) if not set(without) & set(split.classes[end:]))
+    configs = [split.stage(step)] + ([split.finetune(step)] if step > 1 else [])
+    return (f'{ann} has no box to train on for {", ".join(map(repr, without))}: neither the stage that learns '
+            f'{"it" if len(without) == 1 else "them"} nor joint training can be trained.\n'
+            f'With a detector that has learnt the first {known} classes, in this order: name it as model.teacher in '
+            f'{" and in ".join(str(out / config) for config in configs)} (docs/own_data.md, section 6), then\n{command}\n'
+            'Without one: put images with such boxes into train, or leave the classes out by --classes, and run this again.')
 
 
 def main() -> None:
     args = parse_args()
-    if args.dataset and (args.val_ann or args.test_ann or args.images):
-        raise InputError(f"--val-ann, --test-ann and --images are for data of one's own (--ann); {args.dataset} has its own")
-    recipe, classes, dataset, untrained = shipped_recipe(args) if args.dataset else own_recipe(args)
-    if not re.fullmatch(r'[A-Za-z]\w*', recipe.prefix):
-        raise InputError(f'the name {recipe.prefix!r} cannot be part of a file name and a variable: give a --name of letters, '
-                         'digits and _, such as my_data')
+    if args.dataset:
+        for option in ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations'):
+            if getattr(args, option):
+                raise InputError(f"--{option.replace('_', '-')} is for data of one's own (--ann); {args.dataset} has its own")
+    recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)
+    if dataset is not None:
+        check_name(recipe.prefix)
     if args.epochs:
-        if recipe.schedules.epochs is None:
-            raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler '
-                             'in the written configs')
+        check_epochs(args.epochs, recipe)
         recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
     out = Path(args.out)
     if out.resolve().is_relative_to(Path.cwd()):
@@ -132,19 +234,13 @@ def main() -> None:
     files = split.files()
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
-    write(files, out, args.force)
-    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}\n')
-    last, finetune, joint = (shlex.quote(str(out / path)) for path in (split.last, split.last_finetune, split.joint))
-    chain = TOOLS / 'train_chain.py'
-    if chain.is_relative_to(Path.cwd()):
-        chain = chain.relative_to(Path.cwd())
-    command = f'  python {shlex.quote(str(chain))} {last} \\\n      --beside {finetune}'
-    if untrained:
-        print(f'{args.ann} has no training annotation of {", ".join(untrained)}: neither the stage that learns them nor joint '
-              "training can be trained on it. Name the detector that knows them as the next stage's teacher "
-              f'(docs/own_data.md), then:\n{command}')
-    else:
-        print(f'Train the stages, with fine-tuning and joint training beside them:\n{command} \\\n      --joint {joint}')
+    told = train_command(split, out, data, args.ann)
+    write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root,
+                                                        f'MMILMIL_{recipe.prefix.upper()}_ROOT'))
+    print(f'\n{len(classes)} classes in label order: {", ".join(classes)}')
+    if data:
+        print('', *data.notes(classes), sep='\n')
+    print(f'\n{told}')
 
 
 if __name__ == '__main__':

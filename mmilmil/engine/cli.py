@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,6 +51,19 @@ def own_tools(file: str) -> Path:
 def in_package(tools: Path) -> bool:
     """Whether these are the tools inside the installed package, as ``mim run`` starts them, where nobody writes."""
     return tools.parent.name == '.mim'
+
+
+def tool_command(tools: Path, name: str, *args: str | Path) -> str:
+    """The command that starts a tool from the working directory, to be copied into a shell.
+
+    Args:
+        tools: Folder of tools.
+        name: The tool's file.
+        args: Its arguments.
+    """
+    path = tools / name
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f'python {shlex.join(map(str, (path, *args)))}'
 
 
 def parse_options(options: Sequence[str]) -> dict:

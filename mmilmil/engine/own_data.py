@@ -1,18 +1,54 @@
 """From a user's own annotations to a file in `_base_/datasets`."""
 
-import json
+import math
 import os
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from ..datasets.stage_filter import close_names
+from ..datasets.coco_reader import CocoFile, is_ignored, read_coco
+from ..datasets.reading import StopAtFirst, read_names
+from ..datasets.stage_filter import ImageFolder, clip_box, close_names
+from ..datasets.voc_reader import read_annotation, read_list
 from ..errors import InputError
+from .layouts import LISTS, SPLITS, VocFolder, image_folder, shown
 
-SPLITS = ('train', 'val', 'test')
+
+@dataclass(frozen=True)
+class SplitData:
+    """What one split has.
+
+    Attributes:
+        source: The file that lists its images.
+        images: Paths of the listed images.
+        boxes: Boxes to train on or to find, by class name.
+        unusable: Boxes that are ignored (difficult, crowd) or without an area inside the image, by class name.
+        categories: Class names that the file lists, with or without boxes; None where a file lists none.
+        notes: Lines to tell.
+    """
+
+    source: Path
+    images: frozenset[str]
+    boxes: Counter
+    unusable: Counter
+    categories: Optional[tuple[str, ...]] = None
+    notes: tuple[str, ...] = ()
+
+    def count(self) -> str:
+        """The number of images and boxes."""
+        told = f'{len(self.images)} images, {self.boxes.total()} boxes'
+        return told + (f', {self.unusable.total()} more are ignored or without area' if self.unusable else '')
+
+    def __post_init__(self) -> None:
+        if not self.boxes:
+            count = self.unusable.total()
+            why = (f'its {count} are ignored (difficult, crowd) or without an area inside the image; coordinates are pixels, '
+                   'not shares of the image' if count else 'it has none at all')
+            raise InputError(f'{self.source} has no box to train on or to find: {why}. Correct the annotations, or give '
+                             'another file')
 
 
 @dataclass(frozen=True)
@@ -23,119 +59,222 @@ class OwnData:
         kind: The dataset's class.
         root: Folder that everything else is relative to.
         settings: Settings of the dataset by split, beside type and root.
-        found: The class names, in the order of the training file's category ids, or alphabetical.
-        trained: Those with objects in the training annotation.
+        splits: What each split has.
     """
 
     kind: str
     root: Path
     settings: dict[str, dict]
-    found: tuple[str, ...]
-    trained: frozenset[str]
+    splits: dict[str, SplitData] = field(default_factory=dict)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Class names with a box in any split, in the order of the training file's categories, then by name."""
+        names = set().union(*(set(part.boxes) | set(part.unusable) for part in self.splits.values()))
+        first = [name for name in self.splits['train'].categories or () if name in names]
+        return (*first, *sorted(names - set(first)))
+
+    def notes(self, classes: Sequence[str]) -> list[str]:
+        """What is there, what is left out and what cannot be measured with these classes, as lines to tell."""
+        lines = [line for split, part in self.splits.items() for line in (*part.notes, f'{split}: {part.count()}')]
+        total = Counter()
+        for part in self.splits.values():
+            total += part.boxes + part.unusable
+        if others := [name for name in total if name not in classes]:
+            lines.append('left out, as --classes does not name them: ' +
+                         ', '.join(f'{name!r} ({total[name]} boxes)' for name in sorted(others)))
+        listed = dict.fromkeys(name for part in self.splits.values() for name in part.categories or ())
+        if empty := [name for name in listed if not total[name] and name not in classes]:
+            lines.append(f'left out, a category without a box in any of the files: {", ".join(map(repr, empty))}; name it by '
+                         '--classes to make it a class')
+        for split in ('val', 'test'):
+            if without := [name for name in classes if not self.splits[split].boxes[name]]:
+                lines.append(f'{self.splits[split].source} has no box of {", ".join(map(repr, without))}: no AP of it there')
+            if common := self.splits['train'].images & self.splits[split].images:
+                lines.append(f'{len(common)} images are both in train and in {split}, whose figures will be too good: '
+                             f'{shown(sorted(common))}')
+        return lines
 
 
-def voc_data(root: Path, images: str = 'JPEGImages', annotations: str = 'Annotations') -> OwnData:
-    """A folder in the layout of PASCAL VOC.
-
-    Args:
-        root: The folder; holds ``ImageSets/Main/{train,val,test}.txt``.
-        images: Its folder of images.
-        annotations: Its folder of XML files.
+def voc_data(folder: VocFolder) -> OwnData:
+    """A folder in the layout of PASCAL VOC, with its lists of ``train``, ``val`` and ``test``.
 
     Raises:
-        InputError: a folder, list or annotation is missing or broken.
+        InputError: a list, image or annotation is missing or broken, or a list has no box.
     """
-    for folder in (images, annotations):
-        if not (root / folder).is_dir():
-            raise InputError(f'{root} has no folder {folder}: name the folders of images and XML files with --images and '
-                             '--annotations')
-    lists = {split: Path('ImageSets/Main') / f'{split}.txt' for split in SPLITS}
-    absent = [str(root / path) for path in lists.values() if not (root / path).is_file()]
-    if absent:
-        raise InputError(f'no {", ".join(absent)}: a file with one image name a line (without extension) for each split; '
-                         f'`python tools/split_dataset.py {root}` draws them at random')
-    names = {split: set() for split in SPLITS}
-    for split, path in lists.items():
-        for image in (root / path).read_text(encoding='utf-8-sig').split('\n'):
-            if image.strip():
-                names[split].update(_names_in(root / annotations / f'{image.strip()}.xml', path))
-    folders = {key: value for key, value, usual in (('img_subdir', images, 'JPEGImages'),
-                                                    ('ann_subdir', annotations, 'Annotations')) if value != usual}
-    settings = {split: dict(ann_file=str(path), **folders) for split, path in lists.items()}
-    found = set().union(*names.values())
-    return OwnData('IncrementalVOCDataset', root, settings, tuple(sorted(found)), frozenset(names['train']))
+    names = {split: read_list(str(folder.list_path(split))) for split in SPLITS}
+    images = ImageFolder(str(folder.root / folder.images))
+    path_of = {name: _find(images, name) for name in dict.fromkeys(name for part in names.values() for name in part)}
+    for split, part in names.items():
+        if absent := [name for name in part if path_of[name] is None]:
+            raise InputError(f'{images.root} has {len(part) - len(absent)} of the {len(part)} images that '
+                             f'{folder.list_path(split)} lists; missing: {shown(absent)}: add the images, take them out of the '
+                             'list, or name another folder by --images')
+    objects = {}
+    for split, part in names.items():
+        for name in part:
+            if name not in objects:
+                objects[name] = voc_boxes(folder, name, folder.list_path(split))
+    data = {split: SplitData(folder.list_path(split), frozenset(path_of[name] for name in part),
+                             *_added(objects[name] for name in part)) for split, part in names.items()}
+    folders = {key: value for key, value, usual in (('img_subdir', folder.images, 'JPEGImages'),
+                                                    ('ann_subdir', folder.annotations, 'Annotations')) if value != usual}
+    settings = {split: dict(ann_file=(LISTS / f'{split}.txt').as_posix(), **folders) for split in SPLITS}
+    return OwnData('IncrementalVOCDataset', folder.root, settings, data)
 
 
-def _names_in(path: Path, listed: Path) -> set[str]:
+def _find(images: ImageFolder, name: str) -> Optional[str]:
     try:
-        return {name for name in (item.findtext('name') for item in ET.parse(path).iterfind('object')) if name}
-    except FileNotFoundError:
-        raise InputError(f'no annotation {path}, though {listed} names it') from None
-    except ET.ParseError as error:
-        raise InputError(f'{path} is not valid XML: {error}') from None
+        return images.find(name)
+    except InputError:  # its subfolder is missing
+        return None
 
 
-def coco_data(files: dict[str, Optional[str]], images: str) -> OwnData:
+def _added(counts: Iterable[tuple[Counter, Counter]]) -> tuple[Counter, Counter]:
+    boxes, unusable = Counter(), Counter()
+    for more, others in counts:
+        boxes.update(more)
+        unusable.update(others)
+    return boxes, unusable
+
+
+def voc_boxes(folder: VocFolder, name: str, listed: Path | str = '') -> tuple[Counter, Counter]:
+    """Boxes of an image by class name: those to train on, and the others.
+
+    Args:
+        folder: The folder.
+        name: The image.
+        listed: The list that names it, for messages.
+    """
+    annotation = read_annotation(str(folder.root / folder.annotations / f'{name}.xml'), listed=str(listed))
+    width, height = annotation.size or (math.inf, math.inf)
+    boxes, unusable = Counter(), Counter()
+    for one in annotation.objects:
+        usable = not one['ignore_flag'] and clip_box(one['bbox'], width - 1, height - 1)
+        (boxes if usable else unusable)[one['name']] += 1
+    return boxes, unusable
+
+
+def coco_boxes(content: CocoFile, image: Mapping) -> tuple[Counter, Counter]:
+    """The same as :func:`voc_boxes` for an image of a COCO file."""
+    boxes, unusable = Counter(), Counter()
+    for one in content.annotations[image['id']]:
+        x, y, w, h = one['bbox']
+        usable = not is_ignored(one) and min(w, h) >= 1 and one.get('area', 1) > 0 and \
+            clip_box((x, y, x + w, y + h), image['width'], image['height'])
+        (boxes if usable else unusable)[content.names[one['category_id']]] += 1
+    return boxes, unusable
+
+
+def coco_data(files: Mapping[str, str | Path], images: Mapping[str, Optional[str]]) -> OwnData:
     """Annotations in COCO's JSON format.
 
     Args:
         files: The JSON file by split.
-        images: Folder of the images.
+        images: Folder of the images by split; None where it is to be found, see :func:`image_folder`.
 
     Raises:
-        InputError: a file or the folder is missing or broken.
+        InputError: a file or an image is missing or broken, or a file has no box.
     """
-    absent = [split for split in SPLITS if not files.get(split)]
-    if absent:
-        raise InputError(f'no annotation for {" and ".join(absent)}: settings are chosen on val and reported on test, so give '
-                         f'--val-ann and --test-ann; `python tools/split_dataset.py {files["train"]}` makes three files of one')
-    for path in (*files.values(), images):
-        if not Path(path).exists():
-            raise InputError(f'{path} does not exist: name the JSON files with --ann, --val-ann and --test-ann, and the folder '
-                             'of images with --images')
-    try:
-        content = json.loads(Path(files['train']).read_text(encoding='utf-8'))
-        name_of = {category['id']: category['name'] for category in content['categories']}
-        names = [name_of[number] for number in sorted(name_of)]
-        trained = {name_of.get(annotation['category_id']) for annotation in content['annotations']} & set(names)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{files["train"]} is no COCO annotation with lists "categories" and "annotations" '
-                         f'({type(error).__name__}: {error})') from None
-    if any(map(os.path.isabs, (images, *files.values()))):
-        images, files = os.path.abspath(images), {split: os.path.abspath(path) for split, path in files.items()}
-    root = os.path.commonpath([images, *(os.path.dirname(path) for path in files.values())])
-    prefix = dict(img=os.path.relpath(images, root or '.'))
-    settings = {split: dict(ann_file=os.path.relpath(path, root or '.'), data_prefix=prefix) for split, path in files.items()}
-    return OwnData('IncrementalCocoDataset', Path(root), settings, tuple(names), frozenset(trained))
+    data, folders = {}, {}
+    for split in SPLITS:
+        path, tell = Path(files[split]), StopAtFirst()
+        content = read_coco(str(path), tell=tell)
+        listed = [image['file_name'] for image in content.images]
+        option = '--images' if split == 'train' else f'--{split}-images'
+        folder = folders[split] = image_folder(path, listed, images.get(split), option)
+        notes = [f'{path}: {line}' for line in (*tell.lines(), *coco_notes(content))]
+        if images.get(split) is None:
+            notes.append(f'images of {split}: found in {folder}')
+        data[split] = SplitData(path, frozenset(os.path.join(folder, name) for name in listed),
+                                *_added(coco_boxes(content, image) for image in content.images), tuple(content.names.values()),
+                                tuple(notes))
+    paths = {split: (str(files[split]), str(folders[split])) for split in SPLITS}
+    if any(os.path.isabs(path) for pair in paths.values() for path in pair):
+        paths = {split: tuple(map(os.path.abspath, pair)) for split, pair in paths.items()}
+    root = os.path.commonpath([folder for path, images_folder in paths.values() for folder in (os.path.dirname(path),
+                                                                                            images_folder)])
+    below = {split: [os.path.relpath(path, root or '.') for path in pair] for split, pair in paths.items()}
+    settings = {split: dict(ann_file=ann_file, data_prefix=dict(img=folder)) for split, (ann_file, folder) in below.items()}
+    return OwnData('IncrementalCocoDataset', Path(root), settings, data)
+
+
+def coco_notes(content: CocoFile) -> list[str]:
+    """What of a COCO file has no counterpart, as lines to tell."""
+    lines = []
+    if lost := sum(map(len, content.lost.values())):
+        lines.append(f'left out: {lost} annotations of {len(content.lost)} images that the file does not list')
+    if empty := sum(not annotations for annotations in content.annotations.values()):
+        lines.append(f'{empty} of {len(content.images)} images have no annotation')
+    return lines
 
 
 def chosen_classes(names: Sequence[str], found: Sequence[str], where: str, old: int = 0) -> tuple[str, ...]:
-    """The classes that a user names, or all that were found.
+    """The classes that ``--classes`` asks for, in its order.
 
     Args:
-        names: The user's, in label order, or the path of a file with one name a line; empty for all.
+        names: Class names, or one file with one a line; empty for all.
         found: Those in the data.
         where: The data, for messages.
-        old: So many of the first names need not be in the data: a detector of one's own knows them. A name that is nearly one
+        old: So many of the first may be missing in the data, as a detector of one's own knows them. A name that is nearly one
             in the data is taken for a slip all the same.
 
     Raises:
-        InputError: a name is twice in the list or not in the data.
+        InputError: a name is twice in the list or not in the data, or the file cannot be read or is empty.
     """
-    if len(names) == 1 and Path(names[0]).is_file():
-        names = [line.strip() for line in Path(names[0]).read_text(encoding='utf-8').splitlines() if line.strip()]
+    if len(names) == 1 and os.path.exists(names[0]):
+        file = names[0]
+        names = read_names(file)
+        if not names:
+            raise InputError(f'--classes {file} lists no class: write one name a line, or leave --classes out for all classes')
     if not names:
         return tuple(found)
     for index, name in enumerate(names):
         if list(names).count(name) > 1:
-            raise InputError(f'--classes names {name!r} more than once')
+            raise InputError(f'--classes names {name!r} more than once: name each class once')
         if name not in found:
             near = close_names(name, set(found) - set(names))
-            if index < old and not near:
+            if index < old and not near and len(names) > 1:
                 continue
             hint = f'did you mean {" or ".join(map(repr, near))}?' if near else f'there are {", ".join(map(repr, found))}'
+            if len(names) == 1:
+                hint += '; nor is there a file of that name'
             raise InputError(f'--classes names {name!r}, which {where} does not have: {hint}')
     return tuple(names)
+
+
+def check_categories(data: OwnData, classes: Sequence[str]) -> None:
+    """The files of ``val`` and ``test`` list every class, with or without boxes.
+
+    Raises:
+        InputError: names the file and the classes that it lacks.
+    """
+    for split in ('val', 'test'):
+        part = data.splits[split]
+        if part.categories is not None and (absent := [name for name in classes if name not in part.categories]):
+            raise InputError(f'{part.source} has no category {", ".join(map(repr, absent))}: add it to "categories" of that '
+                             'file, with an id of its own; boxes it may have none')
+
+
+def untrained(data: OwnData, sizes: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """Classes without a box to train on, which a detector of one's own has to know.
+
+    Args:
+        data: The data.
+        sizes: Number of classes in each group, oldest first.
+        classes: All classes in label order.
+
+    Raises:
+        InputError: one is of the newest group, which no detector can have learnt before.
+    """
+    train = data.splits['train']
+    without = [name for name in classes if not train.boxes[name]]
+    if late := [name for name in classes[len(classes) - sizes[-1]:] if name in without]:
+        told = ', '.join(repr(name) + (f' ({train.unusable[name]} are ignored or without area)' if train.unusable[name] else '')
+                         for name in late)
+        raise InputError(f'{train.source} has no box to train on for {told}, of the newest group: put images with boxes of it '
+                         'into the training list, or choose other classes by --classes')
+    return without
 
 
 def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) -> str:
@@ -152,7 +291,7 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         root = f'{{{{$MMILMIL_{name.upper()}_ROOT:{root}}}}}'
     lines = [
         f'# {name}: written by tools/new_split.py.',
-        f"_base_ = '{base}'",
+        f'_base_ = {base!r}',
         f'data_root = {root!r}',
         '# In label order; a stage config takes the first ones.',
         _names_tuple(classes),
@@ -163,8 +302,10 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         lines += [f'{split}_dataloader = dict(', '    dataset=dict(',
                   f"        type='{data.kind}', data_root=data_root,", f'        {settings}))']
     if data.kind == 'IncrementalCocoDataset':
-        lines += [f"{split}_evaluator = dict(\n    _delete_=True, type='IncrementalCocoMetric', "
-                  f"ann_file=f'{{data_root}}/{data.settings[split]['ann_file']}')" for split in ('val', 'test')]
+        for split in ('val', 'test'):
+            ann_file = data.settings[split]['ann_file'].replace('{', '{{').replace('}', '}}')
+            path = repr(f'{{data_root}}/{ann_file}')
+            lines.append(f"{split}_evaluator = dict(\n    _delete_=True, type='IncrementalCocoMetric', ann_file=f{path})")
     return '\n'.join(lines) + '\n'
 
 
@@ -178,7 +319,7 @@ def reordered_config(dataset: str, classes: Sequence[str], base: str) -> str:
     """
     return '\n'.join([
         f"# {dataset} with classes of one's own choice; written by tools/new_split.py.",
-        f"_base_ = '{base}'",
+        f'_base_ = {base!r}',
         '# In label order; a stage config takes the first ones.',
         _names_tuple(classes),
     ]) + '\n'

@@ -107,12 +107,20 @@ class SplitConfigs:
     @property
     def last(self) -> Path:
         """The config of the last stage, which stands on all others."""
-        return STAGES / f'{self._name("frcnn", len(self.sizes) - 1)}.py'
+        return self.stage(len(self.sizes) - 1)
 
     @property
     def last_finetune(self) -> Path:
         """The same of plain fine-tuning."""
-        return BASELINES / f'{self._name("finetune", len(self.sizes) - 1)}.py'
+        return self.finetune(len(self.sizes) - 1)
+
+    def stage(self, step: int) -> Path:
+        """The config of a stage; 0 is the first."""
+        return STAGES / f'{self._name("frcnn", step)}.py'
+
+    def finetune(self, step: int) -> Path:
+        """The same of plain fine-tuning, of a later stage."""
+        return BASELINES / f'{self._name("finetune", step)}.py'
 
     @property
     def joint(self) -> Path:
@@ -122,9 +130,9 @@ class SplitConfigs:
     def files(self) -> dict[Path, str]:
         """Content by path, relative to the folder of configs."""
         later = range(1, len(self.sizes))
-        files = {STAGES / f'{self._name("frcnn", 0)}.py': self._first()}
-        files.update({STAGES / f'{self._name("frcnn", step)}.py': self._later(step) for step in later})
-        files.update({BASELINES / f'{self._name("finetune", step)}.py': self._finetune(step) for step in later})
+        files = {self.stage(0): self._first()}
+        files.update({self.stage(step): self._later(step) for step in later})
+        files.update({self.finetune(step): self._finetune(step) for step in later})
         files[self.joint] = self._joint()
         return files
 
@@ -209,7 +217,7 @@ class SplitConfigs:
     def _base_list(self, schedule: str) -> str:
         parts = ((self.shipped, f'models/{self.recipe.model}'), (self.datasets, f'datasets/{self.recipe.dataset}'),
                  (self.shipped, f'schedules/{schedule}'), (self.shipped, 'default_runtime'))
-        return '\n'.join(['_base_ = [', *(f"    '{folder}/{BASES}/{name}.py'," for folder, name in parts), ']'])
+        return '\n'.join(['_base_ = [', *(f'    {f"{folder}/{BASES}/{name}.py"!r},' for folder, name in parts), ']'])
 
     def _epochs(self, kind: int) -> list[str]:
         epochs = self.recipe.schedules.epochs
