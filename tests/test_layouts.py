@@ -92,7 +92,7 @@ def test_every_xml_below_the_folder_is_drawn(tool, tmp_path):
                                                      if (folder, number) != ('a', 3))
     assert 'left out: 2 images without an XML file: a/3, also' in done.out
     assert 'left out: 1 XML file without an image: lone' in done.out
-    assert 'left out: 1 file whose ending is not .xml in small letters: a/3.XML' in done.out
+    assert 'left out: 1 file whose ending is not in small letters, so not read: a/3.XML' in done.out
     assert tool('new_split.py', '--ann', root, '--split', '1+1', '--out', tmp_path / 'c').status == 0
     assert kept(tmp_path / 'c', 'data') == dict(train=13, val=2, test=4)
 
@@ -343,6 +343,9 @@ def test_folder_that_holds_the_images(tmp_path):
         (tmp_path / folder / 'x/0.jpg').touch()
     with pytest.raises(InputError, match='photos has 1 of the 2 images that .*; missing: 1.jpg: add the images'):
         image_folder(path, names)
+    (tmp_path / 'a/photos/1.JPG').touch()
+    with pytest.raises(InputError, match="missing: 1.jpg: of '1.jpg', letter case counts, and there is '1.JPG'"):
+        image_folder(path, names)
     (tmp_path / 'a/photos/1.jpg').touch()
     assert image_folder(path, names) == tmp_path / 'a/photos'
     with pytest.raises(InputError, match=f'x has 0 of the 2 .*: they are in {tmp_path}/a/photos: give --images {tmp_path}/a/p'):
@@ -412,10 +415,12 @@ def test_listed_images_that_are_not_there(tool, tmp_path):
     (root / 'JPEGImages/2.jpg').unlink()
     new_split = ('new_split.py', '--ann', root, '--split', '1+1', '--out', tmp_path / 'c')
     done = tool(*new_split)
-    assert f'{root}/JPEGImages has 2 of the 3 images that {root}/ImageSets/Main/train.txt lists; missing: 2: add' in done.err
+    assert f'{root}/JPEGImages lacks 1 of the 3 images that {root}/ImageSets/Main/train.txt lists (2): ' in done.err
+    assert 'add it, or take the line out, or name another folder by --images' in done.err
     (root / 'other').mkdir()
     done = tool(*new_split, '--images', 'other')
-    assert 'other has 0 of the 3 images' in done.err and not (tmp_path / 'c').exists()
+    assert 'other lacks 3 of the 3 images' in done.err and 'other has no image of that name' in done.err
+    assert not (tmp_path / 'c').exists()
 
 
 def test_unknown_layout(tool, tmp_path):
@@ -466,6 +471,10 @@ def test_classes_left_out_and_absent_in_a_split(tool, tmp_path):
     args = ('new_split.py', '--ann', root, '--out', tmp_path / 'c')
     done = tool(*args, '--split', '2+1')
     assert done.status == 1 and "test.json has no category 'cat': add it" in done.err
+    content = json.loads((root / 'test.json').read_text())
+    content['categories'].append(dict(id=7, name='cat'))
+    (root / 'test.json').write_text(json.dumps(content))
+    assert tool(*args, '--split', '2+1', '--name', 'three').status == 0
     done = tool(*args, '--split', '1+1', '--classes', 'bee', 'ant')
     assert done.status == 0, done.err
     assert "left out, as --classes does not name them: 'cat' (3 boxes)" in done.out
@@ -483,7 +492,7 @@ def test_classes_that_nothing_is_trained_on(tool, tmp_path, split, classes, teac
     root = tmp_path / 'data'
     for number, name in enumerate(SPLITS):
         coco(root / f'{name}.json', 3, root, 'abx', start=3 * number, annotations=[
-            dict(id=label, image_id=0, category_id=label, bbox=[4, 4, 20, 20]) for label in range(2 if name == 'train' else 3)])
+            dict(id=label, image_id=0, category_id=label, bbox=[4, 4, 20, 20]) for label in range(2 + (name != 'train'))])
     done = tool('new_split.py', '--ann', root, '--split', split, '--classes', *classes, '--out', tmp_path / 'c')
     if teacher is None:
         assert done.status == 1 and "has no box to train on for 'x', of the newest group" in done.err
@@ -519,7 +528,7 @@ def test_bad_file_of_classes(tmp_path, monkeypatch, content, told):
 NAMES = ("o'clock", 'say "so"', 'a, b', '[x] (y)', 'Käfer 虫', '007', 'back\\slash', 'half{x} {{ y', '# no comment', '%s $HOME')
 
 
-@pytest.mark.parametrize('folder', ['plain', 'my data', "it's", 'say "so"', 'Käfer', '虫', 'a{b}', '$HOME'])
+@pytest.mark.parametrize('folder', ['my data', "it's", 'say "so"', 'Käfer_虫', 'a{b}$HOME'])
 def test_odd_names(tool, tmp_path, folder, monkeypatch):
     """Whatever a class or a folder is called, the configs load and say so, also after MMEngine has written them out."""
     root = tmp_path / folder

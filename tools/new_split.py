@@ -235,11 +235,13 @@ def main() -> None:
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
     told = train_command(split, out, data, args.ann)
-    write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root,
-                                                        f'MMILMIL_{recipe.prefix.upper()}_ROOT'))
+    variable = f'MMILMIL_{recipe.prefix.upper()}_ROOT'
+    write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root, variable))
     print(f'\n{len(classes)} classes in label order: {", ".join(classes)}')
     if data:
         print('', *data.notes(classes), sep='\n')
+        if variable in os.environ and variable in dataset:
+            print(f'{variable} is set to {os.environ[variable]}, which the configs take instead of {data.root}')
     print(f'\n{told}')
 
 

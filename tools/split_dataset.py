@@ -63,7 +63,9 @@ def voc_lists(folder: VocFolder, args: argparse.Namespace) -> dict[Path, str]:
         del found['train']  # it gives what lacks
     if found:
         tell([f'{split}: the images that lie in its folder, {len(names)}' for split, names in found.items()])
-    boxes = {name: voc_boxes(folder, name)[0] for name in pairs.names}
+    reader = StopAtFirst()
+    boxes = {name: voc_boxes(folder, name, tell=reader)[0] for name in pairs.names}
+    tell(reader.lines())
     if empty := [name for name, counts in boxes.items() if not counts]:
         tell([f'{len(empty)} of {len(boxes)} images have no box to train on or to find: {shown(empty)}'])
     parts = dict(found)

@@ -127,7 +127,7 @@ class ImageFolder:
             elif name.endswith((' 0', ' 1')) and self.find(name[:-1].rstrip()):
                 remedy = "a list has names only, so give train.txt rather than a single class's list"
             else:
-                remedy = self._remedy(name) or 'add it, or take the line out'
+                remedy = self.name_remedy(name) or 'add it, or take the line out'
             raise InputError(f'{listed} lists {name!r}, but {self.root} has no image of that name '
                              f'({", ".join(IMAGE_EXTENSIONS)}): {remedy}')
         return found
@@ -143,12 +143,12 @@ class ImageFolder:
             InputError: it does not exist.
         """
         if '://' in file_name or not self.has(file_name):
-            remedy = self._remedy(file_name) or 'add it, or check data_prefix["img"]'
+            remedy = self.name_remedy(file_name) or 'add it, or check data_prefix["img"]'
             raise InputError(f'{listed} lists the image {file_name!r}, but {self.root} has no such file: {remedy}')
         return file_name
 
-    def _remedy(self, name: str) -> str:
-        """What to do where the name itself is the mistake."""
+    def name_remedy(self, name: str) -> str:
+        """What to do where the name of an image that is not there is itself the mistake; empty where it is not."""
         if '://' in name:
             return 'it is a URL, so download the image and write its file name'
         if '\\' in name:

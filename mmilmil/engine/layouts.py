@@ -56,7 +56,7 @@ class Pairs:
         names: Images with an XML file, in alphabetical order.
         lone_images: Images without one.
         lone_xml: XML files without an image.
-        misnamed: Files, with extension, that end in ``.XML`` or the like and are not read.
+        misnamed: Files, with extension, whose ending is one in other letters, such as ``.XML``, and is not read.
     """
 
     names: list[str]
@@ -68,8 +68,8 @@ class Pairs:
         """Lines that tell what is not in ``names``."""
         kinds = ((self.lone_images, 'image without an XML file', 'images without an XML file'),
                  (self.lone_xml, 'XML file without an image', 'XML files without an image'),
-                 (self.misnamed, 'file whose ending is not .xml in small letters',
-                  'files whose ending is not .xml in small letters'))
+                 (self.misnamed, 'file whose ending is not in small letters, so not read',
+                  'files whose ending is not in small letters, so not read'))
         return [f'left out: {len(names)} {one if len(names) == 1 else many}: {shown(names)}'
                 for names, one, many in kinds if names]
 
@@ -146,12 +146,14 @@ def paired(folder: VocFolder) -> Pairs:
             misnamed.append(name)
     if not (folder.root / folder.images).is_dir():
         return Pairs(sorted(xml), [], [], sorted(misnamed))
-    images = set()
+    images, finder = set(), ImageFolder(str(folder.root / folder.images))
     for name in files_below(folder.root / folder.images):
         stem, extension = os.path.splitext(name)
-        # As the datasets look for them: in small letters or in capitals.
-        if extension in IMAGE_EXTENSIONS or (extension.isupper() and extension.lower() in IMAGE_EXTENSIONS):
-            images.add(stem)
+        if extension.lower() in IMAGE_EXTENSIONS:
+            if finder.find(stem):
+                images.add(stem)
+            else:
+                misnamed.append(name)
     return Pairs(sorted(xml & images), sorted(images - xml), sorted(xml - images), sorted(misnamed))
 
 
@@ -238,7 +240,7 @@ def image_folder(ann_file: Path, names: Sequence[str], given: Optional[str] = No
             raise InputError(f'{given} ({option}) is no folder: give the folder of the images that {ann_file} lists')
         if absent := absent_images(folder, names):
             others = _holding(ann_file, names) if len(absent) == len(names) else []
-            remedy = f'they are in {others[0]}: give {option} {others[0]}' if others else _remedy(option)
+            remedy = f'they are in {others[0]}: give {option} {others[0]}' if others else _remedy(folder, absent, option)
             raise InputError(f'{_lacks(folder, absent, names, ann_file)}: {remedy}')
         return folder
     holding = _holding(ann_file, names)
@@ -256,31 +258,23 @@ def image_folder(ann_file: Path, names: Sequence[str], given: Optional[str] = No
     if len(absent) == len(names):
         raise InputError(f'no image that {ann_file} lists ({len(names)}, the first is {names[0]!r}) lies in {ann_file.parent}, '
                          f'in the folder above or in a folder of the two: name the folder by {option}')
-    raise InputError(f'{_lacks(folder, absent, names, ann_file)}: {_remedy(option)}')
+    raise InputError(f'{_lacks(folder, absent, names, ann_file)}: {_remedy(folder, absent, option)}')
 
 
 def absent_images(folder: Path, names: Sequence[str]) -> list[str]:
     """Those of the names (with extension, relative to the folder) that are no files there, as the datasets see it."""
     files = ImageFolder(str(folder))
-    absent_folders = set()
-
-    def is_there(name: str) -> bool:
-        if os.path.dirname(name) in absent_folders:
-            return False
-        try:
-            return files.has(name)
-        except InputError:
-            absent_folders.add(os.path.dirname(name))
-            return False
-
-    return [name for name in names if not is_there(name)]
+    return [name for name in names if '://' in name or not files.has(name)]
 
 
 def _lacks(folder: Path, absent: Sequence[str], names: Sequence[str], ann_file: Path) -> str:
     return f'{folder} has {len(names) - len(absent)} of the {len(names)} images that {ann_file} lists; missing: {shown(absent)}'
 
 
-def _remedy(option: str) -> str:
+def _remedy(folder: Path, absent: Sequence[str], option: str) -> str:
+    hint = ImageFolder(str(folder)).name_remedy(absent[0])
+    if hint:
+        return f'of {absent[0]!r}, {hint}'
     return f'add the images, take them out of the file, or name another folder by {option}'
 
 

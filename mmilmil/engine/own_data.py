@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from ..datasets.coco_reader import CocoFile, is_ignored, read_coco
-from ..datasets.reading import StopAtFirst, read_names
+from ..datasets.coco_reader import CocoFile, is_flat, is_ignored, read_coco
+from ..datasets.reading import StopAtFirst, Tell, read_names
 from ..datasets.stage_filter import ImageFolder, clip_box, close_names
 from ..datasets.voc_reader import read_annotation, read_list
 from ..errors import InputError
@@ -102,32 +102,30 @@ def voc_data(folder: VocFolder) -> OwnData:
     Raises:
         InputError: a list, image or annotation is missing or broken, or a list has no box.
     """
-    names = {split: read_list(str(folder.list_path(split))) for split in SPLITS}
     images = ImageFolder(str(folder.root / folder.images))
-    path_of = {name: _find(images, name) for name in dict.fromkeys(name for part in names.values() for name in part)}
+    names = {split: read_list(str(folder.list_path(split))) for split in SPLITS}
     for split, part in names.items():
-        if absent := [name for name in part if path_of[name] is None]:
-            raise InputError(f'{images.root} has {len(part) - len(absent)} of the {len(part)} images that '
-                             f'{folder.list_path(split)} lists; missing: {shown(absent)}: add the images, take them out of the '
-                             'list, or name another folder by --images')
-    objects = {}
+        _check_images(images, part, folder.list_path(split))
+    data = {}
     for split, part in names.items():
-        for name in part:
-            if name not in objects:
-                objects[name] = voc_boxes(folder, name, folder.list_path(split))
-    data = {split: SplitData(folder.list_path(split), frozenset(path_of[name] for name in part),
-                             *_added(objects[name] for name in part)) for split, part in names.items()}
+        path, tell = folder.list_path(split), StopAtFirst()
+        counts = _added(voc_boxes(folder, name, path, tell) for name in part)
+        data[split] = SplitData(path, frozenset(images.find(name) for name in part), *counts,
+                                notes=tuple(f'{path}: {line}' for line in tell.lines()))
     folders = {key: value for key, value, usual in (('img_subdir', folder.images, 'JPEGImages'),
                                                     ('ann_subdir', folder.annotations, 'Annotations')) if value != usual}
     settings = {split: dict(ann_file=(LISTS / f'{split}.txt').as_posix(), **folders) for split in SPLITS}
     return OwnData('IncrementalVOCDataset', folder.root, settings, data)
 
 
-def _find(images: ImageFolder, name: str) -> Optional[str]:
-    try:
-        return images.find(name)
-    except InputError:  # its subfolder is missing
-        return None
+def _check_images(images: ImageFolder, names: Sequence[str], listed: Path) -> None:
+    absent = [name for name in names if not images.find(name)]
+    if absent:
+        try:
+            images.image_of(absent[0], str(listed))
+        except InputError as error:
+            raise InputError(f'{images.root} lacks {len(absent)} of the {len(names)} images that {listed} lists '
+                             f'({shown(absent)}): {error}, or name another folder by --images') from None
 
 
 def _added(counts: Iterable[tuple[Counter, Counter]]) -> tuple[Counter, Counter]:
@@ -138,15 +136,16 @@ def _added(counts: Iterable[tuple[Counter, Counter]]) -> tuple[Counter, Counter]
     return boxes, unusable
 
 
-def voc_boxes(folder: VocFolder, name: str, listed: Path | str = '') -> tuple[Counter, Counter]:
+def voc_boxes(folder: VocFolder, name: str, listed: Path | str = '', tell: Optional[Tell] = None) -> tuple[Counter, Counter]:
     """Boxes of an image by class name: those to train on, and the others.
 
     Args:
         folder: The folder.
         name: The image.
         listed: The list that names it, for messages.
+        tell: Where the reader tells what it finds.
     """
-    annotation = read_annotation(str(folder.root / folder.annotations / f'{name}.xml'), listed=str(listed))
+    annotation = read_annotation(str(folder.root / folder.annotations / f'{name}.xml'), listed=str(listed), tell=tell)
     width, height = annotation.size or (math.inf, math.inf)
     boxes, unusable = Counter(), Counter()
     for one in annotation.objects:
@@ -160,8 +159,7 @@ def coco_boxes(content: CocoFile, image: Mapping) -> tuple[Counter, Counter]:
     boxes, unusable = Counter(), Counter()
     for one in content.annotations[image['id']]:
         x, y, w, h = one['bbox']
-        usable = not is_ignored(one) and min(w, h) >= 1 and one.get('area', 1) > 0 and \
-            clip_box((x, y, x + w, y + h), image['width'], image['height'])
+        usable = not (is_ignored(one) or is_flat(one)) and clip_box((x, y, x + w, y + h), image['width'], image['height'])
         (boxes if usable else unusable)[content.names[one['category_id']]] += 1
     return boxes, unusable
 
