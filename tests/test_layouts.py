@@ -224,6 +224,18 @@ def test_a_class_that_a_split_would_not_measure():
     assert seeds
 
 
+def test_no_box_to_draw():
+    with pytest.raises(InputError, match='none of the 9 images to draw from has a box to train on'):
+        draw([Counter()] * 9, SPLITS, (0.7, 0.1, 0.2), seed=0)
+
+
+@pytest.mark.parametrize('name', ['a ', ' a', 'a\nb', 'sub /a\x85'])
+def test_names_that_a_list_cannot_hold(tool, tmp_path, name):
+    root = voc(tmp_path / 'data', ['b', 'c', name])
+    done = tool('split_dataset.py', root)
+    assert done.status == 1 and f'cannot hold the name {name!r}' in done.err and not (root / 'ImageSets').exists()
+
+
 @pytest.mark.parametrize('shares', [(0.5, 0.5, 0.5), (0.9, 0.2, -0.1), (float('nan'), 0.5, 0.5), (0.8, 0.2, 0.0)])
 def test_what_are_no_shares(shares):
     with pytest.raises(InputError, match='three positive numbers that sum to 1, such as 0.7 0.1 0.2'):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmilmil.datasets.coco_reader import CocoFile, read_coco
-from mmilmil.datasets.reading import StopAtFirst
+from mmilmil.datasets.reading import StopAtFirst, has_control, plain_path
 from mmilmil.datasets.voc_reader import read_list
 from mmilmil.engine.cli import own_tools, tool_command, user_errors
 from mmilmil.engine.draw import check_shares, draw, pools
@@ -55,6 +55,9 @@ def voc_lists(folder: VocFolder, args: argparse.Namespace) -> dict[Path, str]:
         raise InputError(f'{folder.root / folder.annotations} and {folder.root / folder.images} hold no XML file with an image '
                          f'of the same name, in the same subfolder ({"; ".join(pairs.left_out()) or "they are empty"}): name '
                          'the folders below the data by --annotations and --images')
+    if odd := [name for name in pairs.names if has_control(name) or plain_path(name.strip()) != name]:
+        raise InputError(f'a list of images cannot hold the name {odd[0]!r} ({len(odd)} such in {folder.root}): rename the '
+                         'image and its XML file, without blanks at its ends and line breaks')
     tell(pairs.left_out())
     given = {name: read_list(str(path)) for name, path in folder.lists.items()}
     check_given(folder, given, pairs)

@@ -66,8 +66,12 @@ def draw(boxes: Sequence[Mapping[str, int]], splits: Sequence[str], shares: Sequ
         Indices of the images by split, and lines that tell which class is in a split without a box.
 
     Raises:
-        InputError: a split would be empty, or a class of the pool would have no box to train on.
+        InputError: a split would be empty, there is no box at all, or a class of the pool would have none to train on.
     """
+    if not any(boxes):
+        raise InputError(f'none of the {len(boxes)} images to draw from has a box to train on: all are ignored (difficult, '
+                         'crowd), without an area inside the image, or there is none; coordinates are pixels, not shares of '
+                         'the image')
     relative = _relative(shares, splits)
     parts = parted(len(boxes), relative, seed)
     if not all(parts):
