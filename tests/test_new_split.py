@@ -114,7 +114,7 @@ def test_own_folder_from_nothing_to_a_trained_chain(tool, own, tmp_path):
     done = tool('new_split.py', '--ann', own, '--split', '3+2', '--classes', *order, '--model', 'frcnn_r18_fpn_small',
                 '--epochs', '1', '1', '1', '--out', out)
     assert done.status == 0, done.err
-    command = shlex.split(done.out[done.out.index('  python '):])[1:]  # as a shell reads it
+    command = shlex.split(done.out[done.out.index('  python '):].replace('\\\n', ''))[1:]  # as a shell reads it
     assert Path(command[0]).samefile(tiny.ROOT / 'tools/train_chain.py')
     assert command[1:] == [str(out / 'ilmil/frcnn_my_data_3+2.py'), '--beside', str(out / 'baselines/finetune_my_data_3+2.py'),
                            '--joint', str(out / 'baselines/joint_my_data_3+2.py')]
