@@ -69,7 +69,7 @@ class ProbeHook(Hook):
 ADDABLE = """
 _base_ = './student.py'
 custom_imports = dict(imports=['mmilmil', 'probe'])
-custom_hooks = [*_base_.custom_hooks, dict(type='ProbeHook')]
+custom_hooks = [dict(type='ProbeHook')]
 pipeline = [step for step in _base_.train_pipeline if step['type'] != 'RandomFlip']
 model = dict(
     backbone=dict(norm_eval=True),
@@ -88,5 +88,5 @@ optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.05))
 PROBED = """
 _base_ = './student.py'
 custom_imports = dict(imports=['mmilmil', 'probe'])
-custom_hooks = [*_base_.custom_hooks, dict(type='ProbeHook')]
+custom_hooks = [dict(type='ProbeHook')]
 """

@@ -288,7 +288,7 @@ def test_bad_input(coco_file, tmp_path):
     path = coco_file(KNOWN)
     with pytest.raises(InputError, match=r'objects\.json does not list the image 2'):
         evaluate(path, [*KNOWN_FOUND, []])
-    with pytest.raises(InputError, match=r'objects\.json lists 2 images, of which 1 were not evaluated'):
+    with pytest.raises(InputError, match=r'objects\.json lists 2 images, of which 1 are not evaluated'):
         evaluate(path, KNOWN_FOUND[:1])
     with pytest.raises(InputError, match=r"objects\.json has no category 'e', which metainfo.* 'd', 'a', 'c', 'b'"):
         evaluate(path, KNOWN_FOUND, ('a', 'e'))

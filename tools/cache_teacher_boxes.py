@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -20,7 +20,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from mmilmil.datasets.moves import check_moves
 from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
-from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_file, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.whole_file import write_whole
 from mmilmil.errors import InputError
@@ -34,11 +34,25 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cache the teacher's boxes on a stage's training images")
     parser.add_argument('config', help="config file of the student's stage")
     parser.add_argument('--out', help='the cache; default teacher_boxes.jsonl in the work dir of the config')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='leave out detections of a lower score; default 0.3')
+    parser.add_argument('--score-thr', type=number(float, 0, 1), default=0.3,
+                        help='leave out detections of a lower score; default 0.3')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='where the teacher runs')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+        '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
+
+
+def check_device(name: str) -> None:
+    """The device is there.
+
+    Raises:
+        InputError: names it.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f'--device {name} cannot be used ({str(error).splitlines()[0]}): give cpu, or cuda on a machine with '
+                         'a GPU that torch is built for') from error
 
 
 def begun(path: Path, head: str) -> set:
@@ -51,7 +65,7 @@ def begun(path: Path, head: str) -> set:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(head, encoding='utf-8')
         return set()
-    text = path.read_text(encoding='utf-8')
+    text = path.read_text(encoding='utf-8', errors='replace')
     if text and not text.startswith(head):
         raise InputError(f'{path} is there already and is no cache of this teacher with this --score-thr: remove it, or name '
                          'another file with --out')
@@ -95,6 +109,8 @@ def main() -> None:
     if args.score_thr > wanted:
         raise InputError(f'--score-thr {args.score_thr} leaves out boxes that model.merging.score_thr = {wanted} asks for: '
                          f'give {wanted} or less')
+    out = check_file(args.out or Path(cfg.work_dir) / 'teacher_boxes.jsonl', '--out')
+    check_device(args.device)
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     # What training would refuse is told before the teacher looks at a whole set.
     check_moves(DATASETS.build(cfg.train_dataloader.dataset), MODELS.build(cfg.model.data_preprocessor))
@@ -103,7 +119,6 @@ def main() -> None:
     dataset, img_ids = training_images(cfg)
     check_teacher(dataset.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
 
-    out = Path(args.out or Path(cfg.work_dir) / 'teacher_boxes.jsonl')
     done = begun(out, head_line(teacher.fingerprint, teacher.classes, args.score_thr))
     left = [index for index, img_id in enumerate(img_ids) if img_id not in done]
     print(f'{len(dataset)} training images, {len(dataset) - len(left)} of them done already')

@@ -7,11 +7,10 @@ numbers. Annotations are read and images loaded as a training does; docs/own_dat
 import argparse
 import sys
 
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmilmil.datasets.check import check_coco, check_config, check_voc
-from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, read_config, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--decode', action='store_true',
                         help='decode every image; by default JPEG files without EXIF are read up to their header')
     parser.add_argument('--show', type=int, default=10, metavar='N', help='findings to print of a kind (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     args = parser.parse_args()
     if args.coco and not args.images:
         parser.error('--coco needs --images')

@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from mmilmil.datasets.shapes import ShapesSettings, write_shapes
 from mmilmil.engine.chain import ChainStage, ending_with_this_process, run_stage, stages_of
-from mmilmil.engine.cli import own_tools, user_errors
+from mmilmil.engine.cli import check_folder, number, own_tools, user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train the demo set incrementally and show what was kept and learnt')
     parser.add_argument('--data', default='data/shapes', help='folder of the shapes set; made if it is missing')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of the runs; finished ones are kept')
-    parser.add_argument('--images', type=int, default=5, help='test images in the picture')
+    parser.add_argument('--images', type=number(int, 1), default=5, help='test images in the picture')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
@@ -110,13 +110,14 @@ def draw(stages: dict[str, ChainStage], data: str, count: int, out: Path) -> Non
 def main() -> None:
     args = parse_args()
     start = time.monotonic()
+    out = check_folder(args.work_dir, '--work-dir')
+    check_folder(args.data, '--data')
     write_shapes(args.data, ShapesSettings())
     # The configs find the set through this variable, in the processes that train too.
     os.environ['MMILMIL_SHAPES_ROOT'] = str(Path(args.data).resolve())
     # Small models gain little from a second thread: two runs of one thread each do half as much again in the same time. And
     # the order of summation, so every figure, does not depend on the number of cores.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    out = Path(args.work_dir)
     out.mkdir(parents=True, exist_ok=True)
     stages = {title: stages_of(str(CONFIGS / config), args.work_dir)[-1] for title, config in ROWS.items()}
     log = out / f'{stages[JOINT].name}.log'

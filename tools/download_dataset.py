@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from mmilmil.datasets.download import SETS, default_root, download
-from mmilmil.engine.cli import user_errors
+from mmilmil.engine.cli import check_folder, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_folder(args.root or default_root(args.name), '--root')
     try:
         root = download(args.name, args.root, args.delete_archives)
     except KeyboardInterrupt:

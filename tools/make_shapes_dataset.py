@@ -1,10 +1,9 @@
 """Write the built-in demo set of drawn shapes as a VOC-style folder."""
 
 import argparse
-import sys
 
 from mmilmil.datasets.shapes import CLASSES, ShapesSettings, write_shapes
-from mmilmil.errors import InputError
+from mmilmil.engine.cli import check_folder, user_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,17 +26,14 @@ def show(done: int, total: int) -> None:
         print(f'drawn {done} of {total} images', flush=True)
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
-    try:
-        settings = ShapesSettings(args.train, args.val, args.test, args.size, args.seed)
-        written = write_shapes(args.out, settings, args.force, show)
-    except (InputError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    check_folder(args.out, 'the folder')
+    settings = ShapesSettings(args.train, args.val, args.test, args.size, args.seed)
+    written = write_shapes(args.out, settings, args.force, show)
     print(f'{args.out}: {"written" if written else "already there with these settings, left as it is"}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    with user_errors():
+        main()

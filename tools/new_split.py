@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmilmil.engine.cli import in_package, own_tools, tool_command, user_errors
+from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.engine.layouts import SPLITS, coco_files, folder_kind, part_of, voc_folder
 from mmilmil.engine.own_data import (
     OwnData,
@@ -217,6 +217,7 @@ def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str
 
 def main() -> None:
     args = parse_args()
+    check_folder(args.out, '--out')
     if args.dataset:
         for option in ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations'):
             if getattr(args, option):

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 from mmengine.analysis import parameter_count
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from mmilmil.compat import to_plain
 from mmilmil.datasets.wrappers import innermost_dataset
-from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_folder, number, read_config, user_errors
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
 from mmilmil.engine.whole_file import save_whole
 from mmilmil.errors import InputError
@@ -45,12 +45,12 @@ def parse_args() -> argparse.Namespace:
     how.add_argument('--config', dest='channels', help='JSON file: by name or pattern of units a share or a number of channels')
     parser.add_argument('--exclude', nargs='+', default=[], metavar='PATTERN', help='units to leave whole, such as "neck.*"')
     parser.add_argument('--rank', choices=UNITS, default='l1', help='how channels are ranked; random is there to compare with')
-    parser.add_argument('--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
+    parser.add_argument('--size', nargs=2, type=number(int, 1), metavar=('HEIGHT', 'WIDTH'),
                         help="size of the input in pixels for FLOPs and latency; default the test pipeline's")
-    parser.add_argument('--runs', type=int, default=10, help='timed passes of each detector; default 10')
+    parser.add_argument('--runs', type=number(int, 1), default=10, help='timed passes of each detector; default 10')
     parser.add_argument('--no-eval', action='store_true', help='do not measure AP on the validation split')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+        '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
 
 
@@ -76,6 +76,8 @@ def evaluate(cfg: Config, checkpoint: str) -> dict:
         run.visualizer = dict(type='DetLocalVisualizer', name=run.experiment_name)
         run.test_dataloader, run.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
         Runner.from_cfg(run).test()
+        if not (Path(folder) / TEST_FILE).is_file():
+            raise InputError('val_evaluator has neither IncrementalVOCMetric nor IncrementalCocoMetric')
         return json.loads((Path(folder) / TEST_FILE).read_text())
 
 
@@ -140,7 +142,9 @@ def save(content: dict, channels: dict[str, int], out: Path) -> Path:
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options)
-    out = Path(args.out)
+    out = check_folder(args.out, '--out')
+    if not args.no_eval and not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
+        raise InputError(f'{args.config} has no val_dataloader and val_evaluator to measure AP by: add them, or give --no-eval')
     if (out / PRUNED).resolve() == Path(args.checkpoint).resolve():
         raise InputError(f'--out {out} would overwrite the checkpoint {args.checkpoint}: name another folder')
     init_default_scope('mmilmil')

@@ -9,10 +9,9 @@ import os
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, read_config, user_errors
 from mmilmil.engine.launch import use_launcher
 from mmilmil.errors import InputError
 from mmilmil.weights import may_exist
@@ -26,9 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds that a window stays')
+    parser.add_argument('--wait-time', type=number(float, 0), default=2, help='seconds that a window stays')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+        '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
@@ -44,6 +43,14 @@ def main() -> None:
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
     cfg = read_config(args.config, args.cfg_options, args.work_dir)
+    work_dir = check_folder(cfg.work_dir, '--work-dir')
+    if args.out:
+        check_file(args.out, '--out')
+    if args.show_dir:
+        check_folder(work_dir / args.show_dir, '--show-dir')
+    if (args.show or args.show_dir) and 'visualization' not in cfg.default_hooks:
+        raise InputError(f'--show and --show-dir need a hook that {args.config} takes away: default_hooks = '
+                         "dict(visualization=dict(type='DetVisualizationHook'))")
     use_launcher(cfg, args.launcher)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:

@@ -4,10 +4,9 @@ import argparse
 import os
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_folder, read_config, user_errors
 from mmilmil.engine.launch import use_launcher, use_mixed_precision
 from mmilmil.engine.whole_file import latest_checkpoint
 from mmilmil.errors import InputError
@@ -27,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='go on from this checkpoint; without a value from the latest one in the work dir')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+        '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torch.distributed.launch of torch < 2 passes --local_rank, newer versions --local-rank.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -40,6 +39,7 @@ def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
     cfg = read_config(args.config, args.cfg_options, args.work_dir, args.teacher)
+    check_folder(cfg.work_dir, '--work-dir')
     use_launcher(cfg, args.launcher)
     if args.amp:
         use_mixed_precision(cfg)

@@ -7,7 +7,7 @@ stage is tested; the figures, and what the chain forgot, end the run as tables.
 import argparse
 from pathlib import Path
 
-from mmilmil.engine.chain import check_finished, check_folders, run_stage, stages_of
+from mmilmil.engine.chain import check_finished, check_folders, check_testable, run_stage, stages_of
 from mmilmil.engine.cli import own_tools, user_errors
 from mmilmil.evaluation import chains_table, results_table
 
@@ -35,6 +35,8 @@ def main() -> None:
     options = tuple(args.cfg_options)
     for stage in stages.values():  # not after hours of training the ones before
         check_finished(stage, options)
+    for stage in stages.values():
+        check_testable(stage, options)
     tools = own_tools(__file__)
     rows = {stage.name: run_stage(stage, options, tools) for stage in stages.values()}
     joint = args.joint and Path(args.joint).stem

@@ -8,20 +8,20 @@ default_hooks = dict(
     # Two, should a disk lose the latest.
     checkpoint=dict(type='WholeCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='DetVisualizationHook'))
-custom_hooks = [
-    dict(type='OneRunHook'),
-    dict(type='RandomStateHook'),
-    dict(type='StructureHook'),
-    dict(type='SameRunHook'),
-    dict(type='StageCheckHook'),
-    dict(type='PlainCheckpointHook'),
-    dict(type='PrecisionHook'),
+    visualization=dict(type='DetVisualizationHook'),
+    # The project's own, here so that a config's `custom_hooks` does not take their place; of one priority in this order.
+    one_run=dict(type='OneRunHook'),
+    random_state=dict(type='RandomStateHook'),
+    structure=dict(type='StructureHook'),
+    same_run=dict(type='SameRunHook'),
+    stage_check=dict(type='StageCheckHook'),
+    plain_checkpoint=dict(type='PlainCheckpointHook'),
+    precision=dict(type='PrecisionHook'),
     # Each process has batch norm statistics of its own; this averages them at the end of an epoch.
-    dict(type='SyncBuffersHook'),
-    dict(type='MetricsFileHook'),
-    dict(type='FinalModelHook'),
-]
+    sync_buffers=dict(type='SyncBuffersHook'),
+    metrics_file=dict(type='MetricsFileHook'),
+    final_model=dict(type='FinalModelHook'))
+custom_hooks = []
 
 env_cfg = dict(
     cudnn_benchmark=False,

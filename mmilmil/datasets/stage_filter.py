@@ -56,6 +56,13 @@ def close_names(name: str, found: Iterable[str]) -> list[str]:
     return [by_form[form] for form in difflib.get_close_matches(name.strip().lower(), by_form)]
 
 
+def _reason(path: str | None, error: Exception) -> str:
+    """Why an image could not be used, in one line; OpenCV does not tell an empty file."""
+    if path and osp.isfile(path) and not osp.getsize(path):
+        return 'the file is empty'
+    return ' '.join(f'{type(error).__name__}: {error}'.split())
+
+
 class ImageFolder:
     """Finds images by name without a look at the disk for each: a folder is listed once.
 
@@ -211,6 +218,31 @@ class StageFilterMixin:
     def filter_data(self) -> list[dict]:
         """The stage filter has already run in ``load_data_list``: nothing is left to drop."""
         return self.data_list
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """An image's annotation sent through the pipeline.
+
+        Raises:
+            InputError: a transform failed, in most cases at a broken image, or drops an image in testing: names the image, the
+                transform and the reason.
+        """
+        data = self.get_data_info(idx)
+        path = data.get('img_path')
+        for transform in self.pipeline.transforms:
+            try:
+                data = transform(data)
+            except InputError:
+                raise
+            except Exception as error:
+                raise InputError(f'the image {path}: {type(transform).__name__} fails ({_reason(path, error)}). Restore the '
+                                 f'file, take it out of {self.ann_file}, or correct the pipeline; tools/check_dataset.py '
+                                 '--decode finds all such files') from error
+            if data is None:
+                if self.test_mode:
+                    raise InputError(f'the image {path}: {type(transform).__name__} drops it, but an evaluation is of every '
+                                     'image: leave that transform out of the test pipeline')
+                return None
+        return data
 
     def apply_stage(self, images: Sequence[dict], right_edge: int = 0, notes: Sequence[str] = (),
                     listed: Iterable[str] = ()) -> list[dict]:

@@ -1,7 +1,6 @@
 """The stages that a config stands on, and running them one after the other."""
 
 import ctypes
-import json
 import os
 import re
 import signal
@@ -21,9 +20,10 @@ from ..errors import InputError
 from ..models.stock import INCREMENTAL_KEYS
 from ..models.teacher import load_detector, weights_hash
 from ..weights import is_url, may_exist
-from .cli import default_work_dir, parse_options, read_config
+from .cli import check_folder, default_work_dir, parse_options, read_config
 from .hooks.final_model import FINAL_CHECKPOINT
-from .hooks.metrics_file import TEST_FILE
+from .hooks.metrics_file import TEST_FILE, read_figures
+from .rehearsal import rehearse_test
 from .same_run import TESTING, differences, saved_settings
 from .whole_file import latest_checkpoint
 
@@ -78,7 +78,7 @@ class ChainStage:
 
     def metrics(self) -> dict:
         """The test figures; see :class:`MetricsFileHook`."""
-        return json.loads((self.work_dir / TEST_FILE).read_text())
+        return read_figures(self.work_dir / TEST_FILE)
 
 
 def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
@@ -114,13 +114,14 @@ def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
 
 
 def check_folders(stages: Iterable[ChainStage]) -> None:
-    """No two stages share a work dir, where one would pass for the other.
+    """Every stage can write into its work dir, and no two share one, where one would pass for the other.
 
     Raises:
-        InputError: names the two configs and the folder.
+        InputError: names the two configs and the folder, or see :func:`mmilmil.engine.cli.check_folder`.
     """
     owner = {}
     for stage in stages:
+        check_folder(stage.work_dir, '--work-dir')
         other = owner.setdefault(stage.work_dir.resolve(), stage)
         if other.config.resolve() != stage.config.resolve():
             raise InputError(f'two stages would share the folder {stage.work_dir}, {other.config} and {stage.config}: give '
@@ -177,6 +178,25 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     elif not _has_hash(file, teacher.get('config'), meta['teacher']):
         raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by another teacher than {file} is '
                          f'now: restore that one, {remedy}')
+
+
+def check_testable(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
+    """What the test of a stage would stop at, such as a list that is missing, is told before anything is trained.
+
+    Args:
+        stage: The stage; one that is tested passes.
+        options: Settings for ``--cfg-options``, as ``key=value``.
+
+    Raises:
+        InputError: see :func:`mmilmil.engine.rehearsal.rehearse_test`.
+    """
+    cfg = _config(stage, *_options(stage, options))
+    if stage.final.is_file() and stage.tested(cfg):
+        return
+    try:
+        rehearse_test(cfg)
+    except InputError as error:
+        raise InputError(f'{stage.name} could be trained but not tested: {error}') from error
 
 
 def _has_hash(checkpoint: str, config: Optional[str], fingerprint: str) -> bool:

@@ -1,39 +1,153 @@
-"""What the command-line tools share: reading a config and telling a user's mistake without a traceback."""
+"""What the command-line tools share: reading a config, checking arguments, and telling a user's mistake without a traceback."""
 
 import argparse
 import contextlib
 import errno
+import math
+import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from mmengine.config import Config, DictAction
 
 from ..config import load_config
 from ..errors import InputError
+from .watch import complete_hooks
+
+TRACEBACK = 'MMILMIL_TRACEBACK'
+"""Environment variable: set to 1, a tool prints the traceback above its one line."""
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'make room and run this again, a training with --resume'),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), 'correct its permissions, or name another'),
+    errno.EROFS: 'name a place that can be written to',
+    errno.ENOENT: 'correct the path, or add what is missing',
+    errno.ENOTDIR: 'a part of that path is a file, so name another',
+    errno.EISDIR: 'name a file',
+    errno.EEXIST: 'name another',
+    errno.ENAMETOOLONG: 'give it a shorter name',
+}
 
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Print an :class:`InputError` or that the disk is full as one line on stderr and exit with status 1.
+    """Print an :class:`InputError` or what the system refuses (``OSError``) as one line on stderr and exit with status 1.
 
-    Every other exception is let through.
+    Ctrl-C is told in a line too, with a shell's status 130; output that nobody reads any more (``| head``) ends the tool with
+    status 141 and no word. Every other exception is a fault of the program and is let through.
     """
     try:
-        yield
-    except InputError as error:
-        _fail(str(error))
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # not when the interpreter is gone, who would tell a closed pipe in lines of its own
+    except KeyboardInterrupt:
+        _fail('stopped by Ctrl-C: a training goes on with --resume, a chain when it is called again', 128 + 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)
+    except (InputError, OSError) as error:
+        if os.environ.get(TRACEBACK) == '1':
+            traceback.print_exc()
+        _fail(f'error: {one_line(error)}', 1)
+
+
+def one_line(error: Exception) -> str:
+    """The error in one line; of one that a data loader's process has raised, what it was there."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = ' and '.join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        remedy = _REMEDIES.get(error.errno)
+        text = f'{where}{": " if where else ""}{error.strerror}{": " if remedy else ""}{remedy or ""}'
+    elif text.startswith('Caught '):  # torch puts the whole traceback into the message, the error itself last
+        kind = f'{type(error).__name__}: '
+        text = text.rpartition(kind)[2]
+    return ' '.join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
+
+
+def _fail(message: str, status: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+
+def number(kind: type, low: float, high: float = math.inf) -> Callable[[str], Union[int, float]]:
+    """A ``type`` for ``argparse``: a finite number from ``low`` to ``high``, both included."""
+    limits = f'from {low:g} to {high:g}' if high < math.inf else f'of {low:g} or more'
+    what = f'give a {"whole " if kind is int else ""}number {limits}'
+
+    def read(text: str) -> Union[int, float]:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'{text!r}: {what}') from None
+        if not math.isfinite(value) or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f'{text!r}: {what}')
+        return value
+
+    return read
+
+
+def check_folder(path: Union[str, Path], option: str) -> Path:
+    """A folder that a tool is to write into, which it may have to make: told before the work, not after it.
+
+    Args:
+        path: The folder.
+        option: What names it, for the message, as ``--out``.
+
+    Returns:
+        The folder; nothing is made.
+
+    Raises:
+        InputError: it, or a folder above it, is a file or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        above = next(parent for parent in (path, *path.absolute().parents) if parent.exists() or parent.is_symlink())
+        is_folder = above.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f'{option} {path} cannot be a folder: {one_line(error)}') from error
+    if not is_folder:
+        raise InputError(f'{option} {path} cannot be a folder: {above} is there and is none. Name another')
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f'{option} {path} cannot be written: {above} allows no new files. Name another, or correct its '
+                         'permissions')
+    return path
+
+
+def check_file(path: Union[str, Path], option: str) -> Path:
+    """A file that a tool is to write, whose folder it may have to make; see :func:`check_folder`."""
+    path = Path(path)
+    check_folder(path.parent, f'the folder of {option}')
+    try:
+        if path.is_dir():
+            raise InputError(f'{option} {path} is a folder: name a file, such as {path / "out"}{path.suffix}')
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f'{option} {path} cannot be written: correct its permissions, or name another')
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(f'{error}: make room and run this again, a training with --resume')
+        raise InputError(f'{option} {path} cannot be a file: {one_line(error)}') from error
+    return path
 
 
-def _fail(message: str) -> None:
-    print(f'error: {message}', file=sys.stderr)
-    sys.exit(1)
+class CfgOptions(DictAction):
+    """MMEngine's ``action`` for ``--cfg-options``, which throws where a setting is no ``key=value``.
+
+    Raises:
+        InputError: names the setting.
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Add the settings to the namespace."""
+        for value in values:
+            try:
+                super().__call__(parser, argparse.Namespace(), [value], option_string)
+            except (ValueError, AssertionError) as error:
+                raise InputError(f'--cfg-options {value}: write key=value, such as train_cfg.max_epochs=3, or key="[1,2]" for '
+                                 'a list, without blanks around = and with brackets in pairs') from error
+        super().__call__(parser, namespace, values, option_string)
 
 
 def own_tools(file: str) -> Path:
@@ -69,7 +183,7 @@ def tool_command(tools: Path, name: str, *args: str | Path) -> str:
 def parse_options(options: Sequence[str]) -> dict:
     """What ``--cfg-options`` makes of ``key=value`` settings."""
     parser = argparse.ArgumentParser()
-    parser.add_argument('options', nargs='*', action=DictAction)
+    parser.add_argument('options', nargs='*', action=CfgOptions)
     return parser.parse_args([*options]).options or {}
 
 
@@ -86,7 +200,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
 
     Raises:
         InputError: the file does not exist, a teacher is named that the config has no use for, or see
-            :func:`mmilmil.config.load_config`.
+            :func:`mmilmil.config.load_config` and :func:`mmilmil.engine.watch.complete_hooks`.
     """
     if not Path(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
@@ -98,6 +212,9 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
                              "the config of a student's stage")
         cfg.model.teacher.checkpoint = teacher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(default_work_dir(path))
+    if not isinstance(cfg.work_dir, str):
+        raise InputError(f'work_dir = {cfg.work_dir!r}: it is the path of a folder')
+    complete_hooks(cfg)
     return cfg
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..compat import config_values
 from ..registry import HOOKS
+from .watch import hook_type, others
 
 # What the trained weights depend on. Names that a config only computes with are in these too, where they count.
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'auto_scale_lr', 'param_scheduler',
@@ -64,7 +65,7 @@ def _part(cfg: Mapping, key: str) -> Any:
     value = cfg.get(key)
     # Ours keep watch; what they make of a run does not depend on a setting. SyncBuffersHook does nothing in one process.
     if key == 'custom_hooks':
-        value = [hook for hook in value or () if hook['type'] not in (*HOOKS.module_dict, 'SyncBuffersHook')]
+        value = [hook for hook in others(cfg) if hook_type(hook) not in HOOKS.module_dict]
     if key == 'auto_scale_lr' and not (value and value.get('enable')):
         value = None
     return value

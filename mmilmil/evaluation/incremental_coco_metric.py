@@ -80,6 +80,37 @@ class IncrementalCocoMetric(BaseMetric):
                             for annotations in content.annotations.values() for annotation in annotations]
         self.summary: dict[str, Any] | None = None
 
+    headline = 'all'
+    """The figure that ``save_best='auto'`` goes by."""
+
+    def figure_names(self) -> list[str]:
+        """What an evaluation reports at most, without the prefix; a class or group without a box is left out of it."""
+        stage = Stage.from_metainfo(self.dataset_meta, 'metainfo of the evaluated dataset')
+        self._truth(stage)
+        figures = group_figures(stage, np.zeros(len(stage.classes)))
+        return list(reported(figures, {name: figures for name in MEASURES if name != HEADLINE}))
+
+    def check_images(self, evaluated: Collection) -> None:
+        """The evaluated images are those of the file.
+
+        Args:
+            evaluated: Ids of the images.
+
+        Raises:
+            InputError: names the file, and an image or how many images are in one of the two only.
+        """
+        for img_id in evaluated:
+            self._check_listed(img_id)
+        if missing := len(self.image_ids - set(evaluated)):
+            raise InputError(f'{self.ann_file} lists {len(self.image_ids)} images, of which {missing} are not evaluated: '
+                             'give the evaluator the ann_file of the evaluated dataset, which has to keep every image '
+                             '(test_mode=True)')
+
+    def _check_listed(self, img_id: Any) -> None:
+        if img_id not in self.image_ids:
+            raise InputError(f'{self.ann_file} does not list the image {img_id!r}, which is evaluated: give '
+                             'the evaluator the ann_file of the evaluated dataset')
+
     def process(self, data_batch: Any, data_samples: Sequence[Mapping]) -> None:
         """Keep the detections of a batch, in pixels of the original images.
 
@@ -88,9 +119,7 @@ class IncrementalCocoMetric(BaseMetric):
             data_samples: ``img_id`` and ``pred_instances`` of each image.
         """
         for sample in data_samples:
-            if sample['img_id'] not in self.image_ids:
-                raise InputError(f'{self.ann_file} does not list the image {sample["img_id"]!r}, which is evaluated: give '
-                                 'the evaluator the ann_file of the evaluated dataset')
+            self._check_listed(sample['img_id'])
             found = sample['pred_instances']
             self.results.append({
                 'img_id': sample['img_id'],
@@ -100,10 +129,7 @@ class IncrementalCocoMetric(BaseMetric):
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of a whole split."""
         stage = Stage.from_metainfo(self.dataset_meta, 'metainfo of the evaluated dataset')
-        if missing := len(self.image_ids - {result['img_id'] for result in results}):
-            raise InputError(f'{self.ann_file} lists {len(self.image_ids)} images, of which {missing} were not evaluated: '
-                             'give the evaluator the ann_file of the evaluated dataset, which has to keep every image '
-                             '(test_mode=True)')
+        self.check_images({result['img_id'] for result in results})
         truth, found, num_classes = self._truth(stage), _detections(results), len(stage.classes)
         aps, thresholds = class_aps(truth, found, self.image_ids, num_classes)
         figures = {name: group_figures(stage, values) for name, values in aps.items()}

@@ -55,6 +55,15 @@ class IncrementalVOCMetric(BaseMetric):
         self.eval_mode = eval_mode
         self.summary: dict[str, Any] | None = None
 
+    headline = 'all'
+    """The figure that ``save_best='auto'`` goes by."""
+
+    def figure_names(self) -> list[str]:
+        """What an evaluation reports at most, without the prefix; a class or group without a box is left out of it."""
+        stage = Stage.from_metainfo(self.dataset_meta, 'metainfo of the evaluated dataset')
+        figures = group_figures(stage, np.zeros(len(stage.classes)))
+        return list(reported(figures, {_other(self.eval_mode): figures}))
+
     def process(self, data_batch: Any, data_samples: Sequence[Mapping]) -> None:
         """Keep boxes and detections of a batch, in pixels of the original images.
 

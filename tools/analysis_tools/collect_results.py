@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 
 from mmilmil.compat import load_checkpoint_file
-from mmilmil.engine.cli import user_errors
+from mmilmil.engine.cli import check_folder, user_errors
 from mmilmil.engine.hooks.final_model import FINAL_CHECKPOINT
+from mmilmil.engine.hooks.metrics_file import TEST_FILE, read_figures
 from mmilmil.errors import InputError
 from mmilmil.evaluation import chains_table, mean_figures, results_table
 
@@ -29,8 +30,11 @@ def parse_args() -> argparse.Namespace:
 
 def record(work_dir: Path) -> dict:
     """The figures of one run's final model, with what made them."""
-    meta = load_checkpoint_file(str(work_dir / FINAL_CHECKPOINT))['meta']
-    figures = json.loads((work_dir / 'metrics.json').read_text())
+    meta = load_checkpoint_file(str(work_dir / FINAL_CHECKPOINT)).get('meta') or {}
+    if missing := [key for key in ('seed', 'epoch', 'iter') if key not in meta]:
+        raise InputError(f'{work_dir / FINAL_CHECKPOINT} does not tell its {", ".join(missing)}: it is no final model of '
+                         'tools/train.py')
+    figures = read_figures(work_dir / TEST_FILE)
     if figures.get('checkpoint') != FINAL_CHECKPOINT:
         raise InputError(f'{work_dir}/metrics.json holds the figures of {figures.get("checkpoint")}, not of the final model: '
                          f'test {work_dir / FINAL_CHECKPOINT}, or let tools/train_chain.py do it')
@@ -58,13 +62,13 @@ def main() -> None:
     args = parse_args()
     measures = dict(teacher=args.teacher, joint=args.joint)
     needed = [*filter(None, measures.values()), *(stage for chain in args.chain for stage in chain)]
+    out = check_folder(args.out, '--out')
     paths = {}
     for path in map(Path, args.folders):
         other = paths.setdefault(path.resolve().name, path)
         if other != path:
             raise InputError(f'{other} and {path} have the same last name, by which their figures are kept: rename one')
     folders = {name: read_folder(path, *needed) for name, path in paths.items()}
-    out = Path(args.out)
     sections = {}
     for name, rows in folders.items():
         (out / name).mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
@@ -17,7 +17,7 @@ from mmengine.utils import track_iter_progress
 from torch.utils.data import ConcatDataset
 
 from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
-from mmilmil.engine.cli import read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
@@ -28,11 +28,12 @@ from mmilmil.registry import DATASETS
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Tell what the teacher sees on a stage's training images")
     parser.add_argument('config', help="config file of the student's stage")
-    parser.add_argument('--images', type=int, help='look at so many images, drawn at random; default all')
+    parser.add_argument('--images', type=number(int, 1), help='look at so many images, drawn at random; default all')
     parser.add_argument(
-        '--proposals', nargs='+', type=int, default=[32, 64, 128], help='proposals an image to try; default 32 64 128')
+        '--proposals', nargs='+', type=number(int, 1), default=[32, 64, 128],
+        help='proposals an image to try; default 32 64 128')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='settings on top of the config, as key=value')
+        '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
 
 
@@ -83,16 +84,16 @@ def main() -> None:
         detections, classes = detect(teacher, data, teacher.detector.test_cfg.rpn.max_per_img)
         counts.add(detections, classes, *ground_truth(data['data_samples'][0]), teacher.num_classes)
         every += len(detections)
-        for number in by_number:
-            by_number[number] += match(*detect(teacher, data, number), detections[:, :4], classes)[0].sum()
+        for count in by_number:
+            by_number[count] += match(*detect(teacher, data, count), detections[:, :4], classes)[0].sum()
 
     print(f'\n{len(indices)} images; a detection is a box with a score above {SCORE_BANDS[0]}')
     print(f'old objects that the stage hides: {counts.objects}, found: {counts.found}{share(counts.found, counts.objects)}\n')
     print(counts.table())
     if counts.on_ignored:
         print(f'{counts.on_ignored} detections on ignored objects (difficult, crowd) of new classes: in no band, never merged')
-    for number, found in by_number.items():
-        print(f'{number} proposals: {found} of {every} detections{share(found, every)}')
+    for count, found in by_number.items():
+        print(f'{count} proposals: {found} of {every} detections{share(found, every)}')
 
 
 def share(part: int, whole: int) -> str:

@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...errors import InputError
 from ...registry import HOOKS
 from ...weights import is_url
 
@@ -37,6 +38,21 @@ class MetricsFileHook(Hook):
         """Write ``metrics.json``."""
         work_dir = Path(runner.work_dir)
         _write(runner.test_evaluator, work_dir / TEST_FILE, **_tested(runner._load_from, work_dir.resolve()))
+
+
+def read_figures(path: Path) -> dict:
+    """The figures in a file of :class:`MetricsFileHook`.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    try:
+        figures = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise InputError(f'{path} is no JSON ({error}): remove it and test again') from error
+    if not isinstance(figures, dict):
+        raise InputError(f'{path} holds no figures by name: remove it and test again')
+    return figures
 
 
 def _tested(checkpoint: str | None, work_dir: Path) -> dict[str, str]:

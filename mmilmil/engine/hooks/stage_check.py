@@ -1,10 +1,11 @@
 """Stops a run whose parts contradict one another, before anything is trained."""
 
+from pathlib import Path
 from typing import Optional
 
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import Tensor
 
 from ...datasets.moves import check_moves
@@ -13,18 +14,20 @@ from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
 from ...registry import HOOKS
 from ...stage import Stage
+from ..rehearsal import check_category_order, rehearse
 from ..runner_state import bare_model, is_built, is_training
+from .whole_checkpoint import WholeCheckpointHook
 
 
 @HOOKS.register_module()
 class StageCheckHook(Hook):
-    """Compares datasets, head and teacher before the run (protocol 4, 5, 7).
+    """Compares datasets, head and teacher before the run (protocol 4, 5, 7), and tries its evaluation on one image.
 
     Raises:
         InputError: ``num_classes`` is not the number of classes, datasets have different classes or groups, or the teacher's
             classes are not the student's old classes in the same order, cached teacher boxes are another teacher's, lack
-            images or cannot follow the training pipeline; in testing and resuming also: the checkpoint is
-            another model's.
+            images or cannot follow the training pipeline; the evaluator cannot evaluate the dataset, or does not report what
+            ``save_best`` names; in testing and resuming also: the checkpoint is another model's.
     """
 
     priority = 'VERY_HIGH'
@@ -41,6 +44,16 @@ class StageCheckHook(Hook):
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)
                 model.cache.check_images(dataset.get_data_info(index)['img_id'] for index in range(len(dataset)))
+        figures = {}
+        for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
+            if is_built(loop):
+                check_category_order(loop.evaluator, _dataset(loop.dataloader.dataset).metainfo['classes'], name)
+                figures[name] = rehearse(loop.evaluator, loop.dataloader.dataset, name)
+        if training:
+            validates = 'val' in figures and _validates(runner.train_loop)
+            for hook in runner.hooks:
+                if isinstance(hook, WholeCheckpointHook):
+                    hook.check_figures(figures.get('val', {}), validates)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that a checkpoint to be tested or resumed fits; MMEngine would leave out what does not, and go on with noise.
@@ -52,7 +65,8 @@ class StageCheckHook(Hook):
         resuming = is_training(runner) and runner._resume
         if resuming and not {'optimizer', 'message_hub'} <= checkpoint.keys():
             raise InputError(f'the checkpoint {source} holds weights without the state of the training, so it cannot '
-                             'be resumed: resume an epoch_*.pth of this run, or start from these weights by load_from')
+                             f'be resumed: resume an epoch_*.pth of this run, start from these weights by load_from, or train '
+                             f'anew in another --work-dir, or in this one when {Path(source).parent} is deleted')
         if resuming or not is_training(runner):
             weights = checkpoint.get('state_dict', checkpoint)
             weights = {name.removeprefix('module.'): value for name, value in weights.items()}
@@ -111,6 +125,11 @@ def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: st
         raise InputError(f'the teacher {checkpoint} knows the classes {list(teacher_classes)}, but the old classes of this '
                          f'stage (metainfo.classes without its last group of {stage.split[-1]}) are {list(stage.old)}: names '
                          'and order must be equal. Choose the right teacher, or put the classes in its order')
+
+
+def _validates(loop) -> bool:
+    """Whether a training comes to a validation; its last epoch or iteration has one."""
+    return getattr(loop, 'val_begin', 1) <= (loop.max_epochs if isinstance(loop, EpochBasedTrainLoop) else loop.max_iters)
 
 
 def _stages(runner: Runner):
