@@ -6,11 +6,14 @@ from mmdet.structures.bbox import bbox2roi
 from tiny import OLD, SEEN, batch, build, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
-from mmilmil.models.expand import grow_box_rows, grow_class_rows, grown_state_dict
+from mmilmil.models.expand import grow_box_rows, grow_class_rows, grown_state_dict, spread_box_rows
 
 NUM_OLD, NUM_SEEN = len(OLD), len(SEEN)
-AGNOSTIC = dict(roi_head=dict(bbox_head=dict(reg_class_agnostic=True)))
 CLS, REG = 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg'
+
+
+def agnostic(value):
+    return dict(roi_head=dict(bbox_head=dict(reg_class_agnostic=value)))
 
 
 def rows(*values):
@@ -30,18 +33,28 @@ def test_box_rows_have_no_background():
     assert grown.flatten().tolist() == [1, 2, 3, 4, 50, 60, 70, 80]
 
 
-@pytest.fixture(params=['class-wise', 'class-agnostic'])
+def test_agnostic_rows_are_those_of_every_class():
+    grown = spread_box_rows(rows(1, 2, 3, 4), rows(*range(10, 22)))
+    assert grown.flatten().tolist() == [1, 2, 3, 4] * 3
+    assert spread_box_rows(torch.tensor([1., 2., 3., 4.]), torch.zeros(8)).tolist() == [1, 2, 3, 4] * 2
+
+
+# Box layers of teacher and student, as reg_class_agnostic has them.
+PAIRS = {'wise to wise': (False, False), 'agnostic to agnostic': (True, True), 'agnostic to wise': (True, False)}
+
+
+@pytest.fixture(params=PAIRS)
 def pair(request, tmp_path):
-    """A teacher and its student right after head growth, and whether boxes are class-agnostic."""
-    agnostic = AGNOSTIC if request.param == 'class-agnostic' else {}
-    checkpoint = teacher_file(tmp_path / 'teacher.pth', cfg=stock_cfg(NUM_OLD, **agnostic))
-    student = build(student_cfg(checkpoint, **agnostic), seed=7)
-    return student.teacher.detector, student.eval(), bool(agnostic)
+    """A teacher and its student right after head growth."""
+    hers, own = (agnostic(value) for value in PAIRS[request.param])
+    checkpoint = teacher_file(tmp_path / 'teacher.pth', cfg=stock_cfg(NUM_OLD, **hers))
+    student = build(student_cfg(checkpoint, **own), seed=7)
+    return student.teacher.detector, student.eval()
 
 
 @torch.no_grad()
 def test_student_sees_what_the_teacher_sees(pair):
-    teacher, student, agnostic = pair
+    teacher, student = pair
     inputs, samples = batch(shapes=[(96, 96)] * 2)
     levels, theirs = student.extract_feat(inputs), teacher.extract_feat(inputs)
     for mine, his in zip(levels, theirs, strict=True):
@@ -58,17 +71,19 @@ def test_student_sees_what_the_teacher_sees(pair):
     assert torch.allclose(mine['cls_score'][:, old_and_background], his['cls_score'], rtol=1e-5, atol=1e-5)
     assert his['cls_score'].std() > 0.1  # something to compare
 
-    width = 4 if agnostic else 4 * NUM_OLD
-    assert mine['bbox_pred'].shape == (len(rois), 4 if agnostic else 4 * NUM_SEEN)
-    assert his['bbox_pred'].shape == (len(rois), width)
-    assert torch.allclose(mine['bbox_pred'][:, :width], his['bbox_pred'], rtol=1e-5, atol=1e-5)
+    agnostic, own_agnostic = (detector.roi_head.bbox_head.reg_class_agnostic for detector in (teacher, student))
+    assert mine['bbox_pred'].shape == (len(rois), 4 if own_agnostic else 4 * NUM_SEEN)
+    assert his['bbox_pred'].shape == (len(rois), 4 if agnostic else 4 * NUM_OLD)
+    # Each old class's box; of a class-agnostic teacher the one box is every class's.
+    wanted = his['bbox_pred'].repeat(1, NUM_OLD) if agnostic and not own_agnostic else his['bbox_pred']
+    assert torch.allclose(mine['bbox_pred'][:, :wanted.size(1)], wanted, rtol=1e-5, atol=1e-5)
     coder = student.roi_head.bbox_head.bbox_coder
-    his_boxes = teacher.roi_head.bbox_head.bbox_coder.decode(rois[:, 1:], his['bbox_pred'])
-    assert torch.allclose(coder.decode(rois[:, 1:], mine['bbox_pred'])[:, :width], his_boxes, atol=1e-3)
+    his_boxes = teacher.roi_head.bbox_head.bbox_coder.decode(rois[:, 1:], wanted)
+    assert torch.allclose(coder.decode(rois[:, 1:], mine['bbox_pred'])[:, :wanted.size(1)], his_boxes, atol=1e-3)
 
 
 def test_new_rows_are_fresh_and_small(pair):
-    teacher, student, _ = pair
+    teacher, student = pair
     weight = student.roi_head.bbox_head.fc_cls.weight
     new = weight[NUM_OLD:NUM_SEEN]
     assert 0.005 < new.std() < 0.02  # Normal(0, 0.01), MMDetection's initialisation of fc_cls
@@ -78,7 +93,7 @@ def test_new_rows_are_fresh_and_small(pair):
 
 
 def test_student_owns_its_weights(pair):
-    teacher, student, _ = pair
+    teacher, student = pair
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     shake(student)
     for name, value in teacher.state_dict().items():
@@ -119,14 +134,35 @@ def test_another_architecture_is_refused(tmp_path):
     checkpoint = teacher_file(tmp_path / 'teacher.pth', cfg=deep)
     with pytest.raises(InputError) as error:
         build(student_cfg(checkpoint))
-    assert 'different detectors' in str(error.value) and 'backbone.layer1.2.' in str(error.value)
+    assert 'model.backbone.depth is 34 there and 18 in the student' in str(error.value)
     assert 'inherit' in str(error.value)
 
 
-def test_class_wise_teacher_of_a_class_agnostic_student_is_refused(tmp_path):
-    checkpoint = teacher_file(tmp_path / 'teacher.pth')
-    with pytest.raises(InputError, match=r'fc_reg\.'):
-        build(student_cfg(checkpoint, **AGNOSTIC))
+def test_other_weights_are_refused_by_name():
+    with pytest.raises(InputError, match=r'different detectors: .* in one of them only, the first is backbone.layer1.2.'):
+        grown_state_dict(build(stock_cfg(2)).state_dict(), build(stock_cfg(2, backbone=dict(depth=34))).state_dict())
+
+
+@pytest.mark.parametrize('classes', [OLD, OLD[:1]])
+def test_class_wise_teacher_of_a_class_agnostic_student_is_refused(tmp_path, classes):
+    """Of one class too, where the two layers have the same shape."""
+    checkpoint = teacher_file(tmp_path / 'teacher.pth', classes=classes)
+    with pytest.raises(InputError, match='reg_class_agnostic is False there and True in the student.*set these as they are'):
+        build(student_cfg(checkpoint, **agnostic(True)))
+    one, two = (build(stock_cfg(count, **agnostic(True))).state_dict() for count in (1, 2))
+    with pytest.raises(InputError, match='reg_class_agnostic is False in the teacher and True in the student'):
+        grown_state_dict(one, two, False, True)
+
+
+@pytest.mark.parametrize('hers, spread', [(False, False), (True, True)])
+def test_one_class_is_told_apart_by_its_setting(tmp_path, hers, spread):
+    """One class has four rows either way: those of the new class are fresh, or the class-agnostic ones."""
+    checkpoint = teacher_file(tmp_path / 'teacher.pth', classes=OLD[:1], cfg=stock_cfg(1, **agnostic(hers)))
+    student = build(student_cfg(checkpoint, num_classes=2))
+    wanted = student.teacher.detector.roi_head.bbox_head.fc_reg.weight
+    weight = student.roi_head.bbox_head.fc_reg.weight
+    assert torch.equal(weight[:4], wanted)
+    assert torch.equal(weight[4:], wanted) == spread
 
 
 def test_same_number_of_classes_changes_nothing():

@@ -298,8 +298,22 @@ def test_roi_delta_by_probability():
     assert value(loss(D_S, D_T, tensor([1., 3.]), Z_T)) == pytest.approx(expected / 4, rel=1e-5)
     with pytest.raises(InputError, match='got None'):
         loss(D_S, D_T)
-    with pytest.raises(InputError, match='class-agnostic'):
-        loss(D_S[:, :4], D_T[:, :4], teacher_logits=Z_T)
+    with pytest.raises(InputError, match=r'class-agnostic heads on both sides; got \(2, 3\)'):
+        loss(D_S, D_T[:, :4], teacher_logits=Z_T)
+
+
+def test_roi_delta_of_class_agnostic_heads():
+    # The one box counts with the probability of being any old class; error of row 0 1.625, of row 1 none.
+    old = 1 - softmax(2, 0, 1)[2]
+    mine, theirs = D_S[:, :4].clone().requires_grad_(), D_T[:, :4]
+    loss = losses.RoIDeltaLoss(by_probability=True, loss_weight=2.)
+    found = loss(mine, theirs, teacher_logits=Z_T)
+    assert value(found) == pytest.approx(2 * old * 1.625 / 2, rel=1e-5)
+    found.backward()
+    assert torch.allclose(mine.grad[0], 2 * old * tensor([-0.5, -1., 0., 0.]) / 2, rtol=1e-5)
+    # The teacher's background alone weighs: all sure of it, nothing is compared.
+    assert value(loss(mine, theirs, teacher_logits=tensor([[0., 0., 90.]] * 2))) == pytest.approx(0, abs=1e-6)
+    assert value(losses.RoIDeltaLoss()(mine, theirs)) == pytest.approx(1.625 / 2)
 
 
 def test_score_l1():

@@ -19,7 +19,7 @@ from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from mmilmil.datasets.moves import check_moves
-from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
+from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.engine.cli import CfgOptions, check_file, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.whole_file import write_whole
@@ -89,7 +89,7 @@ def training_images(cfg: Config) -> tuple[ConcatDataset, list]:
     Raises:
         InputError: an id is twice among them.
     """
-    pipeline = innermost_dataset(cfg.test_dataloader.dataset).pipeline
+    pipeline = innermost_dataset(test_loader(cfg).dataset).pipeline
     sets = [DATASETS.build(dict(dataset, pipeline=pipeline)) for dataset in innermost_datasets(cfg.train_dataloader.dataset)]
     img_ids = [part.get_data_info(index)['img_id'] for part in sets for index in range(len(part))]
     twice = [img_id for img_id, count in Counter(img_ids).items() if count > 1]
@@ -123,7 +123,7 @@ def main() -> None:
     left = [index for index, img_id in enumerate(img_ids) if img_id not in done]
     print(f'{len(dataset)} training images, {len(dataset) - len(left)} of them done already')
     loader = Runner.build_dataloader(dict(
-        dataset=Subset(dataset, left), batch_size=cfg.test_dataloader.batch_size, num_workers=cfg.test_dataloader.num_workers,
+        dataset=Subset(dataset, left), batch_size=test_loader(cfg).batch_size, num_workers=test_loader(cfg).num_workers,
         sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='pseudo_collate')))
     bar, boxes = ProgressBar(len(left)), 0
     with out.open('a', encoding='utf-8') as file:

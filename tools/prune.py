@@ -15,11 +15,12 @@ import torch
 from mmengine.analysis import parameter_count
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import set_random_seed
 from torch import nn
 
 from mmilmil.compat import to_plain
-from mmilmil.datasets.wrappers import innermost_dataset
+from mmilmil.datasets.wrappers import innermost_dataset, test_loader
+from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, number, read_config, user_errors
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
 from mmilmil.engine.whole_file import save_whole
@@ -56,7 +57,7 @@ def parse_args() -> argparse.Namespace:
 
 def input_size(cfg: Config) -> tuple[int, int]:
     """Height and width that the test pipeline resizes to, rounded up to what the detector's padding asks for."""
-    steps = innermost_dataset(cfg.test_dataloader.dataset).pipeline
+    steps = innermost_dataset(test_loader(cfg).dataset).pipeline
     scales = [step['scale'] for step in steps if step['type'].endswith('Resize') and 'scale' in step]
     if not scales:
         raise InputError('the test pipeline resizes to no fixed scale, so the size of the input is not known: give --size '
@@ -68,14 +69,16 @@ def input_size(cfg: Config) -> tuple[int, int]:
 
 def evaluate(cfg: Config, checkpoint: str) -> dict:
     """Figures of a checkpoint on the validation split."""
+    if not cfg.get('val_dataloader'):
+        raise InputError('the config has no val_dataloader')
     with tempfile.TemporaryDirectory() as folder:
         run = cfg.copy()
         run.work_dir, run.load_from = folder, checkpoint
         # Loggers and visualizers are found by name; those of another run write into another folder.
         run.experiment_name = Path(folder).name
         run.visualizer = dict(type='DetLocalVisualizer', name=run.experiment_name)
-        run.test_dataloader, run.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
-        Runner.from_cfg(run).test()
+        run.test_dataloader, run.test_evaluator, run.test_cfg = cfg.val_dataloader, cfg.val_evaluator, dict(type='TestLoop')
+        build_runner(run).test()
         if not (Path(folder) / TEST_FILE).is_file():
             raise InputError('val_evaluator has neither IncrementalVOCMetric nor IncrementalCocoMetric')
         return json.loads((Path(folder) / TEST_FILE).read_text())

@@ -9,8 +9,8 @@ import os
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.runner import Runner
 
+from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, read_config, user_errors
 from mmilmil.engine.launch import use_launcher
 from mmilmil.errors import InputError
@@ -55,7 +55,10 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)
-    runner = Runner.from_cfg(cfg)
+    if not cfg.get('test_dataloader'):
+        raise InputError(f'{args.config} has no test_dataloader, so there is nothing to test on: add test_dataloader, test_cfg and '
+                         'test_evaluator, such as those of its val_ ones')
+    runner = build_runner(cfg)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()

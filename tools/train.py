@@ -4,8 +4,8 @@ import argparse
 import os
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.runner import Runner
 
+from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, read_config, user_errors
 from mmilmil.engine.launch import use_launcher, use_mixed_precision
 from mmilmil.engine.whole_file import latest_checkpoint
@@ -54,7 +54,7 @@ def main() -> None:
             print(f'no complete checkpoint in {cfg.work_dir}: training begins anew', flush=True)
         else:
             cfg.resume, cfg.load_from = True, checkpoint
-    Runner.from_cfg(cfg).train()
+    build_runner(cfg).train()
 
 
 if __name__ == '__main__':

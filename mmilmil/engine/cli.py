@@ -14,7 +14,7 @@ from typing import Optional, Union
 
 from mmengine.config import Config, DictAction
 
-from ..config import load_config
+from ..config import building_error, load_config
 from ..errors import InputError
 from .watch import complete_hooks
 
@@ -38,7 +38,8 @@ def user_errors() -> Iterator[None]:
     """Print an :class:`InputError` or what the system refuses (``OSError``) as one line on stderr and exit with status 1.
 
     Ctrl-C is told in a line too, with a shell's status 130; output that nobody reads any more (``| head``) ends the tool with
-    status 141 and no word. Every other exception is a fault of the program and is let through.
+    status 141 and no word. An error of building what a config names, such as a type that is in no registry, is a line too.
+    Every other exception is a fault of the program and is let through.
     """
     try:
         try:
@@ -54,6 +55,13 @@ def user_errors() -> Iterator[None]:
         if os.environ.get(TRACEBACK) == '1':
             traceback.print_exc()
         _fail(f'error: {one_line(error)}', 1)
+    except Exception as error:
+        message = building_error(error)
+        if message is None:
+            raise
+        if os.environ.get(TRACEBACK) == '1':
+            traceback.print_exc()
+        _fail(f'error: the config cannot be used: {message}', 1)
 
 
 def one_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
 
-from ..datasets.wrappers import innermost_dataset
+from ..datasets.wrappers import innermost_dataset, test_loader
 from ..models.stock import stock_model_cfg
 from ..registry import MODELS
 
@@ -16,7 +16,7 @@ _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDatase
 def stock_config(cfg: Config, classes: Sequence[str]) -> Config:
     """A stock inference config for the detector that ``cfg`` trains.
 
-    The test set in it is there for its pipeline and class names. To measure with it, mind that stock ``XMLDataset`` takes
+    The test set (of a config without one the validation set) is there for its pipeline and class names. To measure with it, mind that stock ``XMLDataset`` takes
     ``.jpg`` images only and that stock ``CocoDataset`` numbers the classes in the file's order; ``tools/test.py`` has neither
     limit.
 
@@ -27,8 +27,11 @@ def stock_config(cfg: Config, classes: Sequence[str]) -> Config:
     Returns:
         Model, test data and visualizer in stock MMDetection's words, for ``init_detector``, ``DetInferencer`` and mmdeploy. It
         imports mmilmil only where the detector is built of modules that stock MMDetection lacks, such as ``VGG16``.
+
+    Raises:
+        InputError: the config has neither a test nor a validation set.
     """
-    loader = ConfigDict(cfg.test_dataloader).copy()
+    loader = test_loader(cfg).copy()
     loader['dataset'] = dataset = innermost_dataset(loader['dataset']).copy()
     for key in _STAGE_KEYS:
         dataset.pop(key, None)

@@ -20,8 +20,10 @@ from ..errors import InputError
 from ..registry import MODELS
 from ..weights import may_exist
 from .precision import for_roi_align, full_precision
+from .settings import built
 from .stock import full_model_cfg
 from .structure import cut, read_structure
+from .supported import check_supported
 
 
 @dataclass
@@ -37,7 +39,7 @@ class TeacherKnowledge:
         rpn_deltas: Box deltas by level, each (N, 4 * A, H, W).
         proposals: By image, ``bboxes`` (P, 4) in pixels of the input tensor, best objectness first.
         roi_logits: By image, (P, C_o + 1), background last.
-        roi_deltas: By image, (P, 4 * C_o).
+        roi_deltas: By image, (P, 4 * C_o), or (P, 4) of a class-agnostic head.
         detections: By image, ``bboxes`` (D, 4), ``labels`` (D,), ``scores`` (D,), after non-maximum suppression.
     """
 
@@ -171,7 +173,8 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
         The full or pruned detector with its weights, and the names of its classes in label order.
 
     Raises:
-        InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
+        InputError: a file is missing or unreadable, tells no classes, config and checkpoint do not fit, or the detector is
+            not supported (:mod:`mmilmil.models.supported`).
     """
     file = f'{whose}checkpoint {checkpoint}'
     if not may_exist(checkpoint):
@@ -183,7 +186,10 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
     if not classes:
         raise InputError(f'{file} does not name its classes (meta.dataset_meta.classes): use a checkpoint written by '
                          'MMDetection 3 or later')
-    detector = MODELS.build(full_model_cfg(_model_cfg(file, config, meta, whose, where)))
+    model = full_model_cfg(_model_cfg(file, config, meta, whose, where))
+    check_supported(model, f'the model of {file}')
+    detector = built(MODELS.build, model, f'the model of {file}')
+    check_supported(detector, f'the model of {file}')
     structure = read_structure(meta, checkpoint)
     if structure is not None:
         cut(detector, structure, checkpoint)
@@ -198,6 +204,11 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
         raise InputError(f'{file} names {len(classes)} classes, {list(classes)}, but its head has num_classes = {num_classes}: '
                          'use a checkpoint of a run in which the two agree')
     return detector, tuple(classes)
+
+
+def carries_config(checkpoint: str) -> bool:
+    """Whether a checkpoint file tells the config that it was trained with."""
+    return isinstance((load_checkpoint_file(checkpoint).get('meta') or {}).get('cfg'), str)
 
 
 def _model_cfg(file: str, config: Optional[Union[str, dict]], meta: dict, whose: str, where: str) -> dict:

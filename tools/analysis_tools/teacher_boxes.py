@@ -16,7 +16,7 @@ from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
 from torch.utils.data import ConcatDataset
 
-from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets
+from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.engine.cli import CfgOptions, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.errors import InputError
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
     """The stage's training sets without augmentation and with all seen classes' boxes; indices of the images it trains on."""
-    pipeline = innermost_dataset(cfg.test_dataloader.dataset).pipeline
+    pipeline = innermost_dataset(test_loader(cfg).dataset).pipeline
     sets, indices = [], []
     for dataset in innermost_datasets(cfg.train_dataloader.dataset):
         own, seen = (DATASETS.build(dict(dataset, keep=keep, pipeline=pipeline)) for keep in ('newest', 'seen'))

@@ -12,6 +12,7 @@ from ...datasets.moves import check_moves
 from ...datasets.wrappers import innermost_dataset
 from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
+from ...models.supported import check_supported
 from ...registry import HOOKS
 from ...stage import Stage
 from ..rehearsal import check_category_order, rehearse
@@ -24,10 +25,11 @@ class StageCheckHook(Hook):
     """Compares datasets, head and teacher before the run (protocol 4, 5, 7), and tries its evaluation on one image.
 
     Raises:
-        InputError: ``num_classes`` is not the number of classes, datasets have different classes or groups, or the teacher's
-            classes are not the student's old classes in the same order, cached teacher boxes are another teacher's, lack
-            images or cannot follow the training pipeline; the evaluator cannot evaluate the dataset, or does not report what
-            ``save_best`` names; in testing and resuming also: the checkpoint is another model's.
+        InputError: the detector is not supported (:mod:`mmilmil.models.supported`), ``num_classes`` is not the number of
+            classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
+            same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
+            teacher's, lack images or cannot follow the training pipeline; the evaluator cannot evaluate the dataset, or does
+            not report what ``save_best`` names; in testing and resuming also: the checkpoint is another model's.
     """
 
     priority = 'VERY_HIGH'
@@ -35,6 +37,8 @@ class StageCheckHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check what the run will use: after the datasets are built, before any weight is initialised."""
         model = bare_model(runner)
+        # A pruning algorithm has its detector inside.
+        check_supported(getattr(model, 'architecture', model), f'the model of {runner.cfg.filename or "the config"}')
         training = is_training(runner)
         stages = dict(_stages(runner))
         check_classes(stages, model.roi_head.bbox_head.num_classes)

@@ -1,6 +1,8 @@
 """The student: a stock Faster R-CNN with a teacher at its side."""
 
 import copy
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Optional
 
@@ -9,21 +11,25 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
-from torch import Tensor, arange, cat
+from torch import Tensor, arange, cat, nn
 
 from ...errors import InputError
 from ...registry import MODELS
 from ..box_cache import TeacherBoxCache
-from ..distillers import StudentOutputs
+from ..distillers import MFRRKDistiller, StudentOutputs
 from ..expand import grown_state_dict
 from ..losses import UnbiasedCrossEntropyLoss
+from ..meaning import check_same_meaning, count_maps
 from ..merging import merge_teacher_boxes
 from ..precision import for_roi_align, full_precision
+from ..settings import built, check_names, check_number, settings_of
 from ..structure import common_channels, cut, equal
-from ..teacher import Teacher, TeacherKnowledge
+from ..supported import check_supported
+from ..teacher import Teacher, TeacherKnowledge, carries_config, load_detector
 from .pruned_faster_rcnn import PrunedFasterRCNN, pruned_checkpoint
 
 DISTILLER = dict(type='MFRRKDistiller')
+_WHOSE = 'the model of the student (type="IncrementalFasterRCNN")'
 MERGING = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)
 
 
@@ -50,7 +56,13 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
         start: Of a pruned student, whose weights it starts from: ``pruned``, the pruned checkpoint's (it may have been trained
             further since), or ``teacher``, the teacher's, cut to the structure.
         **kwargs: The stock detector's.
+
+    Raises:
+        InputError: the detector is not supported (:mod:`mmilmil.models.supported`), or a setting is unknown or out of range.
     """
+
+    restates_flow = True
+    """``loss`` is the detector's own, and does what the stock one does."""
 
     def __init__(self,
                  *args,
@@ -61,10 +73,13 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                  start: str = 'pruned',
                  **kwargs) -> None:
         self._keep_beside(None)
+        if not args:
+            check_supported(dict(kwargs, type=type(self)), _WHOSE)
         super().__init__(*args, **kwargs)
-        self.teacher_cfg = dict(teacher)
-        self.distiller = None if distiller is None else MODELS.build({**DISTILLER, **distiller})
-        self.merging = None if merging is None else {**MERGING, **merging}
+        check_supported(self, _WHOSE)
+        self.teacher_cfg = _teacher_cfg(teacher)
+        self.distiller = None if distiller is None else _distiller(distiller)
+        self.merging = None if merging is None else _merging(merging)
         if start not in ('pruned', 'teacher'):
             raise InputError(f"model.start = {start!r} is neither 'pruned' nor 'teacher', whose weights a pruned student may "
                              'start from')
@@ -80,9 +95,15 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
 
     @property
     def teacher(self) -> Teacher:
-        """The teacher, read from its files on first use and moved to where the student is."""
+        """The teacher, read from its files on first use and moved to where the student is.
+
+        Raises:
+            InputError: it cannot be read, or means other things by its numbers than the student.
+        """
         if self._teacher is None:
-            self._keep_beside(Teacher.load(**self.teacher_cfg))
+            teacher = Teacher.load(**self.teacher_cfg)
+            check_same_meaning(teacher.detector, self, f"the teacher {self.teacher_cfg['checkpoint']}")
+            self._keep_beside(teacher)
         # It follows when it is asked, not in _apply: a copy of the student shares it and may live elsewhere, as an EMA may.
         mine, hers = self.roi_head.bbox_head.fc_cls.weight, self._teacher.detector.roi_head.bbox_head.fc_cls.weight
         if (mine.device, mine.dtype) != (hers.device, hers.dtype):
@@ -105,15 +126,18 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             if getattr(module, 'init_cfg', None):
                 module.init_cfg = _without_pretrained(module.init_cfg)
         self.roi_head.bbox_head.init_weights()
-        self.load_state_dict(grown_state_dict(self._first_weights(), self.state_dict()))
+        if self.distiller is not None and hasattr(self.distiller, 'check_maps'):
+            self.distiller.check_maps(*count_maps(self))
+        weights, agnostic = self._first_weights()
+        self.load_state_dict(grown_state_dict(weights, self.state_dict(), agnostic, self.roi_head.bbox_head.reg_class_agnostic))
         self._is_init = True
 
-    def _first_weights(self) -> dict[str, Tensor]:
-        """State dict of a detector with the student's structure that knows the old classes."""
+    def _first_weights(self) -> tuple[dict[str, Tensor], bool]:
+        """State dict of a detector with the student's structure that knows the old classes; whether its boxes are agnostic."""
         detector = self.teacher.detector
         structure = getattr(detector, 'structure', None)
         if self.pruned is not None and self.start == 'pruned':
-            return pruned_checkpoint(self.pruned)[1]
+            return self._pruned_weights()
         if self.pruned is not None:
             wanted = pruned_checkpoint(self.pruned)[0]
             if structure is None:
@@ -125,7 +149,16 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
         elif structure is not None:
             raise InputError(f"the teacher {self.teacher_cfg['checkpoint']} is pruned and the student is not: give the student "
                              'the same structure, model.pruned = the same path, or that of another pruned checkpoint')
-        return detector.state_dict()
+        return detector.state_dict(), detector.roi_head.bbox_head.reg_class_agnostic
+
+    def _pruned_weights(self) -> tuple[dict[str, Tensor], bool]:
+        """As :meth:`_first_weights`, of the pruned checkpoint, which is to mean by its numbers what the student does."""
+        _, weights = pruned_checkpoint(self.pruned)
+        if not carries_config(self.pruned):  # nothing to compare with
+            return weights, self.roi_head.bbox_head.reg_class_agnostic
+        detector, _ = load_detector(self.pruned, whose='the pruned ', where='')
+        check_same_meaning(detector, self, f'the pruned checkpoint {self.pruned}')
+        return detector.state_dict(), detector.roi_head.bbox_head.reg_class_agnostic
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses of a batch: the four of Faster R-CNN on the merged ground truth, and the distiller's.
@@ -156,6 +189,8 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
         extra = None
         if self.distiller is not None and self.distiller.needs_rois:
             extra = self.distiller.choose_rois(knowledge, [gt.bboxes for gt in annotated], ignored_bboxes)
+            if self._spreads_boxes:
+                extra = replace(extra, deltas=extra.deltas.repeat(1, self.teacher.num_classes))
             # One RoIAlign and one head pass for the sampled and the distillation RoIs together.
             rois = cat([rois, bbox2roi(extra.bboxes)])
         heads = self.roi_head._bbox_forward(for_roi_align(levels), rois)
@@ -190,6 +225,12 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
                 input_shape=tuple(batch_inputs.shape[-2:]))
             losses.update(self.distiller(student, knowledge, extra))
         return losses
+
+    @property
+    def _spreads_boxes(self) -> bool:
+        """Whether a class-agnostic teacher's deltas are to be those of each old class of a class-wise student."""
+        mine, hers = (detector.roi_head.bbox_head.reg_class_agnostic for detector in (self, self.teacher.detector))
+        return hers and not mine
 
     def _common(self, kind: str, mine: tuple[Tensor, ...],
                 theirs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -238,6 +279,44 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             priors = InstanceData(priors=found.bboxes)
             sampled.append(head.bbox_sampler.sample(head.bbox_assigner.assign(priors, gt, ignore), priors, gt))
         return sampled
+
+
+def _teacher_cfg(teacher: dict) -> dict:
+    if not isinstance(teacher, Mapping):
+        raise InputError(f'model.teacher = {teacher!r}: give dict(checkpoint=PATH), and config=PATH where that file holds none')
+    check_names(teacher, ('checkpoint', 'config', 'max_proposals'), 'model.teacher')
+    if not isinstance(teacher.get('checkpoint'), (str, os.PathLike)):
+        raise InputError(f"model.teacher.checkpoint = {teacher.get('checkpoint')!r}: name the .pth file of the stage before this "
+                         'one')
+    if 'max_proposals' in teacher:
+        check_number(teacher['max_proposals'], 'model.teacher.max_proposals', 1, whole=True)
+    return dict(teacher)
+
+
+def _distiller(cfg: dict) -> nn.Module:
+    if not isinstance(cfg, Mapping):
+        raise InputError(f'model.distiller = {cfg!r}: give its settings as dict(...), or None to distil nothing')
+    cfg = {**DISTILLER, **cfg}
+    kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    if kind is MFRRKDistiller:
+        check_names({name: value for name, value in cfg.items() if name != 'type'}, settings_of(kind), 'model.distiller')
+    distiller = built(MODELS.build, cfg, 'model.distiller')
+    weights = list(distiller.state_dict())
+    if weights:
+        raise InputError(f'model.distiller has weights of its own ({", ".join(weights[:3])}), which would be saved in the '
+                         "detector's checkpoint and be missing in its teacher: use losses without parameters and buffers")
+    return distiller
+
+
+def _merging(cfg: dict) -> dict:
+    if not isinstance(cfg, Mapping):
+        raise InputError(f'model.merging = {cfg!r}: give its thresholds as dict(score_thr=...), or None to merge nothing')
+    check_names(cfg, MERGING, 'model.merging')
+    merging = {**MERGING, **cfg}
+    for name, value in merging.items():
+        if name != 'nms_iou_thr' or value is not None:
+            check_number(value, f'model.merging.{name}', 0, 1)
+    return merging
 
 
 def _without_pretrained(init_cfg: dict | list) -> list[dict]:

@@ -1,7 +1,7 @@
 """MFRRK: knowledge of multi-layer Feature maps, RPN and RCN, taken from the teacher into the student."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -10,8 +10,10 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...errors import InputError
 from ...registry import MODELS
 from ..merging import on_annotation
+from ..settings import built, check_indices, check_number
 from ..teacher import TeacherKnowledge
 
 
@@ -74,6 +76,24 @@ RPN_REG = dict(type='RPNForegroundDeltaLoss', loss_weight=0.02)
 ROI_CLS = dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2)
 ROI_REG = dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2)
 SCORE = dict(type='ScoreL1Loss', loss_weight=0.02)
+TERMS = dict(feature=FEATURE, rpn_cls=RPN_CLS, rpn_reg=RPN_REG, roi_cls=ROI_CLS, roi_reg=ROI_REG, score=SCORE)
+
+
+def term_cfg(name: str, cfg: dict, where: str) -> dict:
+    """A term's whole config: one without a ``type`` changes the default term.
+
+    Args:
+        name: The term.
+        cfg: What is set of it.
+        where: Its setting, for the message.
+
+    Raises:
+        InputError: it is no dict.
+    """
+    if not isinstance(cfg, Mapping):
+        raise InputError(f'{where} = {cfg!r}: give the loss as dict(type=..., loss_weight=...), some settings of the default '
+                         'one as dict(loss_weight=...), or None to switch the term off')
+    return dict(cfg) if 'type' in cfg else {**TERMS[name], **cfg}
 
 
 @MODELS.register_module()
@@ -86,6 +106,8 @@ class MFRRKDistiller(BaseModule):
     Hints and RPN terms look at the cells of each image whose centre lies in it, not at the padding of the batch, and are the
     mean over the images of the batch; all anchors of a cell count as it does, wherever they reach. The RoI and score terms are
     means over the RoIs of the batch, as Faster R-CNN's own RoI losses are.
+
+    A term that names no ``type`` is the default one with these settings; one that does stands alone.
 
     Args:
         feature: Loss on backbone stages and neck levels (hints).
@@ -120,13 +142,37 @@ class MFRRKDistiller(BaseModule):
         super().__init__()
         terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, score=score)
         for name, cfg in terms.items():
-            setattr(self, name, None if cfg is None else MODELS.build(cfg))
-        self.stages = tuple(stages)
-        self.levels = tuple(levels)
+            where = f'model.distiller.{name}'
+            setattr(self, name, None if cfg is None else built(MODELS.build, term_cfg(name, cfg, where), f'{where} = {cfg}'))
+        self.stages = check_indices(stages, 'model.distiller.stages')
+        self.levels = check_indices(levels, 'model.distiller.levels')
+        if feature is not None and not self.stages and not self.levels:
+            raise InputError('model.distiller.levels and model.distiller.stages are empty, so the feature term has no map to '
+                             'compare: name some, or switch it off by model.distiller.feature=None')
+        check_number(candidates, 'model.distiller.candidates', 1, whole=True)
+        check_number(num_rois, 'model.distiller.num_rois', 1, whole=True)
+        if exclude_iou is not None:
+            check_number(exclude_iou, 'model.distiller.exclude_iou', 0, 1)
         self.spare_new = spare_new
         self.candidates = candidates
         self.num_rois = num_rois
         self.exclude_iou = exclude_iou
+
+    def check_maps(self, stages: int, levels: int) -> None:
+        """The maps that the feature term compares are there.
+
+        Args:
+            stages: Number of the backbone's outputs.
+            levels: Number of the neck's.
+
+        Raises:
+            InputError: an index is beyond them.
+        """
+        for name, chosen, count, of in (('stages', self.stages, stages, 'backbone'), ('levels', self.levels, levels, 'neck')):
+            beyond = [index for index in chosen if not -count <= index < count]
+            if self.feature is not None and beyond:
+                raise InputError(f'model.distiller.{name} = {list(chosen)}: the {of} gives {count} maps, so {beyond[0]} is none '
+                                 f'of them. Choose from 0 to {count - 1}')
 
     @property
     def needs_teacher(self) -> bool:

@@ -205,7 +205,9 @@ class RoIDeltaLoss(nn.Module):
     """Smooth-L1 (ILOD, Shmelkov 2017) or squared error (Faster-ILOD, MMA) of the old classes' deltas.
 
     Mean over RoIs of the sum over the 4 deltas and the mean over the old classes. With ``by_probability`` the classes are
-    summed with the teacher's softmax probability instead, so a box matters where the teacher believes in its class.
+    summed with the teacher's softmax probability instead, so a box matters where the teacher believes in its class. The four
+    deltas of a class-agnostic head (``reg_class_agnostic=True``) are those of every class: they count with the probability of
+    all old classes together, 1 less that of the background.
 
     Args:
         beta (float): Where smooth-L1 turns from quadratic to linear.
@@ -233,8 +235,8 @@ class RoIDeltaLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            student_deltas (Tensor): Student's class-wise deltas (R, 4 * C).
-            teacher_deltas (Tensor): Teacher's class-wise deltas (R, 4 * C_o); get no gradient.
+            student_deltas (Tensor): Student's deltas (R, 4 * C), or (R, 4) of a class-agnostic head.
+            teacher_deltas (Tensor): Teacher's deltas (R, 4 * C_o), or (R, 4) beside a class-agnostic student; get no gradient.
             weight (Tensor, optional): Weight of each RoI (R,); the mean is weighted by it.
             teacher_logits (Tensor, optional): Teacher's logits (R, C_o + 1); used only with ``by_probability``.
 
@@ -246,12 +248,16 @@ class RoIDeltaLoss(nn.Module):
         """
         class_weights = None
         if self.by_probability:
-            if teacher_logits is None or 4 * (teacher_logits.size(1) - 1) != teacher_deltas.size(1):
+            # Four columns are a class-agnostic head's: a student has two classes at least.
+            agnostic = student_deltas.size(1) == teacher_deltas.size(1) == 4
+            if teacher_logits is None or not agnostic and 4 * (teacher_logits.size(1) - 1) != teacher_deltas.size(1):
                 found = None if teacher_logits is None else tuple(teacher_logits.shape)
-                raise InputError(f'RoIDeltaLoss(by_probability=True) needs teacher_logits (R, C_o + 1) beside class-wise '
-                                 f'deltas {tuple(teacher_deltas.shape)}, got {found}; set by_probability=False for a '
-                                 'class-agnostic box head')
+                raise InputError(f'RoIDeltaLoss(by_probability=True) needs teacher_logits (R, C_o + 1) beside deltas of C_o '
+                                 f'classes, or of class-agnostic heads on both sides; got {found} beside the teacher\'s '
+                                 f'{tuple(teacher_deltas.shape)} and the student\'s {tuple(student_deltas.shape)}')
             class_weights = teacher_logits.detach().float().softmax(dim=1)[:, :-1]
+            if agnostic:
+                class_weights = class_weights.sum(dim=1, keepdim=True)
         return self.loss_weight * roi_delta(student_deltas, teacher_deltas, weight, class_weights, self.beta,
                                             self.squared)
 

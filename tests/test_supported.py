@@ -1,0 +1,149 @@
+"""Detectors that only look supported are refused by name: as student, as teacher and in a first stage."""
+
+import pytest
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from tiny import OLD, ROOT, build, stock_cfg, student_cfg, teacher_file
+
+from mmilmil import InputError
+from mmilmil.models import Teacher
+from mmilmil.models.supported import check_supported
+from mmilmil.registry import MODELS
+
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmilmil')
+
+
+MASK = dict(
+    mask_roi_extractor=dict(type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=3), out_channels=16,
+                            featmap_strides=[4, 8, 16, 32]),
+    mask_head=dict(type='FCNMaskHead', num_convs=1, in_channels=16, conv_out_channels=8, num_classes=3))
+DYNAMIC = dict(iou_topk=75, beta_topk=10, update_iter_interval=100, initial_iou=0.4, initial_beta=1.0)
+
+
+def cascade():
+    """Three stages, as configs/cascade_rcnn of MMDetection have them."""
+    cfg = stock_cfg(3)
+    head, rcnn = cfg.roi_head.bbox_head, cfg.train_cfg.rcnn
+    cfg.roi_head.update(type='CascadeRoIHead', num_stages=3, stage_loss_weights=[1, 0.5, 0.25], bbox_head=[head] * 3)
+    cfg.train_cfg.rcnn = [rcnn] * 3
+    return cfg
+
+
+def roi_head(**changes):
+    return stock_cfg(3, roi_head=changes)
+
+
+# By a word of the message, the model's config.
+REFUSED = {
+    'model.roi_head has a mask_head': lambda: roi_head(**MASK),
+    'DynamicRoIHead, whose loss': lambda: stock_cfg(
+        3, roi_head=dict(type='DynamicRoIHead', bbox_head=dict(loss_bbox=dict(type='SmoothL1Loss'))),
+        train_cfg=dict(rcnn=dict(dynamic_rcnn=DYNAMIC))),
+    'PISARoIHead, whose loss': lambda: roi_head(type='PISARoIHead'),
+    'OHEMSampler, which samples by features': lambda: stock_cfg(3, train_cfg=dict(rcnn=dict(sampler=dict(type='OHEMSampler')))),
+    'ScoreHLRSampler, which samples by features': lambda: stock_cfg(
+        3, train_cfg=dict(rcnn=dict(sampler=dict(type='ScoreHLRSampler')))),
+    'a CascadeRoIHead, not a StandardRoIHead': cascade,
+    'use_sigmoid=False': lambda: stock_cfg(3, rpn_head=dict(loss_cls=dict(use_sigmoid=False))),
+    'a RetinaHead, not a RPNHead': lambda: stock_cfg(3, rpn_head=dict(
+        _delete_=True, type='RetinaHead', num_classes=1, in_channels=16, feat_channels=16, stacked_convs=1,
+        anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8, 16, 32]))),
+    'SABLHead, whose get_targets': lambda: roi_head(bbox_head=dict(
+        _delete_=True, type='SABLHead', num_classes=3, cls_in_channels=16, reg_in_channels=16, roi_feat_size=3,
+        bbox_coder=dict(type='BucketingBBoxCoder', num_buckets=6, scale_factor=1.7))),
+    'SeesawLoss, is not a softmax': lambda: roi_head(bbox_head=dict(
+        loss_cls=dict(_delete_=True, type='SeesawLoss', num_classes=3))),
+    'CrossEntropyLoss, is not a softmax': lambda: roi_head(bbox_head=dict(loss_cls=dict(use_sigmoid=True))),
+}
+refused = pytest.mark.parametrize('words', REFUSED)
+
+
+def is_told(error, words):
+    message = str(error.value)
+    assert words in message and 'mmilmil supports Faster R-CNN' in message and '\n' not in message
+
+
+@refused
+def test_as_student(words, tmp_path):
+    """Before its teacher is read, which is not there."""
+    cfg = ConfigDict(REFUSED[words](), type='IncrementalFasterRCNN', teacher=dict(checkpoint=str(tmp_path / 'gone.pth')))
+    with pytest.raises(InputError) as error:
+        MODELS.build(cfg)
+    is_told(error, words)
+    assert 'the model of the student' in str(error.value)
+
+
+@refused
+def test_as_teacher(words, tmp_path):
+    teacher_file(tmp_path / 'teacher.pth')
+    with pytest.raises(InputError) as error:
+        Teacher.load(str(tmp_path / 'teacher.pth'), dict(model=REFUSED[words]()))
+    is_told(error, words)
+    assert str(tmp_path / 'teacher.pth') in str(error.value)
+
+
+@refused
+def test_as_a_first_stage(words):
+    with pytest.raises(InputError) as error:
+        check_supported(MODELS.build(REFUSED[words]()), 'the model of base.py')
+    is_told(error, words)
+    assert str(error.value).startswith('the model of base.py is not supported: ')
+
+
+def retina():
+    cfg = stock_cfg(3)
+    return ConfigDict(
+        type='RetinaNet', backbone=cfg.backbone, neck=cfg.neck, data_preprocessor=cfg.data_preprocessor,
+        bbox_head=dict(type='RetinaHead', num_classes=3, in_channels=16, feat_channels=16, stacked_convs=1,
+                       anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8, 16, 32])),
+        test_cfg=dict(nms_pre=10, score_thr=0.1, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10))
+
+
+def test_one_stage_detector(tmp_path):
+    with pytest.raises(InputError, match='RetinaNet is no two-stage detector.*mmilmil supports Faster R-CNN'):
+        check_supported(MODELS.build(retina()), 'the model')
+    with pytest.raises(InputError, match='IncrementalFasterRCNN has no model.rpn_head.*mmilmil supports Faster R-CNN'):
+        MODELS.build(ConfigDict(retina(), type='IncrementalFasterRCNN', teacher=dict(checkpoint='gone.pth')))
+    cfg = student_cfg('gone.pth')
+    del cfg['roi_head']
+    with pytest.raises(InputError, match='has no model.roi_head'):
+        MODELS.build(cfg)
+
+
+def test_detector_with_a_flow_of_its_own():
+    fast = stock_cfg(3, type='FastRCNN')
+    del fast['rpn_head']
+    with pytest.raises(InputError, match='FastRCNN has no model.rpn_head'):
+        check_supported(MODELS.build(fast), 'the model')
+
+
+@pytest.mark.parametrize('changes', [
+    {},
+    dict(type='MaskRCNN'),  # without a mask head it is Faster R-CNN
+    dict(roi_head=dict(bbox_head=dict(type='ConvFCBBoxHead', num_cls_fcs=1, num_reg_fcs=1))),
+    dict(rpn_head=dict(num_convs=2)),
+    dict(train_cfg=dict(rcnn=dict(sampler=dict(type='CombinedSampler', pos_sampler=dict(type='InstanceBalancedPosSampler'),
+                                               neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=-1, floor_fraction=0,
+                                                                num_bins=3))))),
+    dict(train_cfg=dict(rcnn=dict(sampler=dict(_delete_=True, type='PseudoSampler')))),
+], ids=['stock', 'MaskRCNN without masks', 'deeper heads', 'deeper RPN', 'balanced samplers', 'no sampling'])
+def test_what_is_supported(changes):
+    check_supported(MODELS.build(stock_cfg(3, **changes)), 'the model')
+
+
+def test_first_stage_is_told_by_the_tools(tmp_path, tool):
+    """A cascade has a list of box heads, a one-stage detector no RoI head at all."""
+    for name, model in (('cascade', cascade()), ('retina', retina())):
+        cfg = Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4.py')
+        cfg.model = model
+        cfg.dump(tmp_path / f'{name}.py')
+    teacher = teacher_file(tmp_path / 'teacher.pth', classes=OLD)
+    build(stock_cfg(3))
+    for name, words in (('cascade', 'a CascadeRoIHead'), ('retina', 'RetinaNet is no two-stage detector')):
+        done = tool('prune.py', tmp_path / f'{name}.py', teacher, '--out', tmp_path / 'out')
+        assert done.status == 1 and words in done.err and 'mmilmil supports Faster R-CNN' in done.err
+        assert done.err.strip().splitlines()[-1].startswith('error: the model of the checkpoint')
