@@ -1,5 +1,6 @@
 """Reading config files, so that a mistake in one is told, not thrown, and telling what building a part of one met."""
 
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,12 @@ from typing import Optional
 
 from mmengine.config import Config
 from mmengine.registry import build_functions
+from mmengine.runner import runner
 
 from .errors import InputError
+
+# MMEngine's words for settings of what a config below has as None.
+_DICT_ON_NONE = re.compile(r"(\w+)=\{.*\} in child config cannot inherit .* is of type <class 'NoneType'> in base config")
 
 
 def load_config(path: str, options: Optional[dict] = None) -> Config:
@@ -49,7 +54,10 @@ def building_error(error: BaseException) -> Optional[str]:
     Returns:
         In one line the types from the outermost to the innermost that were being built, and the error.
     """
-    kinds = [str(kind) for kind in map(_type_built, _frames(error.__traceback__)) if kind is not None]
+    frames = list(_frames(error.__traceback__))
+    kinds = [kind for kind in map(_type_built, frames) if kind is not None]
+    # What the runner builds in another way, such as an optimizer, has no type in such a frame.
+    kinds = kinds or [part for part in map(_part_built, frames) if part is not None]
     return f'building {" > ".join(kinds)}: {told(error)}' if kinds else None
 
 
@@ -63,12 +71,20 @@ def _type_built(frame: tuple[str, str, dict]) -> Optional[str]:
     if (file, name) != (build_functions.__file__, 'build_from_cfg'):
         return None
     cfg = values.get('cfg')
-    kind = cfg.get('type', 'a part without type') if isinstance(cfg, dict) else repr(cfg)
-    return kind if isinstance(kind, str) else getattr(kind, '__name__', kind)
+    kind = cfg.get('type', 'a part without type') if isinstance(cfg, dict) else cfg
+    return kind if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))
+
+
+def _part_built(frame: tuple[str, str, dict]) -> Optional[str]:
+    file, name, values = frame
+    if file != runner.__file__ or not name.startswith('build_'):
+        return None
+    part = name.removeprefix('build_')
+    return f'{part} = {values[part]}' if isinstance(values.get(part), dict) else part
 
 
 def told(error: BaseException) -> str:
-    """The error in one line; of one that a config's ``custom_imports`` met, the module's own."""
+    """The error in one line; of one that a config's ``custom_imports`` met, the module's own; MMEngine's words made plainer."""
     text = f'{type(error).__name__}: {error}'
     if isinstance(error, ImportError) and str(error).startswith('Failed to import custom modules'):
         while error.__cause__ or error.__context__:  # MMEngine's two, then what the module itself raised
@@ -76,4 +92,11 @@ def told(error: BaseException) -> str:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = '' if place.filename.startswith('<') else f' ({Path(place.filename).name}, line {place.lineno})'
         text = f'custom_imports failed by {type(error).__name__}: {error}{where}'
+    if text == 'TypeError: None is not a callable object':  # MMEngine's optimizers
+        text = 'no such type is registered'
+    switched_off = _DICT_ON_NONE.search(text)
+    if switched_off:
+        name = switched_off[1]
+        text = (f'{name} is None in the config below, that is switched off, and has no settings to change: to switch it on, '
+                f'give {name}._delete_=True beside them, in a config file {name}=dict(_delete_=True, ...)')
     return ' '.join(text.split()).split(' Please check whether the value of')[0]

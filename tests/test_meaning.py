@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from test_expand import agnostic
 from mmengine.registry import init_default_scope
+from test_expand import agnostic
 from tiny import OLD, batch, build, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError

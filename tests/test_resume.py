@@ -30,8 +30,11 @@ from mmilmil.engine.cli import read_config
 from mmilmil.engine.hooks import SameRunHook
 from mmilmil.engine.hooks.one_run import LOCK_FILE
 from mmilmil.engine.hooks.random_state import SeededBatches
-from mmilmil.engine.same_run import FREE_IN_RESUMING, TESTING, differences
+from mmilmil.engine.same_run import FREE_IN_RESUMING, TESTING, differences, saved_settings
+from mmilmil.engine.student_settings import FIRST_DEFAULTS, defaults_now, first_defaults
 from mmilmil.engine.whole_file import latest_checkpoint, save_whole, write_whole
+from mmilmil.models.detectors import incremental_faster_rcnn as student_module
+from mmilmil.models.distillers import mfrrk
 from mmilmil.models.teacher import weights_hash
 
 # Three epochs of two steps with schedules of both kinds, and a validation after each.
@@ -514,3 +517,71 @@ def test_what_may_differ_in_resuming_and_what_counts_in_testing():
 def test_settings_of_our_configs_are_the_same_run_as_themselves():
     cfg = read_config(str(Path(REPO) / 'configs/ilmil/frcnn_voc_15+5.py')).to_dict()
     assert differences(cfg, cfg) == []
+
+
+# What a student's config leaves to the defaults
+
+STUDENT = dict(type='IncrementalFasterRCNN', teacher=dict(checkpoint='a.pth'))
+WRITTEN_OUT = dict(
+    STUDENT,
+    teacher=dict(checkpoint='a.pth', max_proposals=128),
+    start='pruned',
+    distiller=dict(type='mmilmil.MFRRKDistiller', levels=[0, 1, 2, 3], feature=dict(type='FeatureNormMSELoss', loss_weight=0.2),
+                   rpn_reg=dict(type='RPNForegroundDeltaLoss', loss_weight=0.02, threshold=0.5), score=dict(loss_weight=0.02)),
+    merging=dict(nms_iou_thr=0.4))
+
+
+def test_run_tells_its_defaults(unbroken):
+    """In its checkpoints and in the config in its work dir."""
+    folder = unbroken.folder / 'student'
+    for name in ('epoch_1.pth', 'final.pth'):
+        model = saved_settings(torch.load(folder / name)['meta'])['model']
+        assert model['merging'] == dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)
+        assert model['distiller']['feature'] == dict(type='FeatureNormMSELoss', loss_weight=0.2)
+        assert model['distiller']['rpn_reg']['threshold'] == 0.5 and model['teacher']['max_proposals'] == 128
+    assert read_config(str(folder / 'student.py')).model.distiller.num_rois == 32
+    assert 'distiller' not in saved_settings(torch.load(unbroken.folder / 'base/final.pth')['meta'])['model']
+
+
+@pytest.mark.parametrize('recorded', [True, False], ids=['recorded', 'of an earlier version'])
+@pytest.mark.parametrize('defaults, key, value, words', [
+    (mfrrk.FEATURE, 'loss_weight', 0.5, 'model.distiller.feature.loss_weight: 0.2 -> 0.5'),
+    (mfrrk.ROI_CLS, 'type', 'LogitMSELoss', "model.distiller.roi_cls.type: 'UnbiasedKDLoss' -> 'LogitMSELoss'"),
+    (student_module.MERGING, 'iou_thr', 0.7, 'model.merging.iou_thr: 0.3 -> 0.7'),
+])
+def test_changed_default_is_another_run(unbroken, monkeypatch, recorded, defaults, key, value, words):
+    meta = torch.load(unbroken.folder / 'student/epoch_1.pth')['meta']
+    old = saved_settings(meta)
+    if not recorded:
+        for name in ('distiller', 'merging', 'start', 'teacher_boxes'):
+            del old['model'][name]
+    new = read_config(str(unbroken.folder / 'student.py')).to_dict()
+    assert differences(old, new) == []
+    monkeypatch.setitem(defaults, key, value)
+    assert words in differences(old, new)
+
+
+@pytest.mark.parametrize('old, new', [(STUDENT, WRITTEN_OUT), (WRITTEN_OUT, STUDENT)])
+def test_writing_a_default_out_is_the_same_run(old, new):
+    assert differences(dict(model=old), dict(model=new)) == []
+
+
+@pytest.mark.parametrize('changes, found', [
+    (dict(distiller=None), "model.distiller: {'type': 'MFRRKDistiller'"),
+    (dict(merging=None), "model.merging: {'score_thr': 0.5"),
+    (dict(distiller=dict(rpn_cls=None)), "model.distiller.rpn_cls: {'type': 'RPNObjectnessHingeLoss'"),
+    (dict(distiller=dict(roi_reg=dict(beta=2.0))), 'model.distiller.roi_reg.beta: 1.0 -> 2.0'),
+    (dict(distiller=dict(levels=(0, ))), 'model.distiller.levels: (0, 1, 2, 3) -> (0,)'),
+    (dict(merging=dict(score_thr=0.6)), 'model.merging.score_thr: 0.5 -> 0.6'),
+    (dict(teacher=dict(max_proposals=64)), 'model.teacher.max_proposals: 128 -> 64'),
+])
+def test_other_settings_of_the_student_are_another_run(changes, found):
+    told = differences(dict(model=STUDENT), dict(model=dict(STUDENT, **changes)))
+    assert any(line.startswith(found) for line in told)
+    assert all(line.startswith(found.partition(':')[0]) or 'checkpoint' in line for line in told)
+
+
+def test_defaults_of_the_first_runs_are_those_of_now():
+    """Not for ever: where one changes, say so in CHANGELOG.md and take it out of this test, not out of FIRST_DEFAULTS."""
+    for name in FIRST_DEFAULTS:
+        assert first_defaults(name) == defaults_now(name), name

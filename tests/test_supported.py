@@ -11,7 +11,6 @@ from mmilmil.models.supported import check_supported
 from mmilmil.registry import MODELS
 
 
-
 @pytest.fixture(autouse=True)
 def scope():
     init_default_scope('mmilmil')

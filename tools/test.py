@@ -56,8 +56,8 @@ def main() -> None:
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)
     if not cfg.get('test_dataloader'):
-        raise InputError(f'{args.config} has no test_dataloader, so there is nothing to test on: add test_dataloader, test_cfg and '
-                         'test_evaluator, such as those of its val_ ones')
+        raise InputError(f'{args.config} has no test_dataloader, so there is nothing to test on: add test_dataloader, test_cfg '
+                         'and test_evaluator, such as test_dataloader = val_dataloader')
     runner = build_runner(cfg)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..compat import config_values
 from ..registry import HOOKS
+from .student_settings import Defaults, completed, defaults_now, first_defaults
 from .watch import hook_type, others
 
 # What the trained weights depend on. Names that a config only computes with are in these too, where they count.
@@ -40,6 +41,9 @@ def saved_settings(meta: Mapping) -> dict:
 def differences(old: Mapping, new: Mapping, keys: Iterable[str] = TRAINING, free: Iterable[str] = ()) -> list[str]:
     """What differs between two configs, where it makes another run.
 
+    What a student's config leaves out counts as set to the default: of the library as it is for ``new``, and of the time before
+    runs wrote their defaults into the config for ``old``.
+
     Args:
         old: Settings of the checkpoint.
         new: Settings of now.
@@ -50,10 +54,16 @@ def differences(old: Mapping, new: Mapping, keys: Iterable[str] = TRAINING, free
         One ``key: old -> new`` each, in the order of the configs; empty where the runs are the same.
     """
     free = (*_FREE, *free)
+    old, new = _whole(old, first_defaults), _whole(new, defaults_now)
     if old.get('resume'):  # its `load_from` is a checkpoint of its own
         free = (*free, 'load_from')
     return [told(path, before, after) for key in keys for path, before, after in _compare(key, _part(old, key), _part(new, key))
             if not any(fnmatch(path, pattern) for pattern in free)]
+
+
+def _whole(cfg: Mapping, defaults: Defaults) -> Mapping:
+    """A config whose student says what it leaves to the defaults."""
+    return {**cfg, 'model': completed(cfg['model'], defaults)} if isinstance(cfg.get('model'), Mapping) else cfg
 
 
 def told(name: str, before: Any, after: Any) -> str:

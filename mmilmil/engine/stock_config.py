@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from ..datasets.wrappers import innermost_dataset, test_loader
 from ..models.stock import stock_model_cfg
@@ -16,9 +16,9 @@ _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDatase
 def stock_config(cfg: Config, classes: Sequence[str]) -> Config:
     """A stock inference config for the detector that ``cfg`` trains.
 
-    The test set (of a config without one the validation set) is there for its pipeline and class names. To measure with it, mind that stock ``XMLDataset`` takes
-    ``.jpg`` images only and that stock ``CocoDataset`` numbers the classes in the file's order; ``tools/test.py`` has neither
-    limit.
+    The test set in it (of a config without one the validation set) is there for its pipeline and class names. To measure with
+    it, mind that stock ``XMLDataset`` takes ``.jpg`` images only and that stock ``CocoDataset`` numbers the classes in the
+    file's order; ``tools/test.py`` has neither limit.
 
     Args:
         cfg: The run's config.

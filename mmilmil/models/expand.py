@@ -66,8 +66,8 @@ def grown_state_dict(teacher: dict[str, Tensor], fresh: dict[str, Tensor], teach
         raise InputError(f'teacher and student are different detectors: {len(wrong)} weights are in one of them only, the '
                          f"first is {wrong[0]}. Let the student's config inherit the teacher's")
     if student_agnostic and not teacher_agnostic:
-        raise InputError('model.roi_head.bbox_head.reg_class_agnostic is False in the teacher and True in the student: its boxes '
-                         'of several classes cannot become one. Set it to False, or train the first stage with True')
+        raise InputError('model.roi_head.bbox_head.reg_class_agnostic is False in the teacher and True in the student: '
+                         'its boxes of several classes cannot become one. Set it to False, or train the first stage with True')
     grow_boxes = spread_box_rows if teacher_agnostic and not student_agnostic else grow_box_rows
     grown = {}
     for name, old in teacher.items():

@@ -56,9 +56,9 @@ def check_indices(values: Any, where: str) -> tuple[int, ...]:
     Raises:
         InputError: names the setting and the value.
     """
-    if isinstance(values, (list, tuple)) and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        if len(set(values)) == len(values):
-            return tuple(values)
+    listed = isinstance(values, (list, tuple)) and all(type(value) is int for value in values)
+    if listed and len(set(values)) == len(values):
+        return tuple(values)
     raise InputError(f'{where} = {values!r}: give a list of different whole numbers, such as [0, 1]')
 
 

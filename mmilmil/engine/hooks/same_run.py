@@ -1,5 +1,6 @@
 """A checkpoint is resumed by the run that wrote it, or not at all."""
 
+from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -8,11 +9,15 @@ from ...models.detectors import IncrementalFasterRCNN
 from ...registry import HOOKS
 from ..runner_state import bare_model, is_training
 from ..same_run import FREE_IN_RESUMING, differences, saved_settings, told
+from ..student_settings import completed
 
 
 @HOOKS.register_module()
 class SameRunHook(Hook):
     """Notes in every checkpoint what the run's config does not tell, and compares both when it is resumed.
+
+    A student's config is made to tell all of teacher, distiller and merging, be it the library's default, in checkpoints and in
+    the config in the work dir.
 
     MMEngine takes learning rates and schedules from the checkpoint and everything else from the config, so that a changed
     config would make a mixture of two runs, without a word.
@@ -23,6 +28,13 @@ class SameRunHook(Hook):
 
     # Before the weights are compared with the model's (StageCheckHook): the settings tell the reason.
     priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Write into the config, and so into every checkpoint, what a student's leaves to the library's defaults."""
+        if is_training(runner) and isinstance(bare_model(runner), IncrementalFasterRCNN) and runner.cfg.get('model'):
+            runner.cfg.model = ConfigDict(completed(runner.cfg.model.to_dict()))
+            runner.message_hub.update_info('cfg', runner.cfg.pretty_text)
+            runner.dump_config()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add ``meta['world_size']`` and, of a student, ``meta['teacher']``."""

@@ -286,8 +286,8 @@ def _teacher_cfg(teacher: dict) -> dict:
         raise InputError(f'model.teacher = {teacher!r}: give dict(checkpoint=PATH), and config=PATH where that file holds none')
     check_names(teacher, ('checkpoint', 'config', 'max_proposals'), 'model.teacher')
     if not isinstance(teacher.get('checkpoint'), (str, os.PathLike)):
-        raise InputError(f"model.teacher.checkpoint = {teacher.get('checkpoint')!r}: name the .pth file of the stage before this "
-                         'one')
+        raise InputError(f"model.teacher.checkpoint = {teacher.get('checkpoint')!r}: name the .pth file of the stage before "
+                         'this one')
     if 'max_proposals' in teacher:
         check_number(teacher['max_proposals'], 'model.teacher.max_proposals', 1, whole=True)
     return dict(teacher)

@@ -171,8 +171,8 @@ class MFRRKDistiller(BaseModule):
         for name, chosen, count, of in (('stages', self.stages, stages, 'backbone'), ('levels', self.levels, levels, 'neck')):
             beyond = [index for index in chosen if not -count <= index < count]
             if self.feature is not None and beyond:
-                raise InputError(f'model.distiller.{name} = {list(chosen)}: the {of} gives {count} maps, so {beyond[0]} is none '
-                                 f'of them. Choose from 0 to {count - 1}')
+                raise InputError(f'model.distiller.{name} = {list(chosen)}: the {of} gives {count} maps, so {beyond[0]} is '
+                                 f'none of them. Choose from 0 to {count - 1}')
 
     @property
     def needs_teacher(self) -> bool:

@@ -253,8 +253,8 @@ class RoIDeltaLoss(nn.Module):
             if teacher_logits is None or not agnostic and 4 * (teacher_logits.size(1) - 1) != teacher_deltas.size(1):
                 found = None if teacher_logits is None else tuple(teacher_logits.shape)
                 raise InputError(f'RoIDeltaLoss(by_probability=True) needs teacher_logits (R, C_o + 1) beside deltas of C_o '
-                                 f'classes, or of class-agnostic heads on both sides; got {found} beside the teacher\'s '
-                                 f'{tuple(teacher_deltas.shape)} and the student\'s {tuple(student_deltas.shape)}')
+                                 f"classes, or of class-agnostic heads on both sides; got {found} beside the teacher's "
+                                 f"{tuple(teacher_deltas.shape)} and the student's {tuple(student_deltas.shape)}")
             class_weights = teacher_logits.detach().float().softmax(dim=1)[:, :-1]
             if agnostic:
                 class_weights = class_weights.sum(dim=1, keepdim=True)

@@ -1,0 +1,223 @@
+"""A mistake in a config or in --cfg-options is told in one line with the setting's name, before anything is trained."""
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from tiny import ROOT, build, stock_cfg, student_cfg, teacher_file, write_configs
+from torch import nn
+
+from mmilmil import InputError
+from mmilmil.config import building_error, load_config
+from mmilmil.datasets.wrappers import test_loader as loader_of
+from mmilmil.engine.building import check_loaders
+from mmilmil.engine.stock_config import stock_config
+from mmilmil.models import MFRRKDistiller
+from mmilmil.models.distillers.mfrrk import FEATURE, ROI_CLS
+from mmilmil.registry import MODELS
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmilmil')
+
+
+@MODELS.register_module()
+class LossWithAParameter(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+
+def with_options(options, base='configs/ilmil/frcnn_pcb_4+2.py'):
+    cfg = load_config(str(ROOT / base), options)
+    cfg.model.teacher.checkpoint = 'gone.pth'
+    return cfg.model
+
+
+# Terms
+
+
+@pytest.mark.parametrize('options, term, kind, weights', [
+    ({'model.distiller.feature.loss_weight': 1.0}, 'feature', FEATURE['type'], dict(loss_weight=1.0)),
+    ({'model.distiller.roi_cls.temperature': 2.0}, 'roi_cls', ROI_CLS['type'], dict(
+        temperature=2.0, subtract_entropy=True, normalize=False, loss_weight=0.2)),
+    ({'model.distiller.feature.type': 'FeatureMSELoss'}, 'feature', 'FeatureMSELoss', dict(loss_weight=1.0)),
+])
+def test_term_without_a_type_is_the_default_one(options, term, kind, weights):
+    """One with a type stands alone."""
+    loss = getattr(MODELS.build(with_options(options)).distiller, term)
+    assert type(loss).__name__ == kind
+    assert {name: getattr(loss, name) for name in weights} == weights
+    assert type(getattr(MFRRKDistiller(**{term: weights}), term)).__name__ == getattr(
+        MFRRKDistiller(), term).__class__.__name__
+
+
+def test_term_can_be_switched_off():
+    assert MODELS.build(with_options({'model.distiller.feature': None})).distiller.feature is None
+
+
+def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
+    (tmp_path / 'off.py').write_text(f"_base_ = '{ROOT}/configs/ilmil/frcnn_pcb_4+2.py'\n"
+                                     'model = dict(distiller=dict(feature=None))\n')
+    (tmp_path / 'half.py').write_text("_base_ = 'off.py'\nmodel = dict(distiller=dict(feature=dict(loss_weight=1.0)))\n")
+    words = r'feature is None in the config below.*switched off.*feature._delete_=True'
+    with pytest.raises(InputError, match=words) as error:
+        load_config(str(tmp_path / 'half.py'))
+    assert 'half.py' in str(error.value) and '\n' not in str(error.value)
+    options = {'model.distiller.feature.loss_weight': 1.0}
+    with pytest.raises(InputError, match=words):
+        load_config(str(tmp_path / 'off.py'), options)
+    on = with_options({**options, 'model.distiller.feature._delete_': True}, tmp_path / 'off.py')
+    assert MODELS.build(on).distiller.feature.loss_weight == 1.0  # the remedy
+
+
+# Settings of the student
+
+
+@pytest.mark.parametrize('options, words', [
+    ({'distiller.levels': []}, ['model.distiller.levels and model.distiller.stages are empty', 'feature=None']),
+    ({'distiller.levels': 2}, ['model.distiller.levels = 2', 'whole numbers']),
+    ({'distiller.levels': [0, 0]}, ['model.distiller.levels = [0, 0]', 'different']),
+    ({'distiller.stages': [0.5]}, ['model.distiller.stages = [0.5]']),
+    ({'distiller.candidates': 0}, ['model.distiller.candidates = 0', 'of 1 or more']),
+    ({'distiller.num_rois': -1}, ['model.distiller.num_rois = -1', 'whole number']),
+    ({'distiller.num_rois': 2.5}, ['model.distiller.num_rois = 2.5', 'whole number']),
+    ({'distiller.exclude_iou': 30}, ['model.distiller.exclude_iou = 30', 'from 0 to 1']),
+    ({'distiller.exclude_iou': 'abc'}, ["model.distiller.exclude_iou = 'abc'", 'from 0 to 1']),
+    ({'distiller.fature': None}, ['model.distiller has no setting fature', 'did you mean feature?']),
+    ({'distiller': 'MFRRK'}, ["model.distiller = 'MFRRK'", 'None to distil nothing']),
+    ({'distiller.type': 'MFRK'}, ['model.distiller cannot be built', 'MFRK is not in']),
+    ({'distiller.feature': 3}, ['model.distiller.feature = 3', 'None to switch the term off']),
+    ({'distiller.feature.weight': 3}, ['model.distiller.feature = ', 'FeatureNormMSELoss', "argument 'weight'"]),
+    ({'distiller.feature.type': 'FeatureLoss'}, ['model.distiller.feature', 'FeatureLoss is not in']),
+    ({'distiller.feature.type': 'LossWithAParameter'}, ['feature.scale', 'weights of its own', 'without parameters']),
+    ({'merging.score_thr': 1.5}, ['model.merging.score_thr = 1.5', 'from 0 to 1']),
+    ({'merging.iou_thr': None}, ['model.merging.iou_thr = None', 'from 0 to 1']),
+    ({'merging.nms_iou_thr': -0.1}, ['model.merging.nms_iou_thr = -0.1', 'from 0 to 1']),
+    ({'merging.iou': 0.5}, ['model.merging has no setting iou', 'did you mean iou_thr?']),
+    ({'merging': 0.5}, ['model.merging = 0.5']),
+    ({'teacher.chekpoint': 'a.pth'}, ['model.teacher has no setting chekpoint', 'did you mean checkpoint?']),
+    ({'teacher.max_proposals': 0}, ['model.teacher.max_proposals = 0', 'of 1 or more']),
+    ({'start': 'scratch'}, ["model.start = 'scratch'"]),
+])
+def test_setting_is_told_by_its_name(options, words):
+    with pytest.raises(InputError) as error:
+        MODELS.build(with_options({f'model.{name}': value for name, value in options.items()}))
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('teacher', ['a.pth', dict(config='a.py'), dict(checkpoint=None)])
+def test_teacher_without_its_checkpoint(teacher):
+    with pytest.raises(InputError, match=r'model\.teacher(\.checkpoint)? = '):
+        MODELS.build(ConfigDict(stock_cfg(5), type='IncrementalFasterRCNN', teacher=teacher))
+
+
+@pytest.mark.parametrize('distiller, words', [
+    (dict(levels=(0, 4)), r'model.distiller.levels = \[0, 4\]: the neck gives 4 maps, so 4 is none .* from 0 to 3'),
+    (dict(levels=(), stages=(-5, )), r'model.distiller.stages = \[-5\]: the backbone gives 4 maps, so -5 is none'),
+    (dict(levels=(-4, 3), stages=(0, -1)), None),
+    (dict(feature=None, levels=(9, )), None),
+])
+def test_maps_that_are_not_there(tmp_path, distiller, words):
+    cfg = student_cfg(teacher_file(tmp_path / 'teacher.pth'), distiller=distiller)
+    if words is None:
+        build(cfg)
+        return
+    with pytest.raises(InputError, match=words):
+        build(cfg)
+
+
+# Loaders and test sets
+
+
+def config(**changes):
+    cfg = Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4.py')
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+@pytest.mark.parametrize('changes, words', [
+    ({'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': True},
+     ['train_dataloader.persistent_workers = True', 'train_dataloader.num_workers = 0', 'to False or']),
+    ({'val_dataloader.num_workers': 0, 'val_dataloader.persistent_workers': False, 'val_dataloader.prefetch_factor': 4},
+     ['val_dataloader.prefetch_factor = 4', 'to None or']),
+    ({'test_dataloader': None}, ['test_cfg and test_evaluator but no test_dataloader', 'test_cfg and test_evaluator = None']),
+    ({'val_evaluator': None}, ['val_dataloader and val_cfg but no val_evaluator']),
+    ({'optim_wrapper': None}, ['no optim_wrapper']),
+])
+def test_loader_is_told_before_it_is_built(changes, words):
+    with pytest.raises(InputError) as error:
+        check_loaders(config(**changes))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_our_configs_pass():
+    check_loaders(config())
+    check_loaders(config(test_dataloader=None, test_cfg=None, test_evaluator=None))
+
+
+def test_config_without_a_test_set_takes_the_validation_pipeline():
+    cfg = config(test_dataloader=None)
+    assert loader_of(cfg) == cfg.val_dataloader and loader_of(config()) == cfg.val_dataloader | config().test_dataloader
+    assert stock_config(cfg, ('a', )).test_pipeline == cfg.val_dataloader.dataset.pipeline
+    cfg.val_dataloader = None
+    with pytest.raises(InputError, match='neither test_dataloader nor val_dataloader.*add val_dataloader'):
+        stock_config(cfg, ('a', ))
+
+
+# Reading and building
+
+
+@pytest.mark.parametrize('module, words', [
+    ('import nowhere_at_all', ['ModuleNotFoundError', "No module named 'nowhere_at_all'", 'own_module.py, line 1']),
+    ('x = 1\nfrom torch import no_such_name', ['ImportError', 'no_such_name', 'own_module.py, line 2']),
+    ('1 / 0', ['ZeroDivisionError']),
+])
+def test_custom_import_tells_the_modules_own_error(tmp_path, monkeypatch, module, words):
+    (tmp_path / 'own_module.py').write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['own_module'])\nmodel = dict(type='FasterRCNN')\n")
+    with pytest.raises(InputError) as error:
+        load_config(str(tmp_path / 'config.py'))
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert 'sys.path' not in str(error.value) and '\n' not in str(error.value)
+
+
+def test_custom_import_that_is_not_there(tmp_path):
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['gone_module'])\nmodel = dict(type='FasterRCNN')\n")
+    with pytest.raises(InputError, match="custom_imports failed by ModuleNotFoundError: No module named 'gone_module'"):
+        load_config(str(tmp_path / 'config.py'))
+
+
+@pytest.mark.parametrize('changes, words', [
+    (dict(backbone=dict(type='ResNt')), ['FasterRCNN > ResNt', 'ResNt is not in the']),
+    (dict(backbone=dict(dept=18)), ['FasterRCNN > ResNet', "unexpected keyword argument 'dept'"]),
+    (dict(backbone=dict(depth=19)), ['FasterRCNN > ResNet', 'invalid depth 19']),
+    (dict(roi_head=dict(bbox_head=dict(loss_bbox=dict(beta=1)))), ['Shared2FCBBoxHead > L1Loss', "argument 'beta'"]),
+])
+def test_part_that_cannot_be_built(changes, words):
+    with pytest.raises(Exception) as error:
+        MODELS.build(stock_cfg(3, **changes))
+    line = building_error(error.value)
+    assert all(word in line for word in words), line
+    assert '\n' not in line
+
+
+def test_other_errors_are_let_through():
+    with pytest.raises(ZeroDivisionError) as error:
+        1 / 0  # noqa: B018
+    assert building_error(error.value) is None
+
+
+def test_tool_tells_it_in_one_line(tmp_path, tool, voc_set):
+    data = voc_set({'one': [('ant', 5, 5, 30, 30), ('bee', 5, 5, 30, 30), ('cat', 5, 5, 30, 30)]})
+    base, _ = write_configs(tmp_path, data)
+    for option, words in (('train_dataloader.dataset.typ=x', "unexpected keyword argument 'typ'"),
+                          ('optim_wrapper.optimizer.type=AdamV', "'AdamV', 'lr': 0.001, 'weight_decay': 0.01}, 'clip_grad': {'max_norm': 10.0}}: no such type is registered"),
+                          ('model.neck.type=PFN', 'FasterRCNN > PFN')):
+        done = tool('train.py', base, '--work-dir', tmp_path / 'work', '--cfg-options', option)
+        assert done.status == 1 and 'Traceback' not in done.err
+        assert done.err.strip().splitlines()[-1].startswith('error: ') and words in done.err.strip().splitlines()[-1]
