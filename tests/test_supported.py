@@ -1,11 +1,14 @@
 """Detectors that only look supported are refused by name: as student, as teacher and in a first stage."""
 
+from types import SimpleNamespace
+
 import pytest
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
-from tiny import OLD, ROOT, build, stock_cfg, student_cfg, teacher_file
+from tiny import OLD, ROOT, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
+from mmilmil.engine.hooks import StageCheckHook
 from mmilmil.models import Teacher
 from mmilmil.models.supported import check_supported
 from mmilmil.registry import MODELS
@@ -134,15 +137,24 @@ def test_what_is_supported(changes):
     check_supported(MODELS.build(stock_cfg(3, **changes)), 'the model')
 
 
-def test_first_stage_is_told_by_the_tools(tmp_path, tool):
+@pytest.mark.parametrize('model, words', [(cascade, 'a CascadeRoIHead'), (retina, 'RetinaNet is no two-stage detector')])
+def test_first_stage_is_told_by_the_hook(model, words):
     """A cascade has a list of box heads, a one-stage detector no RoI head at all."""
-    for name, model in (('cascade', cascade()), ('retina', retina())):
-        cfg = Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4.py')
-        cfg.model = model
-        cfg.dump(tmp_path / f'{name}.py')
+    runner = SimpleNamespace(model=MODELS.build(model()), cfg=Config(dict(a=1)))
+    with pytest.raises(InputError, match=f'the model of the config is not supported: .*{words}'):
+        StageCheckHook().before_run(runner)
+
+
+@pytest.mark.parametrize('model, words', [(cascade, 'a CascadeRoIHead'), (retina, 'RetinaNet is no two-stage detector')])
+def test_tools_tell_it_in_one_line(tmp_path, tool, model, words):
+    cfg = Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4.py')
+    cfg.model = model()
+    cfg.dump(tmp_path / 'base.py')
     teacher = teacher_file(tmp_path / 'teacher.pth', classes=OLD)
-    build(stock_cfg(3))
-    for name, words in (('cascade', 'a CascadeRoIHead'), ('retina', 'RetinaNet is no two-stage detector')):
-        done = tool('prune.py', tmp_path / f'{name}.py', teacher, '--out', tmp_path / 'out')
-        assert done.status == 1 and words in done.err and 'mmilmil supports Faster R-CNN' in done.err
-        assert done.err.strip().splitlines()[-1].startswith('error: the model of the checkpoint')
+    work = ('--work-dir', tmp_path / 'work')
+    out = ('--out', tmp_path / 'out')
+    for name, *arguments in (('train.py', *work), ('test.py', teacher, *work), ('prune.py', teacher, *out)):
+        done = tool(name, tmp_path / 'base.py', *arguments)
+        assert done.status == 1 and 'Traceback' not in done.err
+        message = done.err.strip().splitlines()[-1]
+        assert message.startswith('error: the model of ') and words in message and 'mmilmil supports Faster R-CNN' in message
