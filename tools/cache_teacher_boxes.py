@@ -26,7 +26,7 @@ from mmilmil.engine.whole_file import write_whole
 from mmilmil.errors import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
 from mmilmil.models.detectors.incremental_faster_rcnn import MERGING
-from mmilmil.models.teacher import Teacher
+from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.registry import DATASETS, MODELS
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     # What training would refuse is told before the teacher looks at a whole set.
     check_moves(DATASETS.build(cfg.train_dataloader.dataset), MODELS.build(cfg.model.data_preprocessor))
     # Once for all epochs, so it may look at all the proposals that it is tested with.
-    teacher = Teacher.load(**dict(cfg.model.teacher, max_proposals=10**6)).to(args.device)
+    teacher = Teacher.load(**dict(teacher_settings(cfg.model.teacher), max_proposals=10**6)).to(args.device)
     dataset, img_ids = training_images(cfg)
     check_teacher(dataset.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
 

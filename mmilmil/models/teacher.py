@@ -1,6 +1,7 @@
 """The teacher: a frozen stock detector that tells in one pass what it knows of a batch."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from ..errors import InputError
 from ..registry import MODELS
 from ..weights import may_exist
 from .precision import for_roi_align, full_precision
-from .settings import built
+from .settings import built, check_names, check_number
 from .stock import full_model_cfg
 from .structure import cut, read_structure
 from .supported import check_supported
@@ -143,6 +144,23 @@ class Teacher(nn.Module):
             # Again, as soft-NMS lowers scores. Its boxes of lower scores never lower those of higher ones.
             known.detections = [found[found.scores > score_thr] for found in known.detections]
         return known
+
+
+def teacher_settings(teacher: Mapping) -> dict:
+    """``model.teacher`` as the arguments of :meth:`Teacher.load`.
+
+    Raises:
+        InputError: a setting is unknown or out of range, or ``checkpoint`` is missing.
+    """
+    if not isinstance(teacher, Mapping):
+        raise InputError(f'model.teacher = {teacher!r}: give dict(checkpoint=PATH), and config=PATH where that file holds none')
+    check_names(teacher, ('checkpoint', 'config', 'max_proposals'), 'model.teacher')
+    if not isinstance(teacher.get('checkpoint'), (str, os.PathLike)):
+        raise InputError(f"model.teacher.checkpoint = {teacher.get('checkpoint')!r}: name the .pth file of the stage before "
+                         'this one')
+    if 'max_proposals' in teacher:
+        check_number(teacher['max_proposals'], 'model.teacher.max_proposals', 1, whole=True)
+    return dict(teacher)
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:

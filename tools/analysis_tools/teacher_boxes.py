@@ -21,7 +21,7 @@ from mmilmil.engine.cli import CfgOptions, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
-from mmilmil.models.teacher import Teacher
+from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.registry import DATASETS
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     set_random_seed(cfg.randomness.seed)
     seen, indices = training_images(cfg)
-    teacher = Teacher.load(**cfg.model.teacher)
+    teacher = Teacher.load(**teacher_settings(cfg.model.teacher))
     check_teacher(seen.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
     if args.images:
         indices = np.random.permutation(indices)[:args.images].tolist()

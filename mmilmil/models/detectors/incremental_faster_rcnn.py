@@ -1,7 +1,6 @@
 """The student: a stock Faster R-CNN with a teacher at its side."""
 
 import copy
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Optional
@@ -25,7 +24,7 @@ from ..precision import for_roi_align, full_precision
 from ..settings import built, check_names, check_number, settings_of
 from ..structure import common_channels, cut, equal
 from ..supported import check_supported
-from ..teacher import Teacher, TeacherKnowledge, carries_config, load_detector
+from ..teacher import Teacher, TeacherKnowledge, carries_config, load_detector, teacher_settings
 from .pruned_faster_rcnn import PrunedFasterRCNN, pruned_checkpoint
 
 DISTILLER = dict(type='MFRRKDistiller')
@@ -77,7 +76,7 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             check_supported(dict(kwargs, type=type(self)), _WHOSE)
         super().__init__(*args, **kwargs)
         check_supported(self, _WHOSE)
-        self.teacher_cfg = _teacher_cfg(teacher)
+        self.teacher_cfg = teacher_settings(teacher)
         self.distiller = None if distiller is None else _distiller(distiller)
         self.merging = None if merging is None else _merging(merging)
         if start not in ('pruned', 'teacher'):
@@ -279,18 +278,6 @@ class IncrementalFasterRCNN(PrunedFasterRCNN):
             priors = InstanceData(priors=found.bboxes)
             sampled.append(head.bbox_sampler.sample(head.bbox_assigner.assign(priors, gt, ignore), priors, gt))
         return sampled
-
-
-def _teacher_cfg(teacher: dict) -> dict:
-    if not isinstance(teacher, Mapping):
-        raise InputError(f'model.teacher = {teacher!r}: give dict(checkpoint=PATH), and config=PATH where that file holds none')
-    check_names(teacher, ('checkpoint', 'config', 'max_proposals'), 'model.teacher')
-    if not isinstance(teacher.get('checkpoint'), (str, os.PathLike)):
-        raise InputError(f"model.teacher.checkpoint = {teacher.get('checkpoint')!r}: name the .pth file of the stage before "
-                         'this one')
-    if 'max_proposals' in teacher:
-        check_number(teacher['max_proposals'], 'model.teacher.max_proposals', 1, whole=True)
-    return dict(teacher)
 
 
 def _distiller(cfg: dict) -> nn.Module:
