@@ -25,8 +25,8 @@ def check_names(given: Mapping, known: Iterable[str], where: str) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f'did you mean {near[0]}? ' if near else ''
-            raise InputError(f'{where} has no setting {name}: {hint}It has {", ".join(known)}')
+            hint = f'did you mean {near[0]}? It' if near else 'it'
+            raise InputError(f'{where} has no setting {name}: {hint} has {", ".join(known)}')
 
 
 def settings_of(kind: Callable) -> list[str]:
