@@ -1,6 +1,7 @@
 """The readers of image lists, VOC XML and COCO JSON: each value read by its rule, or refused with file, place and remedy."""
 
 import json
+import sys
 
 import pytest
 
@@ -326,6 +327,18 @@ def test_no_json(tmp_path, text):
     path = tmp_path / 'set.json'
     path.write_text(text)
     refused(lambda: read_coco(path), f'{path} is not valid JSON')
+
+
+def test_deep_json_where_mmrazor_is_imported(tmp_path):
+    path = tmp_path / 'set.json'
+    path.write_text('[' * 100000)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(2**20)  # what MMRazor sets
+    try:
+        refused(lambda: read_coco(path), f'{path} is not valid JSON')
+        assert sys.getrecursionlimit() == 2**20
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_all_mistakes_of_a_coco_file(tmp_path):

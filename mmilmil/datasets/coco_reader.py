@@ -1,6 +1,7 @@
 """The one reader of annotations in COCO's JSON format: for datasets, metrics, tools and checks."""
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .reading import (
 )
 
 PARTS = ('images', 'annotations', 'categories')
+_DEEPEST = 2000  # calls and nested brackets; a COCO file nests five
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,15 @@ def read_coco(path: str, backend_args: dict | None = None, tell: Tell | None = N
 
 def _json(path: str, backend_args: dict | None) -> dict:
     text = decode(read_bytes(path, backend_args, f'no file {path} (ann_file): check data_root and ann_file'), path)
+    limit = sys.getrecursionlimit()
+    # Where MMRazor is imported it is a million, and brackets nested that deep end the process instead of the reading.
+    sys.setrecursionlimit(min(limit, _DEEPEST))
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f'{path} is not valid JSON: {error}') from None
+    finally:
+        sys.setrecursionlimit(limit)
     return content if isinstance(content, dict) else {}
 
 
