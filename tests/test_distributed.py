@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import REPO, make_voc
+from mmengine.registry import init_default_scope
 from probe import ADDABLE, PROBED
 from tiny import OBJECTS, student_cfg, teacher_file, write_configs
 
@@ -83,6 +84,7 @@ def test_batch_norm_statistics_are_those_of_all_processes(trained):
 
 
 def test_the_teacher_is_in_no_bucket(trained):
+    init_default_scope('mmilmil')
     stock = MODELS.build(stock_model_cfg(student_cfg('unused.pth')))
     for rank in trained.ranks:
         assert rank['bucketed'] == sorted(name for name, _ in stock.named_parameters())

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from conftest import make_voc
 from mmengine.config import Config
 
 import mmilmil
@@ -101,7 +102,10 @@ def test_a_linked_tool_belongs_to_its_checkout(clone, tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'args'), [('train_chain.py', ('{}/configs/ilmil/frcnn_shapes_4.py', )), ('demo.py', ())])
-def test_tools_beside_the_started_one_are_called(tool, clone, elsewhere, name, args):
+def test_tools_beside_the_started_one_are_called(tool, clone, elsewhere, monkeypatch, name, args):
+    # A chain looks at its test sets before it calls a tool.
+    objects = [(label, 5, 5, 40, 40) for label in ('circle', 'cross', 'ring', 'square')]
+    monkeypatch.setenv('MMILMIL_SHAPES_ROOT', str(make_voc(elsewhere / 'shapes', {'one': objects})))
     for stage_tool in {'train.py', 'train_chain.py'} - {name}:
         (clone / 'tools' / stage_tool).write_text('raise SystemExit(3)\n')
     done = tool(clone / 'tools' / name, *(arg.format(clone) for arg in args))

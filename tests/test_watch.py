@@ -375,8 +375,6 @@ def test_folders_are_checked_first(tmp_path, tool):
     ('prune.py', ['c.py', 'a.pth', '--out', 'o', '--runs', '0']), ('cache_teacher_boxes.py', ['c.py', '--score-thr', 'nan']),
     ('analysis_tools/teacher_boxes.py', ['c.py', '--proposals', '-1']), ('demo.py', ['--images', '0']),
     ('test.py', ['c.py', 'a.pth', '--wait-time', '-1']),
-    ('new_split.py', ['--dataset', 'pcb', '--split', '3+3', '--epochs', '1', '0', '1']),
-    ('split_dataset.py', ['d', '--shares', 'nan', '0.5', '0.5']),
 ])
 def test_numbers_out_of_range(tool, name, args):
     done = tool(name, *args)
