@@ -30,6 +30,17 @@ def test_group_ap():
         group_ap(AP, (2, 1))
 
 
+def test_what_is_undefined_may_be_none():
+    """As ``metrics.json`` has it, in plain lists."""
+    chain = [[.8, None], [.4, .6]]
+    np.testing.assert_array_equal(group_ap(chain, (1, 1)), [[.8, nan], [.4, .6]])
+    assert forgetting(chain) == near([.4, nan])
+    assert abs_gap(chain, [.8, None]) == near(.4) and abs_gap([.4, None], [.8, .6]) == near(.4)
+    # Stage 1 compares .8 alone; stage 2 the means .5 and .7.
+    assert omega(chain, [.8, .6]) == near((1 + .5 / .7) / 2)
+    assert omega(chain, [.8, None]) == near((1 + .4 / .8) / 2)
+
+
 def test_forgetting():
     assert forgetting(AP) == near([.8 - .4, .7 - .6, .9 - .5, nan])
     assert forgetting(group_ap(AP, SPLIT)) == near([.7 - .5, .9 - .5, nan])
@@ -52,6 +63,8 @@ def test_gaps():
     # A class without AP in either counts in neither.
     assert abs_gap([.5, nan], [.7, .9]) == near(.2)
     assert rel_gap([0., 0.], [0., 0.]) == near(nan)
+    assert rel_gap([.5], [0.]) == near(nan) and omega([[.5]], [0.]) == near(nan)  # no ratio to nothing, nor infinity
+    assert rel_gap([50.], [80.]) == near(.375)
     with pytest.raises(ValueError, match='4 classes in the chain'):
         abs_gap(AP, JOINT[:3])
 
@@ -69,6 +82,8 @@ def test_deficits():
     assert rsd(AP, JOINT, SPLIT) == near((.4 / .8 + .2 / .8 + .4 / .9) / 3)
     assert rpd(AP, JOINT, SPLIT) == near(0)
     assert rpd(AP, JOINT, (2, 2)) == near((.4 / .9 + 0) / 2)
+    with pytest.raises(ValueError, match=r'split = \(2, 1\) sums to 3, but there are 4 classes'):
+        rsd(AP, JOINT, (2, 1))
     # Nothing to keep yet; a class that joint training misses has no rate.
     assert rsd(AP, JOINT, (4, )) == near(nan)
     assert rpd([.5, .1], [1., 0.], (2, )) == near(.5)

@@ -11,6 +11,7 @@ from torch import tensor
 
 from mmilmil import InputError
 from mmilmil.models import losses
+from mmilmil.models.losses import roi, rpn
 from mmilmil.registry import MODELS
 
 
@@ -108,6 +109,32 @@ def test_a_hint_does_not_depend_on_what_an_image_is_batched_with(name):
     # Without weights too.
     both = loss(*torch.cat([small, large[..., :4, :6]], dim=1))
     assert value(both) == pytest.approx((alone + value(loss(*large[..., :4, :6]))) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('name', FEATURES)
+def test_feature_weight_belongs_to_its_image_and_place(name):
+    """One place counts in each image: what is left is the loss of its three numbers, and the mean over the images."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2)
+    weight = torch.zeros(2, 1, 2, 2)
+    weight[0, 0, 1, 0], weight[1, 0, 0, 1] = 1, 5
+
+    def by_hand(mine, theirs):
+        gaps = [t - s for s, t in zip(mine, theirs)]
+        square = sum(gap**2 for gap in gaps)
+        return dict(FeatureMSELoss=square / 3, FeatureNormMSELoss=square / sum(t**2 for t in theirs),
+                    FeatureHingeLoss=sum(max(gap - sum(gaps) / 3, 0) for gap in gaps) / 3)[name]
+
+    first = by_hand(student[0, :, 1, 0].tolist(), teacher[0, :, 1, 0].tolist())
+    second = by_hand(student[1, :, 0, 1].tolist(), teacher[1, :, 0, 1].tolist())
+    assert value(getattr(losses, name)()(student, teacher, weight)) == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_feature_of_one_number():
+    student, teacher = tensor([[[[1.]]]]), tensor([[[[3.]]]])
+    assert value(losses.FeatureMSELoss()(student, teacher)) == 4
+    assert value(losses.FeatureNormMSELoss()(student, teacher)) == pytest.approx(4 / 9)
+    assert value(losses.FeatureHingeLoss()(student, teacher)) == 0  # its own mean
 
 
 # --- rpn -------------------------------------------------------------------------------------------------------------
@@ -214,6 +241,22 @@ def test_an_image_without_a_counted_anchor_is_one_of_the_mean():
     assert value(losses.RPNObjectnessMSELoss()(*pair, mask)) == pytest.approx((0 + 5 / 3) / 2)
 
 
+def test_rpn_of_one_anchor():
+    for name, expected in dict(RPNObjectnessHingeLoss=4, RPNObjectnessMSELoss=4).items():
+        assert value(getattr(losses, name)()(O_S[:, :1], O_T[:, :1])) == expected
+    assert value(losses.RPNDeltaLoss()(R_S[:, :1], R_T[:, :1], O_S[:, :1], O_T[:, :1])) == 5
+
+
+def test_rpn_thresholds_are_exclusive_and_have_their_defaults():
+    # The teacher's lead is 1/16, 1/4 and 1, beside the margin 0.1; sigmoid(0) is the threshold 1/2.
+    student, teacher = torch.zeros(1, 3), tensor([[1 / 16, 1 / 4, 1.]])
+    ours, theirs = torch.zeros(1, 3, 4), tensor([[[1., 0., 0., 0.], [2., 0., 0., 0.], [4., 0., 0., 0.]]])
+    assert value(losses.RPNDeltaLoss()(ours, theirs, student, teacher)) == pytest.approx((4 + 16) / 3)
+    assert value(losses.RPNDeltaLoss(margin=1 / 4)(ours, theirs, student, teacher)) == pytest.approx(16 / 3)
+    foreground = losses.RPNForegroundDeltaLoss()
+    assert value(foreground(ours, theirs, student, tensor([[0., -1., 1.]]))) == pytest.approx(4 - 1 / 18)
+
+
 # --- roi: 2 old classes, 1 new class, background last ----------------------------------------------------------------
 
 Z_S = tensor([[1., 0., 2., -1.], [0., 0., 0., 0.]])
@@ -255,6 +298,14 @@ def test_unbiased_kd_gradient():
     q = softmax(2, 0, 1)
     rest = 0.5 * (1 - q[2] / 0.5) * 0.5  # p_b - q_b p_b / (p_b + p_new)
     assert torch.allclose(student.grad, tensor([[0.25 - q[0], 0.25 - q[1], rest, rest]]), atol=1e-6)
+
+
+@pytest.mark.parametrize('temperature', [0, -1.])
+def test_unbiased_kd_needs_a_temperature(temperature):
+    with pytest.raises(InputError, match=f'temperature={temperature} must be greater than 0'):
+        losses.UnbiasedKDLoss(temperature=temperature)
+    cold = losses.UnbiasedKDLoss(temperature=.5, normalize=False)(Z_S[:1], Z_T[:1])
+    assert value(cold) == pytest.approx(unbiased_kd_by_hand(Z_S[0].tolist(), Z_T[0].tolist(), .5), rel=1e-5)
 
 
 def test_logit_mse():
@@ -375,7 +426,10 @@ def test_unbiased_cross_entropy_gradient_and_limits():
     plain = losses.UnbiasedCrossEntropyLoss(num_old_classes=0)(Z_S, tensor([3, 1]))
     p = softmax(1, 0, 2, -1)
     assert value(plain) == pytest.approx((-log(p[3]) - log(1 / 4)) / 2, rel=1e-5)
-    with pytest.raises(InputError, match='num_old_classes=4'):
+    none = losses.UnbiasedCrossEntropyLoss(num_old_classes=2)(Z_S[:0], tensor([]).long(), reduction_override='none')
+    assert none.shape == (0, )
+    assert value(losses.UnbiasedCrossEntropyLoss(num_old_classes=3)(Z_S[1:], tensor([3]))) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(InputError, match='num_old_classes=4 leaves no class of 3'):
         losses.UnbiasedCrossEntropyLoss(num_old_classes=4)(Z_S, tensor([3, 1]))
     with pytest.raises(InputError, match='num_old_classes=-1'):
         losses.UnbiasedCrossEntropyLoss(num_old_classes=-1)
@@ -410,10 +464,13 @@ def test_unbiased_cross_entropy_in_the_box_head():
 @pytest.mark.parametrize('name', ['UnbiasedKDLoss', 'LogitMSELoss', 'RoIDeltaLoss'])
 def test_roi_shapes_are_checked(name):
     loss = getattr(losses, name)()
-    with pytest.raises(InputError, match='num_classes'):
+    what = 'deltas' if name == 'RoIDeltaLoss' else 'logits'
+    with pytest.raises(InputError, match=rf'{what} of the student \(2, 4\) .* of the teacher \(2, 8\) .*num_classes'):
         loss(torch.zeros(2, 4), torch.zeros(2, 8))
-    with pytest.raises(InputError, match='rows'):
-        loss(torch.zeros(2, 8), torch.zeros(3, 4))
+    for student, teacher in [((2, 8), (3, 4)), ((2, 8, 1), (2, 4)), ((2, 8), (2, 4, 1)), ((2, ), (2, ))]:
+        with pytest.raises(InputError, match='rows'):
+            loss(torch.zeros(student), torch.zeros(teacher))
+    assert value(loss(torch.zeros(2, 4), torch.zeros(2, 4))) >= 0  # no new class: the widths are the same
 
 
 def test_rpn_and_score_shapes_are_checked():
@@ -549,6 +606,20 @@ def test_autocast_changes_nothing(name, kwargs, make, equal):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         result = loss(*inputs)
     assert value(result) == value(loss(*inputs))
+
+
+FUNCTIONS = [
+    (rpn.rpn_delta, losses.RPNDeltaLoss, (R_S, R_T, O_S, O_S + tensor([0.5, 0.5, 0.]))),
+    (rpn.rpn_foreground_delta, losses.RPNForegroundDeltaLoss, (R_S, R_T, O_T)),
+    (roi.unbiased_kd, losses.UnbiasedKDLoss, (Z_S, Z_T)),
+    (roi.roi_delta, losses.RoIDeltaLoss, (D_S, D_T)),
+]
+
+
+@pytest.mark.parametrize('function, loss, inputs', FUNCTIONS, ids=lambda given: getattr(given, '__name__', ''))
+def test_a_formula_called_alone_has_the_defaults_of_its_loss(function, loss, inputs):
+    given = inputs if function is not rpn.rpn_foreground_delta else (*inputs[:2], None, inputs[2])
+    assert value(function(*inputs)) == value(loss()(*given)) > 0
 
 
 def test_mask_of_nothing_is_zero():
