@@ -117,6 +117,28 @@ def test_more_heads_of_a_cascade_grow_too():
     assert grown_state_dict({name: rows(1, 9)}, {name: rows(10, 20, 90)})[name].flatten().tolist() == [1, 20, 9]
 
 
+@pytest.mark.parametrize('name', ['backbone.fc_cls.weight', f'{CLS}.scale', f'{CLS}.weight'])
+def test_rows_grow_in_the_class_layers_alone(name):
+    """By name, and in the first dimension only."""
+    teacher, fresh = rows(1, 9), rows(10, 20, 90)
+    if name == f'{CLS}.weight':
+        fresh = fresh.expand(3, 2)
+    with pytest.raises(InputError, match=rf'{name} has shape \(2, 1\) in the teacher and \(3, {fresh.size(1)}\) in the'):
+        grown_state_dict({name: teacher}, {name: fresh})
+
+
+def test_different_detectors_are_told_by_number_and_first_name():
+    weight = rows(1)
+    with pytest.raises(InputError, match='2 weights are in one of them only, the first is b.weight'):
+        grown_state_dict(dict.fromkeys(['a', 'c.weight'], weight), dict.fromkeys(['a', 'b.weight'], weight))
+
+
+def test_grown_rows_have_the_students_type():
+    name = f'{REG}.weight'
+    grown = grown_state_dict({name: torch.ones(4, 2, dtype=torch.float64)}, {name: torch.zeros(8, 2)})[name]
+    assert grown.dtype == torch.float32 and grown.sum(dim=1).tolist() == [2] * 4 + [0] * 4
+
+
 def test_shrinking_is_refused():
     with pytest.raises(InputError, match='only the class rows of the RoI head may differ, and only grow'):
         grown_state_dict(build(stock_cfg(3)).state_dict(), build(stock_cfg(2)).state_dict())

@@ -15,7 +15,9 @@ from mmilmil.datasets import IncrementalVOCDataset
 from mmilmil.engine.hooks import MetricsFileHook
 from mmilmil.evaluation import incremental_voc_metric
 from mmilmil.evaluation.average_precision import MODES, Image, class_results
+from mmilmil.evaluation.class_groups import figures_tables, group_figures, group_means
 from mmilmil.registry import HOOKS, METRICS
+from mmilmil.stage import Stage
 
 VOC = Path(os.environ.get('MMILMIL_VOC_ROOT', Path(__file__).parents[1] / 'data/VOCdevkit/VOC2007'))
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
@@ -105,6 +107,49 @@ def test_overlap_counts_pixels_as_the_devkit_does():
     assert evaluate([one], iou_thr=.334)[0]['all'] == 0
 
 
+def one_image(found=(), truth=(), difficult=()):
+    """As :func:`sample` for :func:`class_results`."""
+
+    def boxes(entries):
+        return np.array([box(place) for _, place, *_ in entries]).reshape(-1, 4)
+
+    def labels(entries):
+        return np.array([label for label, *_ in entries], int)
+
+    detections = np.column_stack([boxes(found), np.array([score for *_, score in found])])
+    return Image(boxes(truth), labels(truth), boxes(difficult), labels(difficult), detections, labels(found))
+
+
+def test_class_results_of_nothing():
+    # Class 0 has a detection and no box, class 1 a box and no detection, class 2 neither, class 3 both.
+    results = class_results([one_image([(0, 0, .9), (3, 3, .5)], [(1, 1), (3, 3), (3, 4)])], 4)
+    assert [(one.boxes, one.detections) for one in results] == [(0, 1), (1, 0), (0, 0), (2, 1)]
+    np.testing.assert_array_equal([one.recall for one in results], [np.nan, 0, np.nan, .5])
+    for mode in MODES:
+        np.testing.assert_allclose([one.ap[mode] for one in results],
+                                   [np.nan, 0, np.nan, 6 / 11 if mode == '11points' else .5])
+    assert class_results([one_image()], 1)[0].boxes == 0
+
+
+def test_iou_threshold_is_one_half():
+    # 20 of 20 rows, 14 and 13 of 20 columns shared: IoU 14 / 26 and 13 / 27.
+    for shift, ap in ((6, 1), (7, 0)):
+        image = one_image([(0, 0, .9)], [(0, 0)])
+        image.detections[:, [0, 2]] += shift
+        assert class_results([image], 1)[0].ap['area'] == ap
+
+
+def test_of_equal_scores_the_first_image_comes_first():
+    # Of 60 boxes half is found. 30 wrong detections come first: the best precision, 30 / 60, is that at the end.
+    wrong = [one_image([(0, 5, .5)], [(0, 0)]) for _ in range(30)]
+    right = [one_image([(0, 0, .5)], [(0, 0)]) for _ in range(30)]
+    assert class_results(wrong + right, 1)[0].ap['area'] == pytest.approx(.5 * .5)
+    assert class_results(right + wrong, 1)[0].ap['area'] == pytest.approx(.5)
+    # Scores come first.
+    surer = [one_image([(0, 0, .6)], [(0, 0)]) for _ in range(30)]
+    assert class_results(wrong + surer, 1)[0].ap['area'] == pytest.approx(.5)
+
+
 def test_same_figures_as_mmdetection():
     rng = np.random.default_rng(0)
     images = []
@@ -165,6 +210,37 @@ def test_class_without_a_box():
     assert 'new' not in figures and 'avg' not in figures and 'group1' not in figures
     assert metric.summary['new'] is None and metric.summary['groups'] == [pytest.approx(2 / 3), None]
     assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_tables_to_read():
+    stage = Stage(('copper', 'pin-hole', 'spur'), (2, 1))
+    first, second = group_figures(stage, [1, np.nan, .5]), group_figures(stage, [.25, .75, np.nan])
+    lines = figures_tables(stage, dict(boxes=[12, 0, 3]), dict(AP=first, AP50=second)).splitlines()
+    assert lines == [
+        '+----------+-------+-------+-------+-------+',
+        '| class    | group | boxes |    AP |  AP50 |',
+        '+----------+-------+-------+-------+-------+',
+        '| copper   |     0 |    12 | 1.000 | 0.250 |',
+        '| pin-hole |     0 |     0 |     - | 0.750 |',
+        '| spur     |     1 |     3 | 0.500 |     - |',
+        '+----------+-------+-------+-------+-------+',
+        '+--------+-------+-------+',
+        '| mean   |    AP |  AP50 |',
+        '+--------+-------+-------+',
+        '| old    | 1.000 | 0.500 |',
+        '| new    | 0.500 |     - |',
+        '| all    | 0.750 | 0.500 |',
+        '| avg    | 0.750 |     - |',
+        '| group0 | 1.000 | 0.500 |',
+        '| group1 | 0.500 |     - |',
+        '+--------+-------+-------+',
+    ]
+
+
+def test_what_is_undefined_may_be_none():
+    """As ``metrics.json`` has it."""
+    means = group_means(Stage(('a', 'b', 'c'), (1, 1, 1)), [.5, None, 1])
+    assert means == dict(old=.5, new=1, all=.75, avg=.75, groups=[.5, None, 1])
 
 
 def test_told(monkeypatch):
