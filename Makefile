@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.mmilmil-ready
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test mutants lint clean
 
 help:
 	@echo 'make demo   set up, then run the main job on the built-in demo set'
 	@echo 'make test   set up, then run all tests'
+	@echo 'make mutants  try the tests of the formulas, filter and metrics on changed code (hours)'
 	@echo 'make setup  only set up: virtual environment in .venv with the tested stack'
 	@echo 'make lint   check the code with ruff'
 	@echo 'make clean  remove the virtual environment and what runs left behind'
@@ -23,6 +24,15 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# In an environment of its own, which sees the tested stack: mutmut's requirements must not move it. Interrupted, it goes on.
+mutants: $(STAMP)
+	$(VENV)/bin/python -m venv $(VENV)/mutants
+	$(VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])' > \
+	    "$$($(VENV)/mutants/bin/python -c 'import site; print(site.getsitepackages()[0])')/stack.pth"
+	$(VENV)/mutants/bin/pip install -q mutmut==3.8.1
+	OMP_NUM_THREADS=1 $(VENV)/mutants/bin/mutmut run
+	$(VENV)/bin/python tests/mutants.py --survivors
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

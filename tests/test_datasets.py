@@ -55,6 +55,7 @@ def test_split_instances_compares_names_exactly():
     ([10, 0, 14, 9], None),
     ([-5, 0, 0, 9], None),
     ([4, 4, 4, 9], None),
+    ([0, 4, 9, 4], None),
     ([6, 1, 2, 9], None),
 ])
 def test_clip_box(box, clipped):
@@ -65,6 +66,7 @@ def test_close_names():
     assert close_names('Pin_hole', ['pin-hole', 'short']) == ['pin-hole']
     assert close_names('dog', ['dog ', 'Zebra']) == ['dog ']
     assert close_names('dog', ['zebra']) == []
+    assert close_names(' DOG', ['dog ', 'Dog']) == ['dog ']  # of one form the first
 
 
 def test_image_folder(tmp_path):
@@ -75,6 +77,19 @@ def test_image_folder(tmp_path):
     assert [folder.find(stem) for stem in ('a', 'b', 'c', 'e', 'v1.2', 'v1', 'sub/d')] == \
         ['a.PNG', 'b.jpg', None, 'e.Jpg', 'v1.2.jpeg', None, 'sub/d.bmp']
     assert folder.has('sub/d.bmp') and not folder.has('d.bmp')
+
+
+def test_image_folder_is_listed_once_and_by_its_backend(monkeypatch):
+    asked = []
+
+    def listing(folder, list_dir, backend_args):
+        asked.append((folder, list_dir, backend_args))
+        return ['a.jpg']
+
+    monkeypatch.setattr('mmilmil.datasets.stage_filter.list_dir_or_file', listing)
+    folder = ImageFolder('root', backend_args={'backend': 'petrel'})
+    assert folder.find('a') == 'a.jpg' and folder.has('a.jpg') and folder.find('sub/a') == 'sub/a.jpg'
+    assert asked == [('root', False, {'backend': 'petrel'}), ('root/sub', False, {'backend': 'petrel'})]
 
 
 # The stage filter on a VOC-style set
@@ -133,13 +148,15 @@ def test_same_boxes_as_stock_mmdetection(voc_set):
 
 def test_summary_is_logged_once_and_tells_the_counts(voc_set, monkeypatch):
     logged = []
-    monkeypatch.setattr('mmilmil.datasets.stage_filter.print_log', lambda text, **_: logged.append(text))
+    monkeypatch.setattr('mmilmil.datasets.stage_filter.print_log', lambda text, logger: logged.append((text, logger)))
     dataset = build(voc_set(IMAGES))
     dataset.full_init()
-    assert logged == [dataset.report.summary()]
+    assert logged == [(dataset.report.summary(), 'current')]
     for part in ('train.txt (training, newest group): 2 of 6 images kept, 4 dropped', '2 (dog 2), and 1 ignored',
                  '3 boxes of old classes, 1 of classes not in metainfo.classes', 'bird 2, hotdog 1'):
-        assert part in logged[0]
+        assert part in logged[0][0]
+    assert 'train.txt (training, all seen classes)' in build(dataset.data_root, keep='seen').report.summary()
+    assert 'train.txt (testing, all seen classes)' in build(dataset.data_root, test_mode=True).report.summary()
 
 
 def test_lazy_init_indices_and_wrappers(voc_set):
@@ -183,6 +200,42 @@ def test_filter_cfg(voc_set):
     assert ids(dataset) == ['e']  # the dog of image a is 19 px wide: ignored, so the image has nothing to train on
     with pytest.raises(InputError, match='images too small'):
         build(root, filter_cfg={'min_size': 65})
+
+
+def test_least_size_of_a_box(voc_set):
+    # 19 x 39 and 39 x 19 pixels, away from the corner.
+    root = voc_set({'a': [('dog', 11, 5, 30, 44), ('dog', 5, 11, 44, 30)]})
+    for size, counts in ((19, (2, 0)), (19.5, None)):
+        if counts is None:
+            with pytest.raises(InputError, match=r"all boxes of 'dog' there \(2\) are ignored"):
+                build(root, classes=('dog',), groups=(1,), filter_cfg={'bbox_min_size': size})
+        else:
+            report = build(root, classes=('dog',), groups=(1,), filter_cfg={'bbox_min_size': size}).report
+            assert (report.boxes['dog'], report.ignored) == counts
+    # Testing measures every box.
+    assert build(root, 'test', classes=('dog',), groups=(1,), filter_cfg={'bbox_min_size': 99}, test_mode=True).report.ignored == 0
+
+
+@pytest.mark.parametrize('size', [(64, 48), (48, 64)])
+def test_least_size_of_an_image(voc_set, size):
+    root = voc_set({'a': [('dog', 1, 1, 20, 20)]}, size=size)
+    kwargs = dict(classes=('dog',), groups=(1,))
+    assert len(build(root, **kwargs, filter_cfg={'min_size': 48})) == 1
+    with pytest.raises(InputError, match='images too small'):
+        build(root, **kwargs, filter_cfg={'min_size': 49})
+    assert len(build(root, 'test', test_mode=True, **kwargs, filter_cfg={'min_size': 49})) == 1
+
+
+def test_a_box_or_image_left_out_hides_none_behind_it(voc_set):
+    root = voc_set({'a': [('dog', 7, 7, 7, 20), ('dog', 1, 1, 20, 20)]})
+    assert build(root, classes=('dog',), groups=(1,)).report.boxes == {'dog': 1}
+
+    def small_first(content):
+        content['images'][0].update(width=30, height=30)
+        content['annotations'][3]['bbox'] = [63.5, 0, 30, 30]  # half a pixel is left of it
+
+    dataset = build_coco(coco(voc_set(IMAGES), small_first), filter_cfg={'min_size': 31})
+    assert ids(dataset) == [9] and dataset.get_data_info(0)['instances'][0]['bbox'] == [63.5, 0, 64, 30]
 
 
 # Told, not fatal
@@ -270,7 +323,7 @@ def test_missing_image(voc_set, name):
 
 def test_missing_image_folder(voc_set):
     root = voc_set(IMAGES)
-    fails(f'no image folder {root}/images', root=root, img_subdir='images')
+    fails(f'no image folder {root}/images: check data_root', root=root, img_subdir='images')
 
 
 @pytest.mark.parametrize('text', ['<annotation><object>', '', 'not xml'])
@@ -310,6 +363,29 @@ def test_class_without_a_box(voc_set):
           "'bird', 'cat'", root=root, classes=('cat', 'dog', 'sheep'), groups=(1, 2))
     assert len(build(root, classes=('sheep', 'dog'), groups=(1, 1))) == 2  # an old class needs none
     fails("'sheep'", root=root, classes=('sheep', 'dog'), groups=(1, 1), keep='seen')
+
+
+def test_classes_without_a_box_are_all_told(voc_set):
+    root = voc_set(IMAGES)
+    with pytest.raises(InputError) as caught:
+        build(root, classes=('dog', 'hotdgo', 'sheep'), groups=(1, 2))
+    assert str(caught.value) == (
+        f"{root}/ImageSets/Main/train.txt: the stage is empty: no box to train on for classes 'hotdgo', 'sheep' (6 images "
+        "listed). Correct metainfo.classes (names are compared exactly) or ann_file; did you mean 'hotdog' by 'hotdgo'?; class "
+        "names found there: 'bird', 'cat', 'cow', 'dog', 'hotdog'")
+    # A name that a class of the stage claims is not what another one means.
+    fails("for class 'dogs' (6 images", root=root, classes=('dog', 'dogs'), groups=(2,))
+    with pytest.raises(InputError, match="^((?!did you mean 'dog' by).)*$"):
+        build(root, classes=('dog', 'dogs'), groups=(2,))
+
+
+@pytest.mark.parametrize('number, more', [(20, False), (21, True)])
+def test_of_many_names_twenty_are_told(voc_set, number, more):
+    names = [f'{chr(ord("a") + index)}' * 9 for index in range(number)]
+    root = voc_set({'a': [(name, 1, 1, 20, 20) for name in names]})
+    with pytest.raises(InputError) as caught:
+        build(root, classes=('123',), groups=(1,))
+    assert str(caught.value).endswith(', '.join(map(repr, names[:20])) + (', ...' if more else ''))
 
 
 def test_misspelt_class_names_what_is_near(voc_set):

@@ -459,6 +459,24 @@ def test_candidates_are_counted_before_leaving_out():
     assert sorted(drawn(MFRRKDistiller(candidates=2, exclude_iou=0.5), knowledge(BOXES), [gt])) == [1]
 
 
+def test_defaults_of_the_drawing():
+    """32 of the best 128, away from annotated boxes by an IoU below 0.3."""
+    many = [[20. * i, 0., 20. * i + 10, 10.] for i in range(200)]
+    known = knowledge(many)
+    known.roi_logits[0][:, 0] = torch.arange(200)  # no room for another image
+    every = MFRRKDistiller(num_rois=1000).choose_rois(known, [NO_BOX], [NO_BOX])
+    assert sorted(every.logits[:, 0].tolist()) == list(range(128))
+    assert len(MFRRKDistiller().choose_rois(known, [NO_BOX], [NO_BOX]).logits) == 32
+    # IoU 2.9 / 10 with the first proposal, 3.1 / 10 with the second, 3 / 10 and more from 0.3 on.
+    near = torch.tensor([[0., 0., 10., 2.9], [20., 0., 30., 3.1]])
+    assert sorted(drawn(MFRRKDistiller(), knowledge(many[:3]), [near])) == [0, 2]
+
+
+def test_no_proposal_at_all():
+    rois = MFRRKDistiller().choose_rois(knowledge([], BOXES[:1]), [torch.tensor(BOXES[:1]), NO_BOX], [NO_BOX] * 2)
+    assert [len(boxes) for boxes in rois.bboxes] == [0, 1] and rois.logits.tolist() == [[100., 0.]]
+
+
 def test_no_proposal_left():
     known = knowledge(BOXES[:1])
     rois = MFRRKDistiller().choose_rois(known, [torch.tensor(BOXES[:1])], [NO_BOX])
@@ -474,6 +492,12 @@ def test_cells_inside_boxes_are_spared():
     boxes = [torch.tensor([[0., 0., 12., 11.]]), NO_BOX]
     assert cells((4, 4), (8, 8), [(32, 32)] * 2, boxes) == [[[0, 0, 1, 1], [1] * 4, [1] * 4, [1] * 4], [[1] * 4] * 4]
     assert cells((4, 4), (8, 8), [(32, 32)] * 2) == [[[1] * 4] * 4] * 2
+
+
+def test_every_edge_of_a_box_counts():
+    # Centres at 4, 12, 20, 28: the box begins and ends on one, in both directions.
+    boxes = [torch.tensor([[12., 4., 20., 12.]])]
+    assert cells((4, 4), (8, 8), [(32, 32)], boxes) == [[[1, 0, 0, 1], [1, 0, 0, 1], [1] * 4, [1] * 4]]
 
 
 def test_cells_of_an_oblong_map_and_several_boxes():
