@@ -1,6 +1,7 @@
 """COCO's AP by class group: worked out by hand, beside stock CocoMetric, and through the tools."""
 
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -251,11 +252,38 @@ def test_same_figures_as_stock(coco_file, order):
 
 def test_told(coco_file, monkeypatch):
     told = []
-    monkeypatch.setattr(incremental_coco_metric, 'print_log', lambda text, **kwargs: told.append(text))
-    evaluate(coco_file([[('a', box(0))]]), [[(0, box(0), .9)]], ('a', 'b'), (1, 1))
-    assert 'no AP for b' in told[1] and 'objects.json' in told[1]
-    row = next(line for line in told[0].splitlines() if line.startswith('| a '))
-    assert [cell.strip() for cell in row.strip('|').split('|')] == ['a', '0', '1', '1', *['1.000'] * 3, '-', '1.000', '-']
+
+    def tell(text, logger, level=logging.INFO):
+        assert logger == 'current'
+        told.append((level, text))
+
+    monkeypatch.setattr(incremental_coco_metric, 'print_log', tell)
+    path = coco_file([[('a', box(0)), ('a', box(1)), ('a', box(3), {'iscrowd': 1})]])
+    evaluate(path, [[(0, box(0), .9), (0, box(5), .8), (0, box(6), .7)]], ('a', 'b', 'c'), (1, 2))
+    (info, figures), (warning, without) = told
+    assert (info, warning) == (logging.INFO, logging.WARNING)
+    assert without == f'no AP for b, c: {path} has no box of it that is not ignored; left out of all means'
+    title, _, columns, _, row, *_ = figures.splitlines()
+    assert title == 'AP at IoU 0.5 to 0.95, 1 images, 2 boxes'
+    half = f'{51 / 101:.3f}'
+    assert [[cell.strip() for cell in line.strip('|').split('|')] for line in (columns, row)] == [
+        ['class', 'group', 'boxes', 'detections', *MEASURES], ['a', '0', '2', '3', *[half] * 3, '-', half, '-']]
+    told.clear()
+    evaluate(path, [[]])
+    assert len(told) == 1
+
+
+def test_prefix_and_device_are_those_of_every_metric(coco_file):
+    path = coco_file([[('a', box(0))]])
+    metric = METRICS.build(dict(type='mmilmil.IncrementalCocoMetric', ann_file=path, prefix='coco', collect_device='gpu'))
+    assert (metric.prefix, metric.collect_device) == ('coco', 'gpu')
+
+
+def test_outlines_are_not_kept(coco_file):
+    """The area that stands beside them is."""
+    path = coco_file([[('a', box(0, 97), {'area': 1000., 'segmentation': [[0, 0, 0, 97, 97, 97]]})]])
+    figures, metric = evaluate(path, [[(0, box(0, 97), .9)]])
+    assert figures['APs_all'] == pytest.approx(1) and 'segmentation' not in str(metric.annotations)
 
 
 def test_metrics_file(coco_file, tmp_path):
@@ -292,7 +320,7 @@ def test_bad_input(coco_file, tmp_path):
         evaluate(path, KNOWN_FOUND[:1])
     with pytest.raises(InputError, match=r"objects\.json has no category 'e', which metainfo.* 'd', 'a', 'c', 'b'"):
         evaluate(path, KNOWN_FOUND, ('a', 'e'))
-    with pytest.raises(InputError, match='sums to 2'):
+    with pytest.raises(InputError, match='metainfo of the evaluated dataset.* sums to 2'):
         evaluate(path, KNOWN_FOUND, ('a', 'b', 'c'), (1, 1))
 
 

@@ -1,6 +1,7 @@
 """The metric against APs worked out by hand, and what it leaves in the work dir."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.evaluation.functional import eval_map
+from mmdet.structures.bbox import HorizontalBoxes
 
 from mmilmil import InputError
 from mmilmil.datasets import IncrementalVOCDataset
@@ -245,11 +247,27 @@ def test_what_is_undefined_may_be_none():
 
 def test_told(monkeypatch):
     told = []
-    monkeypatch.setattr(incremental_voc_metric, 'print_log', lambda text, **kwargs: told.append(text))
-    evaluate([sample([(0, 0)], [(0, 0, .9)])], ('copper', 'pin-hole'), (1, 1))
-    assert 'no AP for pin-hole' in told[1]
-    copper = next(line for line in told[0].splitlines() if 'copper' in line)
-    assert [cell.strip() for cell in copper.strip('|').split('|')] == ['copper', '0', '1', '1', *['1.000'] * 3]
+
+    def tell(text, logger, level=logging.INFO):
+        assert logger == 'current'
+        told.append((level, text))
+
+    monkeypatch.setattr(incremental_voc_metric, 'print_log', tell)
+    one = sample([(0, 0), (0, 1)], [(0, 0, .9), (0, 5, .8), (0, 6, .7)])
+    evaluate([one], ('copper', 'pin-hole', 'spur'), (1, 2), iou_thr=.75)
+    (info, figures), (warning, without) = told
+    assert (info, warning) == (logging.INFO, logging.WARNING)
+    assert without == ('no AP for pin-hole, spur: the evaluated split has no box of it that is not difficult; left out of all '
+                       'means')
+    title, _, columns, _, copper, *_ = figures.splitlines()
+    assert title == 'AP at IoU 0.75, 1 images, 2 boxes'
+    assert [[cell.strip() for cell in row.strip('|').split('|')] for row in (columns, copper)] == [
+        ['class', 'group', 'boxes', 'detections', 'recall', 'AP 11points', 'AP area'],
+        ['copper', '0', '2', '3', '0.500', '0.545', '0.500'],
+    ]
+    told.clear()
+    evaluate([sample([(0, 0)])])
+    assert len(told) == 1
 
 
 def test_any_number_of_names():
@@ -267,16 +285,39 @@ def test_no_detection_at_all():
     assert figures == dict.fromkeys(figures, 0.)
 
 
+def test_boxes_of_mmdetections_own_type_and_no_ignored_ones():
+    one = sample([(0, 0)], [(0, 0, .9)])
+    one['gt_instances']['bboxes'] = HorizontalBoxes(one['gt_instances']['bboxes'])
+    del one['ignored_instances']
+    assert evaluate([one])[0]['all'] == 1
+
+
+def test_prefix_and_device_are_those_of_every_metric():
+    figures, _ = evaluate(FOUR, NAMES, prefix='voc', iou_thr=1)  # boxes that match exactly
+    assert figures['voc/all'] == pytest.approx((1 + 0 + 6 / 11 + 1) / 4) and {key[:4] for key in figures} == {'voc/'}
+    assert METRICS.build(dict(type='mmilmil.IncrementalVOCMetric', collect_device='gpu')).collect_device == 'gpu'
+
+
+def test_no_image_evaluated():
+    metric = METRICS.build(dict(type='mmilmil.IncrementalVOCMetric'))
+    metric.dataset_meta = dict(classes=('a', ))
+    with pytest.raises(InputError, match='no image was evaluated'):
+        metric.compute_metrics([])
+
+
 def test_bad_input():
-    with pytest.raises(InputError, match="eval_mode = '12points'"):
+    with pytest.raises(InputError, match="eval_mode = '12points' of IncrementalVOCMetric: use '11points' or 'area'"):
         evaluate(FOUR, NAMES, eval_mode='12points')
     for iou_thr in (0, 1.5, [.5, .75]):
         with pytest.raises(InputError, match='iou_thr'):
             evaluate(FOUR, NAMES, iou_thr=iou_thr)
-    with pytest.raises(InputError, match='sums to 3'):
+    with pytest.raises(InputError, match='metainfo of the evaluated dataset.* sums to 3'):
         evaluate(FOUR, NAMES, (2, 1))
     bare = dict(sample(), img_path='x.jpg', gt_instances={})
     with pytest.raises(InputError, match='x.jpg came without annotations.*LoadAnnotations'):
+        evaluate([bare])
+    del bare['gt_instances'], bare['img_path']
+    with pytest.raises(InputError, match='^an image came without annotations'):
         evaluate([bare])
 
 
