@@ -62,7 +62,7 @@ def main() -> None:
             pair = pairs[key.rpartition('.')[2]]
             status = STATUS.get(code, f'exit status {code}')
             counts[is_text(*pair)][status] += 1
-            if status != 'killed':
+            if status not in ('killed', 'not run'):
                 survivors.append((key, status, changed_lines(*pair)))
         print(f'| {path.relative_to(MUTANTS / "mmilmil").with_suffix("")} | {_cell(counts[False])} | {_cell(counts[True])} |')
         for text, count in counts.items():
