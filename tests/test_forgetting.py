@@ -28,6 +28,8 @@ def test_group_ap():
     np.testing.assert_allclose(group_ap(AP[-1], (3, 1)), [.5, .7])
     with pytest.raises(ValueError, match='sums to 3, but there are 4'):
         group_ap(AP, (2, 1))
+    with pytest.raises(ValueError, match='but there are 4'):
+        group_ap(AP[-1], (2, 1))
 
 
 def test_what_is_undefined_may_be_none():

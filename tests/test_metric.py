@@ -142,14 +142,13 @@ def test_iou_threshold_is_one_half():
 
 
 def test_of_equal_scores_the_first_image_comes_first():
-    # Of 60 boxes half is found. 30 wrong detections come first: the best precision, 30 / 60, is that at the end.
-    wrong = [one_image([(0, 5, .5)], [(0, 0)]) for _ in range(30)]
-    right = [one_image([(0, 0, .5)], [(0, 0)]) for _ in range(30)]
-    assert class_results(wrong + right, 1)[0].ap['area'] == pytest.approx(.5 * .5)
-    assert class_results(right + wrong, 1)[0].ap['area'] == pytest.approx(.5)
-    # Scores come first.
-    surer = [one_image([(0, 0, .6)], [(0, 0)]) for _ in range(30)]
-    assert class_results(wrong + surer, 1)[0].ap['area'] == pytest.approx(.5)
+    # Two scores in turn. Of each, 32 wrong detections come before 32 right ones: the best precision is the 1/2 at their end.
+    order = ['wrong'] * 64 + ['right'] * 64
+    images = [one_image([(0, 5 if kind == 'wrong' else 0, .9 if index % 2 else .5)], [(0, 0)])
+              for index, kind in enumerate(order)]
+    assert class_results(images, 1)[0].ap['area'] == pytest.approx(.5 * .5)
+    # The other way round: 32 right, 32 wrong, 32 right (64 of 96), 32 wrong.
+    assert class_results(images[::-1], 1)[0].ap['area'] == pytest.approx(.25 * 1 + .25 * 2 / 3)
 
 
 def test_same_figures_as_mmdetection():
