@@ -277,6 +277,7 @@ def test_prefix_and_device_are_those_of_every_metric(coco_file):
     path = coco_file([[('a', box(0))]])
     metric = METRICS.build(dict(type='mmilmil.IncrementalCocoMetric', ann_file=path, prefix='coco', collect_device='gpu'))
     assert (metric.prefix, metric.collect_device) == ('coco', 'gpu')
+    assert metric.summary is None  # before an evaluation
 
 
 def test_outlines_are_not_kept(coco_file):
@@ -320,7 +321,7 @@ def test_bad_input(coco_file, tmp_path):
         evaluate(path, KNOWN_FOUND[:1])
     with pytest.raises(InputError, match=r"objects\.json has no category 'e', which metainfo.* 'd', 'a', 'c', 'b'"):
         evaluate(path, KNOWN_FOUND, ('a', 'e'))
-    with pytest.raises(InputError, match='metainfo of the evaluated dataset.* sums to 2'):
+    with pytest.raises(InputError, match='^metainfo of the evaluated dataset.* sums to 2'):
         evaluate(path, KNOWN_FOUND, ('a', 'b', 'c'), (1, 1))
 
 

@@ -14,6 +14,8 @@ from mmilmil.models import losses
 from mmilmil.models.losses import roi, rpn
 from mmilmil.registry import MODELS
 
+pytestmark = pytest.mark.filterwarnings('error')  # as torch warns of a dimension that it had to guess
+
 
 def value(loss):
     assert loss.dim() == 0 and loss.dtype == torch.float32

@@ -142,13 +142,11 @@ def test_iou_threshold_is_one_half():
 
 
 def test_of_equal_scores_the_first_image_comes_first():
-    # Two scores in turn. Of each, 32 wrong detections come before 32 right ones: the best precision is the 1/2 at their end.
-    order = ['wrong'] * 64 + ['right'] * 64
-    images = [one_image([(0, 5 if kind == 'wrong' else 0, .9 if index % 2 else .5)], [(0, 0)])
-              for index, kind in enumerate(order)]
+    # Two scores in turn; of each, wrong and right ones in turn: after the k-th right one precision is k / (2 k).
+    images = [one_image([(0, place, score)], [(0, 0)]) for _ in range(32) for place in (5, 0) for score in (.5, .9)]
     assert class_results(images, 1)[0].ap['area'] == pytest.approx(.5 * .5)
-    # The other way round: 32 right, 32 wrong, 32 right (64 of 96), 32 wrong.
-    assert class_results(images[::-1], 1)[0].ap['area'] == pytest.approx(.25 * 1 + .25 * 2 / 3)
+    # The other way round k / (2 k - 1).
+    assert class_results(images[::-1], 1)[0].ap['area'] == pytest.approx(sum(k / (2 * k - 1) for k in range(1, 65)) / 128)
 
 
 def test_same_figures_as_mmdetection():
@@ -300,7 +298,8 @@ def test_prefix_and_device_are_those_of_every_metric():
 def test_no_image_evaluated():
     metric = METRICS.build(dict(type='mmilmil.IncrementalVOCMetric'))
     metric.dataset_meta = dict(classes=('a', ))
-    with pytest.raises(InputError, match='no image was evaluated'):
+    assert metric.summary is None
+    with pytest.raises(InputError, match='^no image was evaluated'):
         metric.compute_metrics([])
 
 
@@ -310,7 +309,7 @@ def test_bad_input():
     for iou_thr in (0, 1.5, [.5, .75]):
         with pytest.raises(InputError, match='iou_thr'):
             evaluate(FOUR, NAMES, iou_thr=iou_thr)
-    with pytest.raises(InputError, match='metainfo of the evaluated dataset.* sums to 3'):
+    with pytest.raises(InputError, match='^metainfo of the evaluated dataset.* sums to 3'):
         evaluate(FOUR, NAMES, (2, 1))
     bare = dict(sample(), img_path='x.jpg', gt_instances={})
     with pytest.raises(InputError, match='x.jpg came without annotations.*LoadAnnotations'):
