@@ -249,6 +249,15 @@ def test_rpn_of_one_anchor():
     assert value(losses.RPNDeltaLoss()(R_S[:, :1], R_T[:, :1], O_S[:, :1], O_T[:, :1])) == 5
 
 
+@pytest.mark.parametrize('mask', [None, MASK])
+def test_an_image_twice_costs_what_it_costs_once(mask):
+    for name, inputs in dict(RPNObjectnessHingeLoss=(O_S, O_T), RPNDeltaLoss=(R_S, R_T, O_S, O_T)).items():
+        loss = getattr(losses, name)()
+        twice = [torch.cat([given, given]) for given in inputs]
+        both = None if mask is None else torch.cat([mask, mask])
+        assert value(loss(*twice, mask=both)) == value(loss(*inputs, mask=mask)) > 0
+
+
 def test_rpn_thresholds_are_exclusive_and_have_their_defaults():
     # The teacher's lead is 1/16, 1/4 and 1, beside the margin 0.1; sigmoid(0) is the threshold 1/2.
     student, teacher = torch.zeros(1, 3), tensor([[1 / 16, 1 / 4, 1.]])

@@ -557,6 +557,31 @@ def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
     assert spared['loss_kd_rpn_reg'].item() == pytest.approx(4 * (35 / 18) / 2)
 
 
+@pytest.mark.parametrize('spare_new', [True, False])
+def test_new_tensors_are_made_where_the_inputs_are(spare_new):
+    """Not on the default device, which here is another one; on it nothing can be computed with the inputs."""
+    terms = only(feature=dict(type='FeatureMSELoss'), rpn_cls=dict(type='RPNObjectnessMSELoss'), levels=(0, ))
+    level, box, known = torch.ones(1, 1, 2, 2), torch.tensor([[0., 0., 8., 8.]]), knowledge(BOXES)
+    student = outputs(levels=(level, ), rpn_logits=[level], strides=[(8, 8)], new_bboxes=[box])
+    teacher = TeacherKnowledge((), (0 * level, ), [0 * level], [])
+    with torch.device('meta'):
+        found = MFRRKDistiller(**terms, spare_new=spare_new)(student, teacher, None)
+        rois = MFRRKDistiller().choose_rois(known, [box], [NO_BOX])
+    assert [loss.item() for loss in found.values()] == [1, 1]
+    assert sorted(rois.logits[:, 0].tolist()) == [1, 2, 3, 4, 5]
+
+
+def test_lists_that_do_not_fit_stop():
+    with pytest.raises(ValueError, match='zip'):
+        MFRRKDistiller().choose_rois(knowledge(BOXES, BOXES), [NO_BOX] * 2, [NO_BOX])
+    with pytest.raises(ValueError, match='zip'):
+        compared_cells((2, 2), (8, 8), [(16, 16)] * 2, [NO_BOX])
+    logits = [torch.zeros(1, 1, 2, 2)] * 2
+    with pytest.raises(ValueError, match='zip'):
+        MFRRKDistiller(**only(rpn_cls=dict(type='RPNObjectnessMSELoss')))(
+            outputs(rpn_logits=logits, strides=[(8, 8)]), TeacherKnowledge((), (), logits, []), None)
+
+
 def test_hints_are_the_mean_over_the_chosen_maps():
     maps = [torch.full((1, 1, 2, 2), float(value)) for value in (1, 2, 3, 4)]
     zero = (torch.zeros(1, 1, 2, 2), ) * 2
