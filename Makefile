@@ -38,4 +38,4 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 
 clean:
-	rm -rf $(VENV) build dist mmilmil.egg-info mmilmil/.mim .pytest_cache .ruff_cache work_dirs/demo data/shapes
+	rm -rf $(VENV) mutants build dist mmilmil.egg-info mmilmil/.mim .pytest_cache .ruff_cache work_dirs/demo data/shapes

@@ -537,6 +537,15 @@ def test_spare_new_leaves_annotated_cells_out_of_the_hint():
     assert MFRRKDistiller(**term)(student, known, None)['loss_kd_feature'].item() == pytest.approx(4 / 3)
 
 
+def test_cells_of_a_backbone_stage_share_out_the_input():
+    """Which tells no stride: three channels, 16x32 px in 2x4 cells, of which the box covers the left half."""
+    mine, theirs = torch.zeros(1, 3, 2, 4), torch.tensor([1., 2., 3., 4.]).expand(1, 3, 2, 4)
+    student = outputs(stages=(mine, ), shape=(16, 32), new_bboxes=[torch.tensor([[0., 0., 15., 16.]])])
+    distiller = MFRRKDistiller(**only(feature=dict(type='FeatureMSELoss')), stages=(0, ), levels=())
+    found = distiller(student, TeacherKnowledge((theirs, ), (), [], []), None)
+    assert found['loss_kd_feature'].item() == pytest.approx((9 + 16) / 2)
+
+
 def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
     terms = only(rpn_cls=dict(type='RPNObjectnessHingeLoss'), rpn_reg=dict(type='RPNForegroundDeltaLoss'))
     # Two anchors a cell, two cells side by side; the box covers the left cell.
