@@ -209,7 +209,7 @@ def test_least_size_of_a_box(voc_set):
     kwargs = dict(classes=('dog',), groups=(1,))
     report = build(root, **kwargs, filter_cfg={'bbox_min_size': 19}).report
     assert (report.boxes['dog'], report.ignored) == (2, 0)
-    with pytest.raises(InputError, match=r"all boxes of 'dog' there \(2\) are ignored"):
+    with pytest.raises(InputError, match=r"dog' there \(2\) are left out: 2 below .*'bbox_min_size'\] = 20"):
         build(root, **kwargs, filter_cfg={'bbox_min_size': 20})
     kept = build(voc_set({'a': [('dog', 1, 1, 19, 30), ('dog', 1, 1, 30, 30)]}), **kwargs, filter_cfg={'bbox_min_size': 20})
     assert [instance['ignore_flag'] for instance in kept.get_data_info(0)['instances']] == [1, 0]
