@@ -140,15 +140,18 @@ def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], s
 
 def shipped(out: str, folder: Path) -> str:
     """The project's folder of configs as seen from a folder below ``out``."""
-    # Links resolved, as `..` is not what it looks like behind one.
-    return Path(os.path.relpath(CONFIGS.resolve(), Path(out).resolve() / folder)).as_posix()
+    own = CONFIGS.resolve()
+    # Behind a link `..` is one folder to the system and another to MMEngine, which goes by the text of a path.
+    linked = Path(out).resolve() != Path(os.path.abspath(out))
+    return own.as_posix() if linked else Path(os.path.relpath(own, Path(os.path.abspath(out)) / folder)).as_posix()
 
 
 def dataset_base(out: str, name: str) -> str:
     """A shipped file in ``_base_/datasets`` as seen from the same folder below ``out``."""
     folder = BASES / 'datasets'
-    path = Path(os.path.relpath(CONFIGS.resolve() / folder / f'{name}.py', Path(out).resolve() / folder)).as_posix()
-    return path if path.startswith('.') else f'./{path}'
+    path = f'{shipped(out, folder)}/{folder.as_posix()}/{name}.py'
+    same = f'../../{folder.as_posix()}/'  # the project's own folder of configs
+    return f'./{path.removeprefix(same)}' if path.startswith(same) else path
 
 
 def check_name(name: str) -> None:
