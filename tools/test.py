@@ -12,7 +12,7 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, read_config, user_errors
-from mmilmil.engine.launch import use_launcher
+from mmilmil.engine.launch import end_together, use_launcher
 from mmilmil.errors import InputError
 from mmilmil.weights import may_exist
 
@@ -62,6 +62,7 @@ def main() -> None:
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()
+    end_together()
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import os
 
+import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 
@@ -28,6 +29,13 @@ def use_launcher(cfg: Config, launcher: str) -> None:
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def end_together() -> None:
+    """Wait for all processes of a run: gloo aborts one that still talks to another that has ended."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def use_mixed_precision(cfg: Config) -> None:
