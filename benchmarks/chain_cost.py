@@ -19,7 +19,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from step_time import CONFIGS, make_batch, seconds, status
 
-from mmilmil.engine.split_configs import RECIPES, SplitConfigs
+from mmilmil.config_writing.split_configs import RECIPES, SplitConfigs
 from mmilmil.registry import MODELS
 
 DATASET, SPLIT = 'pcb', '2+1x4'

@@ -1,26 +1,21 @@
 """Every quirk of other packages' versions, and nothing else.
 
-Three of them: the versions that work together, MMRazor's quantization on torch 2, and checkpoints under torch's safe loading.
+Three of them: the versions that work together, MMRazor's quantization on torch 2, and MMEngine's readers of checkpoints.
 """
 
-import ast
-import pickle
 import sys
 import types
-from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import mmengine
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from packaging.specifiers import SpecifierSet
 
+from .checkpoint import load_checkpoint_file
 from .errors import InputError
-from .weights import is_url, local_file
 
 # mmdet needs mmcv < 2.2.0.
 REQUIRED = {'mmengine': '>=0.7.1,<1.0.0', 'mmcv': '>=2.0.0,<2.2.0', 'mmdet': '>=3.0.0,<4.0.0'}
@@ -71,181 +66,8 @@ def let_mmrazor_import() -> None:
         sys.modules.setdefault(name, _QuantizationStandIn(name, 'A stand-in made by mmilmil.compat.'))
 
 
-# Marks the plain form of a history buffer in a checkpoint.
-_BUFFER = '__mmengine_history_buffer__'
-
-
-def to_plain(content):
-    """A checkpoint made of tensors, numbers, strings and containers only, so that torch's safe loading takes it.
-
-    MMEngine's history buffers become marked dicts and numpy values become numbers and lists; tensors are shared, not copied.
-
-    Args:
-        content: A checkpoint or any part of one.
-    """
-    if isinstance(content, HistoryBuffer):
-        log, count = content.data
-        return {_BUFFER: True, 'log': log.tolist(), 'count': count.tolist(), 'max_length': content.max_length}
-    if isinstance(content, OrderedDict):
-        plain = OrderedDict((key, to_plain(value)) for key, value in content.items())
-        if hasattr(content, '_metadata'):  # module versions, which load_state_dict reads
-            plain._metadata = content._metadata
-        return plain
-    if isinstance(content, Mapping):
-        return {to_plain(key): to_plain(value) for key, value in content.items()}
-    if isinstance(content, (list, set, frozenset)) or type(content) is tuple:
-        return type(content)(to_plain(value) for value in content)
-    if isinstance(content, np.generic):
-        return content.item()
-    if isinstance(content, np.ndarray):
-        return content.tolist()
-    if isinstance(content, Path):
-        return str(content)
-    return content
-
-
-def from_plain(content):
-    """The inverse of :func:`to_plain` for history buffers; numpy values stay numbers and lists."""
-    if isinstance(content, Mapping):
-        if content.get(_BUFFER):
-            return HistoryBuffer(content['log'], content['count'], content['max_length'])
-        for key in content:
-            content[key] = from_plain(content[key])
-    elif isinstance(content, list):
-        return [from_plain(value) for value in content]
-    return content
-
-
-class _Inert:
-    """Takes the place of every object in a foreign checkpoint that is neither tensor nor plain data, and does nothing."""
-
-    def __init__(self, *args, **kwargs) -> None:
-        pass
-
-    def __call__(self, *args, **kwargs) -> '_Inert':
-        return self
-
-    def __setstate__(self, state) -> None:
-        pass
-
-    def __setitem__(self, key, value) -> None:
-        pass
-
-    def __hash__(self) -> int:
-        return 0
-
-    def append(self, value) -> None:
-        """Drop an item that unpickling adds."""
-
-    def extend(self, values) -> None:
-        """Drop items that unpickling adds."""
-
-
-# What a tensor is rebuilt with; none of these runs code that a file brings along.
-_TENSOR_PARTS = {
-    ('collections', 'OrderedDict'),
-    ('torch._utils', '_rebuild_tensor_v2'),
-    ('torch._utils', '_rebuild_parameter'),
-    ('torch', 'Size'),
-    ('torch', 'device'),
-    ('torch.serialization', '_get_layout'),
-}
-
-
-class _TensorsOnlyUnpickler(pickle.Unpickler):
-
-    def find_class(self, module: str, name: str):
-        storage = module in ('torch', 'torch.storage') and name.endswith('Storage')
-        dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
-        if (module, name) in _TENSOR_PARTS or storage or dtype:
-            return super().find_class(module, name)
-        return _Inert
-
-
-def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
-    """Read a checkpoint file without running anything that it brings along.
-
-    torch's safe loading comes first. MMEngine's own checkpoints are refused by it, for the history buffers inside; of these,
-    ``state_dict`` and ``meta`` are read, and in them every object that is neither tensor nor plain data is left out.
-
-    Args:
-        path: Checkpoint file, or its URL; see :func:`mmilmil.weights.local_file`.
-        map_location: Device for the tensors.
-
-    Raises:
-        InputError: the file is missing, damaged, or holds no state dict that can be read safely; or it cannot be fetched.
-    """
-    source, more = path, ''
-    if is_url(path):
-        path = str(local_file(path))
-        source, more = f'{path} of {source}', ' Remove it to fetch it anew.'
-    if not Path(path).is_file():
-        raise InputError(f'the checkpoint {path} does not exist: give the path of a .pth file')
-    refused = None
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = str(error).strip().splitlines()[-1]
-    except Exception as error:  # the bytes of a file that is no checkpoint can break the reader in any way
-        raise InputError(f'the checkpoint {source} cannot be read ({type(error).__name__}: {error}): is it a complete .pth '
-                         f'file?{more}') from error
-    if refused:
-        # Safe although weights_only is off: this unpickler builds tensors and plain data, no other class or function.
-        reader = types.SimpleNamespace(__name__='mmilmil.compat', Unpickler=_TensorsOnlyUnpickler, load=None)
-        try:
-            content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
-        except Exception as error:
-            raise InputError(f'the checkpoint {source} cannot be read safely ({refused}): in the environment that made it, and '
-                             'if you trust it, save torch.save(dict(state_dict=..., meta=...)) anew') from error
-    weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
-    if not isinstance(weights, Mapping) or not any(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise InputError(f'the checkpoint {source} holds no state_dict with tensors'
-                         f'{" that can be read safely" * bool(refused)} ({refused or type(content).__name__}): save '
-                         'torch.save(dict(state_dict=..., meta=...)) in the environment that made it')
-    if refused and 'state_dict' in content:  # what is left of an optimizer or a log is of no use
-        content = {key: content[key] for key in ('state_dict', 'meta') if key in content}
-    return content
-
-
-def config_values(text: str) -> dict:
-    """The settings in the text of a config, as MMEngine writes it into checkpoints, without running it.
-
-    Args:
-        text: Assignments of literals and ``dict(key=literal)``; a config that was inherited or computed is written so.
-
-    Raises:
-        ValueError: the text holds anything else.
-    """
-    try:
-        statements = ast.parse(text).body
-    except SyntaxError as error:
-        raise ValueError(f'line {error.lineno} is no Python') from error
-    values = {}
-    for statement in statements:
-        if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
-            raise ValueError(f'line {statement.lineno} is no assignment')
-        try:
-            values[statement.targets[0].id] = ast.literal_eval(_DictCalls().visit(statement.value))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f'line {statement.lineno} holds more than literals') from error
-    return values
-
-
-class _DictCalls(ast.NodeTransformer):
-    """``dict(a=1)`` becomes ``{'a': 1}``, which is a literal; every other call stays one."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args:
-            return node
-        if any(keyword.arg is None for keyword in node.keywords):
-            return node
-        return ast.Dict([ast.Constant(keyword.arg) for keyword in node.keywords],
-                        [keyword.value for keyword in node.keywords])
-
-
 def read_checkpoints_safely() -> None:
-    """Let MMEngine read checkpoint files by :func:`load_checkpoint_file`, in every tool and on resuming.
+    """Let MMEngine read checkpoint files by :func:`~.checkpoint.load_checkpoint_file`, in every tool and on resuming.
 
     Its own reader ends in torch's refusal of the history buffers that MMEngine itself saves. Its downloads check no hash, and
     end in a traceback of urllib without a network; ``torchvision://`` asks for torchvision to be installed.

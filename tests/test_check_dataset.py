@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import OBJECTS, write_configs
 
 from mmilmil import InputError
-from mmilmil.datasets.check import Findings, check_coco, check_config, check_voc
+from mmilmil.data_tools.check import Findings, check_coco, check_config, check_voc
 from mmilmil.datasets.image_loading import image_size
 from mmilmil.registry import DATASETS
 

@@ -9,12 +9,12 @@ from torch import nn
 
 from mmilmil import InputError
 from mmilmil.config import building_error, load_config
-from mmilmil.datasets.wrappers import test_loader as loader_of
 from mmilmil.engine.building import check_loaders
-from mmilmil.engine.stock_config import stock_config
+from mmilmil.loaders import test_loader as loader_of
 from mmilmil.models import MFRRKDistiller
 from mmilmil.models.distillers.mfrrk import FEATURE, ROI_CLS
 from mmilmil.registry import MODELS
+from mmilmil.stock import stock_config
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmilmil.datasets.shapes import CLASSES as SHAPES_CLASSES
-from mmilmil.models import stock_model_cfg
-from mmilmil.models.stock import full_model_cfg
+from mmilmil.data_tools.shapes import CLASSES as SHAPES_CLASSES
 from mmilmil.registry import MODELS
 from mmilmil.stage import Stage, parse_split
+from mmilmil.stock import full_model_cfg, stock_model_cfg
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 STAGES = sorted(path for folder in ('ilmil', 'baselines', 'ablations') for path in (CONFIGS / folder).glob('*.py'))

@@ -15,8 +15,8 @@ from mmengine.registry import init_default_scope
 from probe import ADDABLE, PROBED
 from tiny import OBJECTS, student_cfg, teacher_file, write_configs
 
-from mmilmil.models.stock import stock_model_cfg
 from mmilmil.registry import MODELS
+from mmilmil.stock import stock_model_cfg
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='the processes would ask for a GPU each')
 

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import pytest
 
 from mmilmil import InputError
-from mmilmil.datasets import download as module
-from mmilmil.datasets.download import SETS, Archive, PublicSet, default_root, download, fetch, unpack
+from mmilmil.data_tools import download as module
+from mmilmil.data_tools.download import SETS, Archive, PublicSet, default_root, download, fetch, unpack
 
 FOLDERS = ('JPEGImages', 'Annotations', 'ImageSets')
 PREFIX = 'VOCdevkit/VOC2007'

@@ -10,12 +10,12 @@ import conftest
 import pytest
 from mmengine.config import Config
 
-from mmilmil.engine.draw import check_shares, draw, pools
-from mmilmil.engine.layouts import coco_files, image_folder
-from mmilmil.engine.own_data import chosen_classes
-from mmilmil.engine.text_files import write_all
+from mmilmil.data_tools.layouts import coco_files, image_folder
+from mmilmil.data_tools.own_data import chosen_classes
+from mmilmil.data_tools.random_splits import check_shares, draw, pools
 from mmilmil.errors import InputError
 from mmilmil.registry import DATASETS
+from mmilmil.text_files import write_all
 
 SPLITS = ('train', 'val', 'test')
 BOTH = (('ant', 5, 5, 30, 30), ('bee', 20, 20, 60, 60))

@@ -8,8 +8,9 @@ import pytest
 import tiny
 from mmengine.config import Config
 
-from mmilmil.engine.own_data import OwnData, coco_data, dataset_config
-from mmilmil.engine.split_configs import RECIPES, SplitConfigs
+from mmilmil.config_writing.dataset_config import dataset_config
+from mmilmil.config_writing.split_configs import RECIPES, SplitConfigs
+from mmilmil.data_tools.own_data import OwnData, coco_data
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
 

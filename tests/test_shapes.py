@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mmilmil import InputError
+from mmilmil.data_tools import shapes as shapes_module
+from mmilmil.data_tools.shapes import CLASSES, RECORD, ShapesSettings, draw_image, write_shapes
 from mmilmil.datasets import IncrementalVOCDataset
-from mmilmil.datasets import shapes as shapes_module
-from mmilmil.datasets.shapes import CLASSES, RECORD, ShapesSettings, draw_image, write_shapes
 
 SMALL = ShapesSettings(train=24, val=6, test=12, size=96)
 TOOL = Path(__file__).parents[1] / 'tools' / 'make_shapes_dataset.py'

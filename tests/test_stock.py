@@ -9,7 +9,7 @@ from conftest import REPO, run_tool
 from mmengine.config import Config
 from tiny import SEEN, build, stock_cfg
 
-from mmilmil.engine.stock_config import stock_config
+from mmilmil.stock import stock_config
 
 # Runs where mmilmil cannot be imported, whether it is installed or not.
 FRESH = """

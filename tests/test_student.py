@@ -12,11 +12,12 @@ from mmengine.structures import InstanceData
 from tiny import OLD, ROOT, SEEN, TWO_IMAGES, UNEQUAL, batch, build, instances, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
-from mmilmil.models import MFRRKDistiller, TeacherKnowledge, stock_model_cfg
+from mmilmil.models import MFRRKDistiller, TeacherKnowledge
 from mmilmil.models.detectors.incremental_faster_rcnn import _matched_rows, _matched_scores
 from mmilmil.models.distillers import StudentOutputs
 from mmilmil.models.distillers.mfrrk import DistillationRoIs, compared_cells
 from mmilmil.registry import MODELS
+from mmilmil.stock import stock_model_cfg
 
 STOCK_LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'acc'}
 # Each term and the parts of the student that it must teach.

@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from mmilmil import InputError
-from mmilmil.compat import load_checkpoint_file
+from mmilmil.checkpoint import load_checkpoint_file
 from mmilmil.weights import is_url, local_file
 
 

@@ -19,11 +19,11 @@ from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from mmilmil.datasets.moves import check_moves
-from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.engine.cli import CfgOptions, check_file, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.whole_file import write_whole
 from mmilmil.errors import InputError
+from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
 from mmilmil.models.detectors.incremental_faster_rcnn import MERGING
 from mmilmil.models.teacher import Teacher, teacher_settings

@@ -9,7 +9,7 @@ import sys
 
 from mmengine.logging import MMLogger
 
-from mmilmil.datasets.check import check_coco, check_config, check_voc
+from mmilmil.data_tools.check import check_coco, check_config, check_voc
 from mmilmil.engine.cli import CfgOptions, read_config, user_errors
 
 

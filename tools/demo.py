@@ -19,7 +19,7 @@ from mmdet.apis import inference_detector, init_detector
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmilmil.datasets.shapes import ShapesSettings, write_shapes
+from mmilmil.data_tools.shapes import ShapesSettings, write_shapes
 from mmilmil.engine.chain import ChainStage, ending_with_this_process, run_stage, stages_of
 from mmilmil.engine.cli import check_folder, number, own_tools, user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG

@@ -6,7 +6,7 @@ A download that was stopped goes on where it stopped; what is complete is not fe
 import argparse
 import sys
 
-from mmilmil.datasets.download import SETS, default_root, download
+from mmilmil.data_tools.download import SETS, default_root, download
 from mmilmil.engine.cli import check_folder, user_errors
 
 

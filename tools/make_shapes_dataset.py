@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmilmil.datasets.shapes import CLASSES, ShapesSettings, write_shapes
+from mmilmil.data_tools.shapes import CLASSES, ShapesSettings, write_shapes
 from mmilmil.engine.cli import check_folder, user_errors
 
 

@@ -14,22 +14,21 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
-from mmilmil.engine.layouts import SPLITS, coco_files, folder_kind, part_of, voc_folder
-from mmilmil.engine.own_data import (
+from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
+from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
+from mmilmil.data_tools.layouts import SPLITS, coco_files, folder_kind, part_of, voc_folder
+from mmilmil.data_tools.own_data import (
     OwnData,
     check_categories,
     chosen_classes,
     coco_data,
-    dataset_config,
-    reordered_config,
     untrained,
     voc_data,
 )
-from mmilmil.engine.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
-from mmilmil.engine.text_files import write_all
+from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
+from mmilmil.text_files import write_all
 
 TOOLS = own_tools(__file__)
 CONFIGS = TOOLS.parent / 'configs'

@@ -18,14 +18,14 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch import nn
 
-from mmilmil.compat import to_plain
-from mmilmil.datasets.wrappers import innermost_dataset, test_loader
+from mmilmil.checkpoint import to_plain
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, number, read_config, user_errors
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
 from mmilmil.engine.whole_file import save_whole
 from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
+from mmilmil.loaders import innermost_dataset, test_loader
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
 from mmilmil.pruning.check import Outputs, check_pruned, layer_outputs

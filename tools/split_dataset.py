@@ -11,12 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmilmil.datasets.coco_reader import CocoFile, read_coco
-from mmilmil.datasets.reading import StopAtFirst, has_control, plain_path
-from mmilmil.datasets.voc_reader import read_list
-from mmilmil.engine.cli import own_tools, tool_command, user_errors
-from mmilmil.engine.draw import check_shares, draw, pools
-from mmilmil.engine.layouts import (
+from mmilmil.data_tools.layouts import (
     SPLITS,
     Pairs,
     VocFolder,
@@ -28,9 +23,14 @@ from mmilmil.engine.layouts import (
     shown,
     voc_folder,
 )
-from mmilmil.engine.own_data import coco_boxes, coco_notes, voc_boxes
-from mmilmil.engine.text_files import write_all
+from mmilmil.data_tools.own_data import coco_boxes, coco_notes, voc_boxes
+from mmilmil.data_tools.random_splits import check_shares, draw, pools
+from mmilmil.datasets.coco_reader import CocoFile, read_coco
+from mmilmil.datasets.reading import StopAtFirst, has_control, plain_path
+from mmilmil.datasets.voc_reader import read_list
+from mmilmil.engine.cli import own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
+from mmilmil.text_files import write_all
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""The stage filter on VOC-style and COCO-style sets, and the built-in demo set of drawn shapes."""
+"""The stage filter on VOC-style and COCO-style sets."""
 
 from .incremental_coco import IncrementalCocoDataset
 from .incremental_voc import IncrementalVOCDataset

@@ -15,10 +15,10 @@ from typing import Optional
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..compat import config_values, load_checkpoint_file
+from ..checkpoint import config_values, load_checkpoint_file
 from ..errors import InputError
-from ..models.stock import INCREMENTAL_KEYS
 from ..models.teacher import load_detector, weights_hash
+from ..stock import INCREMENTAL_KEYS
 from ..weights import is_url, may_exist
 from .cli import check_folder, default_work_dir, parse_options, read_config
 from .hooks.final_model import FINAL_CHECKPOINT

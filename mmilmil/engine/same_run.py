@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
-from ..compat import config_values
+from ..checkpoint import config_values
 from ..registry import HOOKS
 from .student_settings import Defaults, completed, defaults_now, first_defaults
 from .watch import hook_type, others

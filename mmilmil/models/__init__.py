@@ -1,7 +1,6 @@
 from . import backbones, losses, necks, roi_heads  # noqa: F401
 from .detectors import IncrementalFasterRCNN
 from .distillers import MFRRKDistiller
-from .stock import stock_model_cfg
 from .teacher import Teacher, TeacherKnowledge
 
-__all__ = ['IncrementalFasterRCNN', 'MFRRKDistiller', 'Teacher', 'TeacherKnowledge', 'stock_model_cfg']
+__all__ = ['IncrementalFasterRCNN', 'MFRRKDistiller', 'Teacher', 'TeacherKnowledge']

@@ -15,14 +15,14 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ..compat import config_values, load_checkpoint_file
+from ..checkpoint import config_values, load_checkpoint_file
 from ..config import load_config
 from ..errors import InputError
 from ..registry import MODELS
+from ..stock import full_model_cfg
 from ..weights import may_exist
 from .precision import for_roi_align, full_precision
 from .settings import built, check_names, check_number
-from .stock import full_model_cfg
 from .structure import cut, read_structure
 from .supported import check_supported
 

@@ -13,10 +13,10 @@ from mmrazor.models.algorithms.base import BaseAlgorithm
 from mmrazor.utils import RuntimeInfo
 from torch import Tensor, nn
 
-from ..compat import load_checkpoint_file
+from ..checkpoint import load_checkpoint_file
 from ..errors import InputError
-from ..models.stock import full_model_cfg
 from ..registry import MODELS
+from ..stock import full_model_cfg
 from .analysis import analysing, mutator_cfg, prunable_units
 from .complexity import flops_after, layer_flops
 from .prune import chosen_channels, current_structure, even_choices, static_detector

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmilmil.compat import load_checkpoint_file
+from mmilmil.checkpoint import load_checkpoint_file
 from mmilmil.engine.cli import check_folder, user_errors
 from mmilmil.engine.hooks.final_model import FINAL_CHECKPOINT
 from mmilmil.engine.hooks.metrics_file import TEST_FILE, read_figures

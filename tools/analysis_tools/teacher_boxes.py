@@ -16,11 +16,11 @@ from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
 from torch.utils.data import ConcatDataset
 
-from mmilmil.datasets.wrappers import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.engine.cli import CfgOptions, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
+from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.registry import DATASETS
 

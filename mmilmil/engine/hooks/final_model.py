@@ -7,10 +7,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
 
-from ...compat import to_plain
+from ...checkpoint import to_plain
 from ...registry import HOOKS
+from ...stock import stock_config
 from ..runner_state import bare_model, is_training
-from ..stock_config import stock_config
 from ..whole_file import save_whole
 
 FINAL_CHECKPOINT = 'final.pth'

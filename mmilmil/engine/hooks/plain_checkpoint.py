@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...compat import from_plain, to_plain
+from ...checkpoint import from_plain, to_plain
 from ...registry import HOOKS
 
 

@@ -9,8 +9,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import Tensor
 
 from ...datasets.moves import check_moves
-from ...datasets.wrappers import innermost_dataset
 from ...errors import InputError
+from ...loaders import innermost_dataset
 from ...models.detectors import IncrementalFasterRCNN
 from ...models.supported import check_supported
 from ...registry import HOOKS

@@ -4,9 +4,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ...errors import InputError
-from ...models.stock import full_model_cfg
 from ...models.structure import cut, equal, read_structure
 from ...registry import HOOKS, MODELS
+from ...stock import full_model_cfg
 from ..runner_state import bare_model, is_training
 
 

@@ -4,7 +4,7 @@ from typing import Optional
 
 from mmdet.models.detectors import FasterRCNN
 
-from ...compat import load_checkpoint_file
+from ...checkpoint import load_checkpoint_file
 from ...errors import InputError
 from ...registry import MODELS
 from ...weights import may_exist

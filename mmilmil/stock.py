@@ -1,16 +1,49 @@
-"""From a run's config to one that stock MMDetection understands without mmilmil."""
+"""From an incremental run to stock MMDetection: the detector inside a model config, and a config that runs without mmilmil."""
 
 from collections.abc import Sequence
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
-from ..datasets.wrappers import innermost_dataset, test_loader
-from ..models.stock import stock_model_cfg
-from ..registry import MODELS
+from .loaders import innermost_dataset, test_loader
+from .registry import MODELS
 
+# Settings that the student adds to a stock detector's; its checkpoint knows nothing of them.
+INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'teacher_boxes', 'start')
 # Settings that stock datasets know nothing of.
 _STAGE_KEYS = ('keep', )
 _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDataset': 'CocoDataset'}
+
+
+def stock_model_cfg(model: dict) -> ConfigDict:
+    """The stock detector inside ``model``.
+
+    Args:
+        model: A model config, of ``IncrementalFasterRCNN``, ``PrunedFasterRCNN``, a pruning algorithm or already stock.
+
+    Returns:
+        A copy without teacher, distiller and merging. Its type is the stock detector's, or ``PrunedFasterRCNN`` where it
+        names a pruned checkpoint or prunes in training.
+    """
+    stock = ConfigDict(model).copy()
+    if 'detector' in stock:  # a pruning algorithm around it
+        return ConfigDict(stock_model_cfg(stock['detector']), type='PrunedFasterRCNN', pruned=stock['checkpoint'])
+    for key in INCREMENTAL_KEYS:
+        stock.pop(key, None)
+    if stock['type'].removeprefix('mmilmil.') in ('IncrementalFasterRCNN', 'PrunedFasterRCNN'):
+        stock['type'] = 'PrunedFasterRCNN' if stock.get('pruned') else 'FasterRCNN'
+    return stock
+
+
+def full_model_cfg(model: dict) -> ConfigDict:
+    """The full stock detector inside ``model``, before any pruning.
+
+    Args:
+        model: See :func:`stock_model_cfg`.
+    """
+    stock = stock_model_cfg(model)
+    if stock.pop('pruned', None):
+        stock['type'] = 'FasterRCNN'
+    return stock
 
 
 def stock_config(cfg: Config, classes: Sequence[str]) -> Config:

@@ -16,7 +16,8 @@ from mmengine.runner import Runner
 
 import mmilmil.engine  # noqa: F401
 from mmilmil import InputError
-from mmilmil.compat import check_versions, config_values, from_plain, load_checkpoint_file, to_plain
+from mmilmil.checkpoint import config_values, from_plain, load_checkpoint_file, to_plain
+from mmilmil.compat import check_versions
 
 
 class Line(BaseModel):

@@ -18,16 +18,16 @@ from mmdet.datasets import BaseDetDataset
 from mmengine.config import Config
 from terminaltables import AsciiTable
 
+from ..datasets.coco_reader import is_flat, is_ignored, read_coco
+from ..datasets.image_loading import image_loader, image_size, is_loader
+from ..datasets.incremental_coco import IncrementalCocoDataset
+from ..datasets.incremental_voc import IncrementalVOCDataset
+from ..datasets.reading import decode, text_lines
+from ..datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
+from ..datasets.voc_reader import is_list_of_class, read_annotation, read_list
 from ..errors import InputError
+from ..loaders import innermost_datasets
 from ..registry import DATASETS
-from .coco_reader import is_flat, is_ignored, read_coco
-from .image_loading import image_loader, image_size, is_loader
-from .incremental_coco import IncrementalCocoDataset
-from .incremental_voc import IncrementalVOCDataset
-from .reading import decode, text_lines
-from .stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
-from .voc_reader import is_list_of_class, read_annotation, read_list
-from .wrappers import innermost_datasets
 
 # Shorter side, in pixels, of a box told as tiny: less than a cell of the finest feature map (stride 4).
 TINY = 4

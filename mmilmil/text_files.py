@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import InputError
+from .errors import InputError
 
 
 def write_all(files: Mapping[Path, str], check: Callable[[], None] = lambda: None) -> None:

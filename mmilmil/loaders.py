@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from mmengine.config import Config, ConfigDict
 
-from ..errors import InputError
+from .errors import InputError
 
 
 def innermost_datasets(dataset: Mapping | None) -> Iterator[Mapping]:
