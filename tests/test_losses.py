@@ -3,7 +3,8 @@
 The expected values are written as the arithmetic of the formula on scalars; no function of the package computes them.
 """
 
-from math import exp, log
+from functools import partial
+from math import exp, log, sqrt
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import tensor
 
 from mmilmil import InputError
 from mmilmil.models import losses
-from mmilmil.models.losses import roi, rpn
+from mmilmil.models.losses.dense import elastic_selection
 from mmilmil.registry import MODELS
 
 pytestmark = pytest.mark.filterwarnings('error')  # as torch warns of a dimension that it had to guess
@@ -486,13 +487,206 @@ def test_roi_shapes_are_checked(name):
 
 def test_rpn_and_score_shapes_are_checked():
     for name in ('RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RPNObjectnessBCELoss'):
-        with pytest.raises(ValueError, match='same anchors'):
+        with pytest.raises(InputError, match=r'same anchors.*\(3, 1\).*\(3,\)'):
             getattr(losses, name)()(torch.zeros(3, 1), torch.zeros(3))  # would broadcast to (3, 3)
     for name in ('ScoreL1Loss', 'MatchedScoreL1Loss'):
-        with pytest.raises(ValueError, match='one target a RoI'):
+        with pytest.raises(InputError, match='one target a RoI'):
             getattr(losses, name)()(torch.zeros(3, 4), torch.zeros(3, 1), torch.zeros(3).long())
-    with pytest.raises(ValueError, match='one target a RoI'):
+    with pytest.raises(InputError, match='one target a RoI'):
         losses.MatchedScoreL1Loss()(torch.zeros(3, 4), torch.zeros(3), torch.zeros(2).long())
+
+
+# --- dense: 2 old classes, 1 new class --------------------------------------------------------------------------------
+
+DENSE = ['ResponseMSELoss', 'ResponseBCELoss', 'DistributionKDLoss', 'DenseDeltaKDLoss']
+# N=2, K=3; nothing is selected in image 1, whose numbers differ.
+P_S = tensor([[[1., 0., 9.], [0., 2., 9.], [5., 5., 9.]], [[7., 7., 7.]] * 3])
+P_T = tensor([[[2., 1.], [0., 0.], [0., 0.]], [[0., 0.]] * 3])
+SELECTED = tensor([[True, True, False], [False] * 3])
+
+
+def logits_of(*responses):
+    """Logits (1, K, 2) of which the second class has these probabilities and the first one is far below."""
+    return tensor([[[-9., log(p / (1 - p))] for p in responses]])
+
+
+def test_elastic_selection():
+    # Mean 0.25, variance (0.65^2 + 0.55^2 + 8 * 0.15^2) / 10 = 0.0905, so mean + 2 std = 0.852 and mean + 1.8 std = 0.791.
+    logits = logits_of(0.9, 0.8, *[0.1] * 8)
+    assert elastic_selection(logits).tolist() == [[True] + [False] * 9]
+    assert elastic_selection(logits, alpha=1.8).tolist() == [[True, True] + [False] * 8]
+    # One of n sticks out by sqrt(n - 1) standard deviations of the population, whatever the two values are.
+    one = logits_of(0.5, 0.5, 0.5, 0.8, 0.5, 0.5)
+    only = [[False, False, False, True, False, False]]
+    assert elastic_selection(one, alpha=sqrt(5) - 0.01).tolist() == only
+    assert not elastic_selection(one, alpha=sqrt(5) + 0.01).any()
+    assert elastic_selection(one.bfloat16()).dtype == torch.bool
+
+
+def test_elastic_selection_looks_at_an_image_and_its_mask_alone():
+    one = logits_of(0.5, 0.5, 0.5, 0.8, 0.5, 0.5)
+    # Four anchors are left, one of which sticks out by sqrt(3).
+    mask = tensor([[True, False, True, True, False, True]])
+    masked = torch.where(mask[..., None], one, 99.)
+    assert not elastic_selection(masked, mask).any()
+    assert elastic_selection(masked, mask, alpha=1.7).tolist() == [[False, False, False, True, False, False]]
+    # Another image changes nothing, and neither does one without anything to compare.
+    batch = torch.cat([one, 3 * one.flip(1) + 1, one])
+    masks = torch.cat([mask, ~mask | mask, mask & False])
+    both = elastic_selection(batch, masks, alpha=1.7)
+    assert both.tolist() == [[False, False, False, True, False, False], [False, False, True, False, False, False], [False] * 6]
+    assert not elastic_selection(torch.full((1, 7, 2), 0.3)).any()  # nothing sticks out
+    assert elastic_selection(torch.zeros(2, 0, 3)).shape == (2, 0)
+
+
+def test_response_mse():
+    # Anchor 0 (1 + 1) / 2, anchor 1 (0 + 4) / 2; the new class does not count; image 1 counts zero.
+    loss = losses.ResponseMSELoss(loss_weight=4.)
+    assert value(loss(P_S, P_T, SELECTED)) == pytest.approx(4 * ((1 + 2) / 2 + 0) / 2)
+    assert value(loss(P_S[1:], P_T[1:], ~SELECTED[1:])) == pytest.approx(4 * 49)
+    student = P_S.clone().requires_grad_()
+    loss(student, P_T, SELECTED).backward()
+    expected = torch.zeros(2, 3, 3)
+    # 2 (z_S - z_T) / 2 classes / 2 anchors / 2 images, times 4.
+    expected[0, 0, :2], expected[0, 1, 1] = -1., 2.
+    assert torch.allclose(student.grad, expected)
+
+
+def test_response_bce():
+    def kl(s, t):
+        p, q = 1 / (1 + exp(-s)), 1 / (1 + exp(-t))
+        return q * log(q / p) + (1 - q) * log((1 - q) / (1 - p))
+
+    loss = losses.ResponseBCELoss(loss_weight=4.)
+    first, second = kl(1, 2) + kl(0, 1), kl(2, 0)  # summed over the old classes
+    assert value(loss(P_S, P_T, SELECTED)) == pytest.approx(4 * (first + second) / 2 / 2, rel=1e-5)
+    student = P_S.clone().requires_grad_()
+    loss(student, P_T, SELECTED).backward()
+    expected = torch.zeros(2, 3, 3)
+    expected[0, :2, :2] = (P_S[0, :2, :2].sigmoid() - P_T[0, :2].sigmoid())  # times 4 / 2 / 2
+    assert torch.allclose(student.grad, expected, atol=1e-6)
+    assert value(loss(torch.full((1, 1, 1), -100.), torch.full((1, 1, 1), 100.), tensor([[True]]))) == pytest.approx(400)
+
+
+# Two bins a side. At temperature 2 the teacher's first side of anchor 0 has the probabilities 3/4 and 1/4, the last side of
+# anchor 1 has 1/4 and 3/4, all others and the student's 1/2. Bins and sides taken the other way round would see others.
+B_S = torch.zeros(2, 3, 8)
+B_T = torch.full((2, 3, 8), 5.)
+B_T[0, 0, 0] += 2 * log(3)
+B_T[0, 1, 7] += 2 * log(3)
+B_T[0, 2, 0] = B_T[1, :, 0] = 77.
+
+
+def test_distribution_kd():
+    kl = 0.75 * log(0.75 / 0.5) + 0.25 * log(0.25 / 0.5)
+    loss = losses.DistributionKDLoss(temperature=2., loss_weight=3.)
+    assert value(loss(B_S, B_T, SELECTED)) == pytest.approx(3 * 4 * (kl / 4 + kl / 4) / 2 / 2, rel=1e-5)
+    student = B_S.clone().requires_grad_()
+    loss(student, B_T, SELECTED).backward()
+    expected = torch.zeros(2, 3, 8)
+    # T^2 (p - q) / T / 4 sides / 2 anchors / 2 images, times 3.
+    step = 3 * 2 * 0.25 / 16
+    expected[0, 0, :2], expected[0, 1, 6:] = tensor([-step, step]), tensor([step, -step])
+    assert torch.allclose(student.grad, expected, atol=1e-6)
+    # The divergence is the teacher's from the student's: turned round it is another number.
+    assert value(loss(B_T, B_S, SELECTED)) == pytest.approx(3 * 4 * (0.5 * log(2 / 3) + 0.5 * log(2)) / 4 / 2, rel=1e-5)
+
+
+def test_distribution_kd_settings():
+    # Ten times the logits at temperature 20 are those at temperature 2, but for T^2; the default is 10.
+    warm = value(losses.DistributionKDLoss(temperature=20.)(10 * B_S, 10 * B_T, SELECTED))
+    assert warm == pytest.approx(100 * value(losses.DistributionKDLoss(temperature=2.)(B_S, B_T, SELECTED)), rel=1e-5)
+    default = value(losses.DistributionKDLoss()(5 * B_S, 5 * B_T, SELECTED))
+    assert default == pytest.approx(warm / 4, rel=1e-5)
+    with pytest.raises(InputError, match='DistributionKDLoss: temperature=0 must be greater than 0'):
+        losses.DistributionKDLoss(temperature=0)
+
+
+def test_dense_delta_kd():
+    # Smooth-L1 beyond beta 1/9 is |d| - 1/18: anchor 0 differs by 1 and 2, anchor 1 by 3 - 1.
+    pair = torch.cat([R_S, R_S]), torch.cat([R_T, R_T])
+    loss = losses.DenseDeltaKDLoss(loss_weight=4.)
+    assert value(loss(*pair, SELECTED)) == pytest.approx(4 * ((3 - 2 / 18) + (2 - 1 / 18)) / 2 / 2)
+    # Inside beta: 0.5 d^2 / beta.
+    assert value(losses.DenseDeltaKDLoss(beta=4.)(*pair, SELECTED)) == pytest.approx((0.5 + 2 + 2) / 4 / 2 / 2)
+    student = pair[0].clone().requires_grad_()
+    loss(student, pair[1], SELECTED).backward()
+    expected = torch.zeros(2, 3, 4)
+    expected[0, 0, :2] = expected[0, 1, 3] = -1.
+    assert torch.allclose(student.grad, expected)
+
+
+def dense_pair(name, n, k):
+    """Random outputs of student and teacher for n images of k anchors."""
+    columns = dict(ResponseMSELoss=(6, 4), ResponseBCELoss=(6, 4), DistributionKDLoss=(12, 12), DenseDeltaKDLoss=(4, 4))[name]
+    return tuple(2 * torch.randn(n, k, width) for width in columns)
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_a_dense_term_does_not_depend_on_what_an_image_is_batched_with(name):
+    """Alone, padded with anything, and beside an image with more anchors, other responses and other gaps."""
+    torch.manual_seed(0)
+    loss = getattr(losses, name)()
+    small, large = dense_pair(name, 1, 5), [3 * given for given in dense_pair(name, 1, 9)]
+    padded, chosen = [1000 * torch.randn_like(given) for given in large], torch.zeros(1, 9).bool()
+    for whole, part in zip(padded, small):
+        whole[:, :5] = part
+    chosen[:, [0, 3]] = True
+    others = tensor([[True, False, True] * 3])
+    alone, beside = value(loss(*small, chosen[:, :5])), value(loss(*large, others))
+    assert 0 < alone != beside
+    assert value(loss(*padded, chosen)) == pytest.approx(alone, rel=1e-5)
+    both = [torch.cat(pair) for pair in zip(padded, large)]
+    assert value(loss(*both, torch.cat([chosen, others]))) == pytest.approx((alone + beside) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_nothing_selected_is_zero_with_a_graph(name):
+    student, teacher = dense_pair(name, 2, 3)
+    student.requires_grad_()
+    loss = getattr(losses, name)()(student, teacher, torch.zeros(2, 3).bool())
+    loss.backward()
+    assert value(loss) == 0 and torch.equal(student.grad, torch.zeros_like(student))
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_dense_shapes_are_checked(name):
+    loss = getattr(losses, name)()
+    student, teacher = dense_pair(name, 2, 3)
+    chosen = torch.ones(2, 3).bool()
+    for others in ((teacher[:, :2], chosen), (teacher[:1], chosen), (teacher[..., None], chosen)):
+        with pytest.raises(InputError, match=r'(?=.*anchors).*\(2, 3, \d+\).*\([12], [23], .*\)'):
+            loss(student, *others)
+    with pytest.raises(InputError, match=r'\(2, 3, 4\).*\(2, 3, 8\)'):
+        loss(torch.zeros(2, 3, 4), torch.zeros(2, 3, 8), chosen)
+    for wrong in (chosen[:, :1], chosen[:1], chosen[..., None], chosen.float()):
+        with pytest.raises(InputError, match=r'selected must be bool .* it is torch.* beside outputs \(2, 3, '):
+            loss(student, teacher, wrong)
+
+
+def test_what_a_box_loss_does_not_compare():
+    chosen = torch.ones(2, 3).bool()
+    for width in (4, 10):
+        with pytest.raises(InputError, match=rf'\(2, 3, {width}\): .*use DenseDeltaKDLoss'):
+            losses.DistributionKDLoss()(torch.zeros(2, 3, width), torch.zeros(2, 3, width), chosen)
+    for width in (5, 8):
+        with pytest.raises(InputError, match=rf'\(2, 3, {width}\): .*use DistributionKDLoss'):
+            losses.DenseDeltaKDLoss()(torch.zeros(2, 3, width), torch.zeros(2, 3, width), chosen)
+    for name in ('DistributionKDLoss', 'DenseDeltaKDLoss'):
+        with pytest.raises(InputError, match=r'\(2, 3, 8, 1\)'):
+            getattr(losses, name)()(torch.zeros(2, 3, 8, 1), torch.zeros(2, 3, 8, 1), chosen)
+    for shape in ((2, 3), (2, 3, 0)):
+        with pytest.raises(InputError, match='one old class'):
+            elastic_selection(torch.zeros(shape))
+    for wrong in (chosen.long(), chosen[:, :1]):
+        with pytest.raises(InputError, match='mask must be bool'):
+            elastic_selection(torch.zeros(2, 3, 1), wrong)
+
+
+def test_beta_is_checked():
+    for name in ('RPNForegroundDeltaLoss', 'RoIDeltaLoss', 'DenseDeltaKDLoss'):
+        with pytest.raises(InputError, match=f'beta of {name} = -1'):
+            getattr(losses, name)(beta=-1)
 
 
 # --- what every loss promises ----------------------------------------------------------------------------------------
@@ -518,6 +712,10 @@ def deltas(n):
     return torch.randn(n, 12), torch.randn(n, 8)
 
 
+def dense(name, n):
+    return *dense_pair(name, 2, n), tensor([[True], [False]]) | (torch.arange(n) % 3 == 1)
+
+
 # name, arguments, maker of (student, teacher, others...) for n rows, makes a teacher from a student where zero is due
 CASES = [
     *[case(n, {}, lambda n: (maps(n), maps(n)), lambda s: s)
@@ -527,6 +725,8 @@ CASES = [
     case('RPNDeltaLoss', {}, anchors, lambda s: s),
     case('RPNDeltaLoss', dict(margin=None), anchors, lambda s: s),
     case('RPNForegroundDeltaLoss', {}, anchors, lambda s: s),
+    *[case(n, {}, partial(dense, n), lambda s: s[..., :4] if s.size(-1) == 6 else s)
+      for n in DENSE],
     case('UnbiasedKDLoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)), None),
     case('UnbiasedKDLoss', dict(subtract_entropy=True), lambda n: (torch.randn(n, 6), torch.randn(n, 4)),
          lambda s: torch.cat([s[:, :3], s[:, 3:].logsumexp(1, keepdim=True)], 1)),
@@ -619,18 +819,25 @@ def test_autocast_changes_nothing(name, kwargs, make, equal):
     assert value(result) == value(loss(*inputs))
 
 
-FUNCTIONS = [
-    (rpn.rpn_delta, losses.RPNDeltaLoss, (R_S, R_T, O_S, O_S + tensor([0.5, 0.5, 0.]))),
-    (rpn.rpn_foreground_delta, losses.RPNForegroundDeltaLoss, (R_S, R_T, O_T)),
-    (roi.unbiased_kd, losses.UnbiasedKDLoss, (Z_S, Z_T)),
-    (roi.roi_delta, losses.RoIDeltaLoss, (D_S, D_T)),
-]
+@every_loss
+def test_no_loss_waits_for_a_gpu(name, kwargs, make, equal):
+    """A meta tensor has a shape and no values: whatever would have to look at one, as indexing by a mask does, fails."""
+    inputs = [given.to('meta') for given in make(5)]
+    assert getattr(losses, name)(**kwargs)(*inputs).shape == ()
 
 
-@pytest.mark.parametrize('function, loss, inputs', FUNCTIONS, ids=lambda given: getattr(given, '__name__', ''))
-def test_a_formula_called_alone_has_the_defaults_of_its_loss(function, loss, inputs):
-    given = inputs if function is not rpn.rpn_foreground_delta else (*inputs[:2], None, inputs[2])
-    assert value(function(*inputs)) == value(loss()(*given)) > 0
+def test_the_selection_waits_for_no_gpu():
+    logits, mask = torch.zeros(2, 5, 3, device='meta'), torch.ones(2, 5, device='meta').bool()
+    assert elastic_selection(logits, mask).shape == (2, 5)
+    with pytest.raises(NotImplementedError):
+        logits[mask]
+
+
+@every_loss
+def test_a_loss_is_printed_with_its_settings(name, kwargs, make, equal):
+    loss = getattr(losses, name)(**kwargs, loss_weight=0.25)
+    assert repr(loss).startswith(f'{name}(') and 'loss_weight=0.25' in repr(loss)
+    assert all(f'{key}={given!r}' in repr(loss) for key, given in kwargs.items())
 
 
 def test_mask_of_nothing_is_zero():

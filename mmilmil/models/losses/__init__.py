@@ -1,3 +1,4 @@
+from .dense import DenseDeltaKDLoss, DistributionKDLoss, ResponseBCELoss, ResponseMSELoss
 from .feature import FeatureHingeLoss, FeatureMSELoss, FeatureNormMSELoss
 from .roi import LogitMSELoss, MatchedScoreL1Loss, RoIDeltaLoss, ScoreL1Loss, UnbiasedCrossEntropyLoss, UnbiasedKDLoss
 from .rpn import (
@@ -9,7 +10,8 @@ from .rpn import (
 )
 
 __all__ = [
-    'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss', 'LogitMSELoss', 'MatchedScoreL1Loss', 'RPNDeltaLoss',
-    'RPNForegroundDeltaLoss', 'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'RoIDeltaLoss',
-    'ScoreL1Loss', 'UnbiasedCrossEntropyLoss', 'UnbiasedKDLoss'
+    'DenseDeltaKDLoss', 'DistributionKDLoss', 'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss', 'LogitMSELoss',
+    'MatchedScoreL1Loss', 'RPNDeltaLoss', 'RPNForegroundDeltaLoss', 'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss',
+    'RPNObjectnessMSELoss', 'ResponseBCELoss', 'ResponseMSELoss', 'RoIDeltaLoss', 'ScoreL1Loss', 'UnbiasedCrossEntropyLoss',
+    'UnbiasedKDLoss'
 ]
