@@ -536,6 +536,7 @@ def test_elastic_selection_looks_at_an_image_and_its_mask_alone():
     both = elastic_selection(batch, masks, alpha=1.7)
     assert both.tolist() == [[False, False, False, True, False, False], [False, False, True, False, False, False], [False] * 6]
     assert not elastic_selection(torch.full((1, 7, 2), 0.3)).any()  # nothing sticks out
+    assert not elastic_selection(one, mask & (torch.arange(6) == 3), alpha=1.).any()  # nor does a single anchor
     assert elastic_selection(torch.zeros(2, 0, 3)).shape == (2, 0)
 
 
@@ -672,9 +673,9 @@ def test_what_a_box_loss_does_not_compare():
     for width in (5, 8):
         with pytest.raises(InputError, match=rf'\(2, 3, {width}\): .*use DistributionKDLoss'):
             losses.DenseDeltaKDLoss()(torch.zeros(2, 3, width), torch.zeros(2, 3, width), chosen)
-    for name in ('DistributionKDLoss', 'DenseDeltaKDLoss'):
-        with pytest.raises(InputError, match=r'\(2, 3, 8, 1\)'):
-            getattr(losses, name)()(torch.zeros(2, 3, 8, 1), torch.zeros(2, 3, 8, 1), chosen)
+    for name, width in (('DistributionKDLoss', 8), ('DenseDeltaKDLoss', 4)):
+        with pytest.raises(InputError, match=rf'\(2, 3, 1, {width}\)'):
+            getattr(losses, name)()(torch.zeros(2, 3, 1, width), torch.zeros(2, 3, 1, width), chosen)
     for shape in ((2, 3), (2, 3, 0)):
         with pytest.raises(InputError, match='one old class'):
             elastic_selection(torch.zeros(shape))
