@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from .errors import InputError
+from .former_names import with_current_names
 from .weights import is_url, local_file
 
 # Marks the plain form of a history buffer in a checkpoint.
@@ -121,7 +122,7 @@ def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
     source, more = path, ''
     if is_url(path):
         path = str(local_file(path))
-        source, more = f'{path} of {source}', ' Remove it to fetch it anew.'
+        source, more = f'{path} of {source}', ' Remove it to fetch it again.'
     if not Path(path).is_file():
         raise InputError(f'the checkpoint {path} does not exist: give the path of a .pth file')
     refused = None
@@ -139,7 +140,7 @@ def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
             content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
         except Exception as error:
             raise InputError(f'the checkpoint {source} cannot be read safely ({refused}): in the environment that made it, and '
-                             'if you trust it, save torch.save(dict(state_dict=..., meta=...)) anew') from error
+                             'if you trust it, save torch.save(dict(state_dict=..., meta=...)) again') from error
     weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not any(isinstance(value, torch.Tensor) for value in weights.values()):
         raise InputError(f'the checkpoint {source} holds no state_dict with tensors'
@@ -156,6 +157,9 @@ def config_values(text: str) -> dict:
     Args:
         text: Assignments of literals and ``dict(key=literal)``; a config that was inherited or computed is written so.
 
+    Returns:
+        The settings by name; types that had another name in an earlier version are called as they are now.
+
     Raises:
         ValueError: the text holds anything else.
     """
@@ -171,7 +175,7 @@ def config_values(text: str) -> dict:
             values[statement.targets[0].id] = ast.literal_eval(_DictCalls().visit(statement.value))
         except (ValueError, TypeError) as error:
             raise ValueError(f'line {statement.lineno} holds more than literals') from error
-    return values
+    return with_current_names(values)
 
 
 class _DictCalls(ast.NodeTransformer):

@@ -29,7 +29,7 @@ def write_all(files: Mapping[Path, str], check: Callable[[], None] = lambda: Non
                 path.write_text(text, encoding='utf-8')
             except OSError as error:
                 raise InputError(f'{path} cannot be written ({error.strerror}), so nothing is: correct the folder or its '
-                                 'permissions, or make room') from None
+                                 'permissions, or free disk space') from None
         check()
     except BaseException:
         for step in reversed(undo):

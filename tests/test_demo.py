@@ -33,7 +33,7 @@ def test_four_rows_a_picture_and_a_second_call(tmp_path):
     assert width > 4 * 400 and height > 2 * 400
 
     again = run_tool(*command, cwd=tmp_path)
-    assert again.returncode == 0 and again.stdout.count('trained already') == 4
+    assert again.returncode == 0 and again.stdout.count('already trained') == 4
     assert table in again.stdout
 
 

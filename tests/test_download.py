@@ -1,4 +1,4 @@
-"""Downloads from a server of the test's own: broken off, gone on with, wrong, refused; and what is unpacked where."""
+"""Downloads from a server of the test's own: broken off, resumed, wrong, refused; and what is unpacked where."""
 
 import contextlib
 import hashlib

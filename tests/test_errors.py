@@ -35,7 +35,7 @@ def ended(capsys, error) -> tuple[int, str]:
     (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), 'aa'),
      'error: aa: File name too long: give it a shorter name\n'),
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
-     'error: No space left on device: make room and run this again, a training with --resume\n'),
+     'error: No space left on device: free disk space and run this again, a training with --resume\n'),
     (OSError('the network is down'), 'error: the network is down\n'),
 ])
 def test_one_line(capsys, error, told):

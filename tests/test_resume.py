@@ -1,4 +1,4 @@
-"""A run that is stopped, by whatever and whenever, goes on as if nothing had happened, or says why it cannot."""
+"""A run that is stopped, by whatever and whenever, is resumed as if nothing had happened, or says why it cannot."""
 
 import errno
 import os
@@ -26,13 +26,13 @@ from torch.utils.data import DataLoader, Dataset
 
 import mmilmil.engine  # noqa: F401
 from mmilmil import InputError
+from mmilmil.engine.atomic_file import latest_checkpoint, save_atomically, write_atomically
 from mmilmil.engine.cli import read_config
-from mmilmil.engine.hooks import SameRunHook
-from mmilmil.engine.hooks.one_run import LOCK_FILE
+from mmilmil.engine.hooks import ResumeCheckHook
 from mmilmil.engine.hooks.random_state import SeededBatches
-from mmilmil.engine.same_run import FREE_IN_RESUMING, TESTING, differences, saved_settings
+from mmilmil.engine.hooks.work_dir_lock import LOCK_FILE
+from mmilmil.engine.resume_check import FREE_IN_RESUMING, TESTING, differences, saved_settings
 from mmilmil.engine.student_settings import FIRST_DEFAULTS, defaults_now, first_defaults
-from mmilmil.engine.whole_file import latest_checkpoint, save_whole, write_whole
 from mmilmil.models.detectors import incremental_faster_rcnn as student_module
 from mmilmil.models.distillers import mfrrk
 from mmilmil.models.teacher import weights_hash
@@ -154,7 +154,7 @@ def test_one_stays_one_of_each_run(unbroken):
 
 
 def test_resuming_with_what_may_differ(unbroken, stopped_run, tool, tmp_path):
-    """Other folders, workers and intervals, the teacher named anew, an epoch more: still the same run."""
+    """Other folders, workers and intervals, the teacher named again, an epoch more: still the same run."""
     work = stopped_run('student', epoch=2)
     data = shutil.copytree(unbroken.data, tmp_path / 'moved')
     teacher = shutil.copy(unbroken.teacher, tmp_path / 'renamed.pth')
@@ -175,7 +175,8 @@ def test_second_run_in_a_work_dir(unbroken, tool, tmp_path):
            "print('held', flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == 'held\n'
-        fails(tool('train.py', unbroken.folder / 'base.py', '--work-dir', work), f'another process trains in {work} right now')
+        fails(tool('train.py', unbroken.folder / 'base.py', '--work-dir', work),
+              f'the work dir {work} is in use by another training')
         assert not list(work.glob('*.pth'))
         first.kill()
     assert tool('train.py', unbroken.folder / 'base.py', '--work-dir', work).status == 0
@@ -248,7 +249,7 @@ def wander(folder, workers, train_cfg, sampler, seed=0, **kwargs):
         Wanderer(), str(folder), train_cfg=train_cfg, optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-1, momentum=0.9)),
         train_dataloader=dict(dataset=NoisyInputs(), batch_size=1, num_workers=workers, persistent_workers=workers > 0,
                               sampler=dict(type=sampler, shuffle=True)),
-        default_hooks=dict(checkpoint=dict(type='WholeCheckpointHook', by_epoch=train_cfg['by_epoch'], interval=1)),
+        default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', by_epoch=train_cfg['by_epoch'], interval=1)),
         custom_hooks=[dict(type='RandomStateHook'), dict(type='PlainCheckpointHook')], default_scope='mmilmil',
         randomness=dict(seed=seed), **kwargs)
     runner.train()
@@ -292,14 +293,14 @@ def file_size_limit(size):
 
 
 def test_disk_without_room(unbroken, stopped_run, tool):
-    """Told in one line; nothing is lost, and the run goes on when there is room."""
+    """Told in one line; nothing is lost, and the run is resumed when there is room."""
     work, arguments = stopped_run('base', epoch=2), ('train.py', unbroken.folder / 'base.py', '--resume', '--work-dir')
     before = (work / 'epoch_2.pth').read_bytes()
     with file_size_limit(1_000_000):
         done = tool(*arguments, work)
     size = (unbroken.folder / 'base/epoch_3.pth').stat().st_size / 1e6
     fails(done, f'{work}/epoch_3.pth cannot be written (File too large)', f'it needs {size:.1f} MB', 'MB are free',
-          'make room', '--resume')
+          'free disk space', '--resume')
     assert [path.name for path in work.glob('*.pth*')] == ['epoch_2.pth']
     assert (work / 'epoch_2.pth').read_bytes() == before
     assert tool(*arguments, work).status == 0
@@ -308,14 +309,14 @@ def test_disk_without_room(unbroken, stopped_run, tool):
 
 def test_file_stays_as_it_was_when_the_disk_is_full(tmp_path, monkeypatch):
     path = tmp_path / 'a.pth'
-    save_whole(dict(a=1), path)
+    save_atomically(dict(a=1), path)
 
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(InputError, match=r'a\.pth cannot be written \(No space left on device\): it needs 0\.0 MB'):
-        write_whole(b'new', path)
+        write_atomically(b'new', path)
     assert torch.load(path) == dict(a=1)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -329,8 +330,8 @@ def test_full_disk_elsewhere_is_told(unbroken, tool, tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.visualization.vis_backend.LocalVisBackend._dump', full)
     done = tool('train.py', unbroken.folder / 'base.py', '--resume', '--work-dir', tmp_path / 'work', '--cfg-options',
                 'default_hooks.logger.interval=1')
-    assert f'no complete checkpoint in {tmp_path}/work: training begins anew' in done.out
-    fails(done, 'No space left on device', 'make room', '--resume')
+    assert f'no complete checkpoint in {tmp_path}/work: training starts from the beginning' in done.out
+    fails(done, 'No space left on device', 'free disk space', '--resume')
 
 
 def test_old_checkpoint_goes_when_the_new_one_is_there(tmp_path, monkeypatch):
@@ -346,7 +347,7 @@ def test_old_checkpoint_goes_when_the_new_one_is_there(tmp_path, monkeypatch):
         Wanderer(), str(tmp_path), train_cfg=dict(by_epoch=True, max_epochs=4),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-1)),
         train_dataloader=dict(dataset=NoisyInputs(), batch_size=6, sampler=dict(type='DefaultSampler', shuffle=False)),
-        default_hooks=dict(checkpoint=dict(type='WholeCheckpointHook', interval=1, max_keep_ckpts=2)),
+        default_hooks=dict(checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2)),
         default_scope='mmilmil')
     runner.train()
     assert seen == [[], ['epoch_1.pth'], ['epoch_1.pth', 'epoch_2.pth'], ['epoch_2.pth', 'epoch_3.pth']]
@@ -433,7 +434,7 @@ def resume(unbroken, monkeypatch):
         monkeypatch.setattr(runner, '_resume', True)
         checkpoint = torch.load(unbroken.folder / stage / 'epoch_1.pth')
         checkpoint['meta'] = {key: value for key, value in (checkpoint['meta'] | meta).items() if value is not None}
-        SameRunHook().after_load_checkpoint(runner, checkpoint)
+        ResumeCheckHook().after_load_checkpoint(runner, checkpoint)
 
     return load
 
@@ -483,7 +484,7 @@ OLD = dict(
     ('model.sizes', [1, 2], None),
     ('custom_hooks', [dict(type='RandomStateHook'), dict(type='EMAHook')], None),
     ('test_evaluator.eval_mode', '11points', None),
-    ('custom_hooks', [dict(type='OneRunHook'), dict(type='EMAHook')], None),
+    ('custom_hooks', [dict(type='WorkDirLockHook'), dict(type='EMAHook')], None),
     ('custom_hooks', [], "custom_hooks: [{'type': 'EMAHook'}] -> []"),
     ('train_cfg.max_epochs', 3, 'train_cfg.max_epochs: 2 -> 3'),
     ('load_from', None, "load_from: 'a.pth' -> None"),

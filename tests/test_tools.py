@@ -67,7 +67,7 @@ def test_second_call_trains_nothing(chain, tool):
     before = {path: path.stat().st_mtime_ns for path in chain.runs.rglob('*') if path.is_file()}
     again = tool('train_chain.py', chain.student, '--work-dir', chain.runs)
     assert again.status == 0
-    assert again.out.count('trained already') == 2 and 'testing' not in again.out
+    assert again.out.count('already trained') == 2 and 'testing' not in again.out
     assert '| student' in again.out
     assert {path: path.stat().st_mtime_ns for path in chain.runs.rglob('*') if path.is_file()} == before
 
@@ -104,8 +104,8 @@ def test_killed_chain_goes_on(chain, tool, tmp_path):
 
     done = tool('train_chain.py', chain.student, '--work-dir', runs)
     assert done.status == 0, done.err[-3000:]
-    assert 'base: trained already' in done.out and 'student: testing' in done.out
-    assert 'student: training goes on' in done.out or 'student: trained already' in done.out
+    assert 'base: already trained' in done.out and 'student: testing' in done.out
+    assert 'student: resuming training' in done.out or 'student: already trained' in done.out
     ours, theirs = (torch.load(folder / 'student/final.pth') for folder in (runs, chain.runs))
     assert all(torch.equal(value, theirs['state_dict'][name]) for name, value in ours['state_dict'].items())
     assert ours['meta']['teacher'] == theirs['meta']['teacher']
@@ -153,7 +153,7 @@ def test_stage_is_tested_again_with_other_settings(student, calls):
 def test_finished_stage_of_another_config(chain, tool):
     done = tool('train_chain.py', chain.student, '--work-dir', chain.runs, '--cfg-options', 'train_cfg.max_epochs=3',
                 'optim_wrapper.optimizer.lr=1', 'train_dataloader.num_workers=1')
-    assert done.status == 1 and 'trained already' not in done.out
+    assert done.status == 1 and 'already trained' not in done.out
     message = done.err.strip().splitlines()[-1]
     assert message.startswith(f'error: the finished stage base ({chain.runs}/base/final.pth) no longer matches its config '
                               f'{chain.base}: train_cfg.max_epochs: 2 -> 3; optim_wrapper.optimizer.lr: 0.001 -> 1. ')
@@ -175,7 +175,7 @@ def test_finished_stage_whose_teacher_is_gone(chain, student, tool):
     (student.teacher / 'final.pth').unlink()
     done = tool('train_chain.py', chain.student, '--work-dir', student.work_dir.parent)
     assert done.status == 1 and 'training' not in done.out
-    assert f'was taught by {student.teacher}/final.pth, which is not there: put that back, ' in done.err
+    assert f'was trained with the teacher {student.teacher}/final.pth, which does not exist: restore it, ' in done.err
 
 
 def test_teacher_of_ones_own_in_half_precision(chain, tmp_path, calls):
@@ -229,7 +229,7 @@ def test_teacher_that_was_trained_again(student, calls):
     run_stage(student)
     teacher['state_dict']['rpn_head.rpn_cls.bias'] += 1e-6
     torch.save(teacher, student.teacher / 'final.pth')
-    with pytest.raises(InputError, match=rf'stage student .* taught by another teacher than {student.teacher}/final.pth .*'
+    with pytest.raises(InputError, match=rf'stage student .* trained with another teacher than {student.teacher}/final.pth .*'
                        rf'delete {student.work_dir}'):
         run_stage(student)
     assert not calls

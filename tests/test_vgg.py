@@ -13,7 +13,7 @@ from torch import nn
 from mmilmil import InputError
 from mmilmil.models import losses  # noqa: F401  registers UnbiasedCrossEntropyLoss
 from mmilmil.models.backbones import VGG16
-from mmilmil.models.necks import SelectStages
+from mmilmil.models.necks import SelectLevels
 from mmilmil.models.roi_heads import VGGBBoxHead
 from mmilmil.registry import MODELS
 
@@ -40,7 +40,7 @@ def test_output_survives_the_next_stage():
     net = VGG16(out_indices=(2, 3, 4), channels=TINY, frozen_stages=0)
     image = torch.rand(1, 3, 32, 32)
     outs = net(image)
-    assert torch.equal(outs[0], net.features[:net._stage_ends[2]](image))
+    assert torch.equal(outs[0], net.features[:net._level_ends[2]](image))
     sum(o.sum() for o in outs).backward()
     assert all(p.grad is not None for p in net.parameters())
 
@@ -125,12 +125,12 @@ def test_head_is_the_stock_head_but_for_dropout():
         assert not torch.equal(head.train()(x)[0], stock(x)[0])
 
 
-def test_select_stages():
+def test_select_levels():
     maps = tuple(torch.rand(1, c, 2, 2) for c in (1, 2, 3))
-    assert SelectStages()(maps) == (maps[2], )
-    assert SelectStages(indices=(2, 0))(maps) == (maps[2], maps[0])
+    assert SelectLevels()(maps) == (maps[2], )
+    assert SelectLevels(indices=(2, 0))(maps) == (maps[2], maps[0])
     with pytest.raises(InputError, match='returns 3 maps'):
-        SelectStages(indices=(3, ))(maps)
+        SelectLevels(indices=(3, ))(maps)
 
 
 def _faster_rcnn():
@@ -143,7 +143,7 @@ def _faster_rcnn():
             type='FasterRCNN',
             data_preprocessor=dict(type='DetDataPreprocessor'),
             backbone=dict(type='VGG16', channels=TINY, frozen_stages=2),
-            neck=dict(type='SelectStages'),
+            neck=dict(type='SelectLevels'),
             rpn_head=dict(
                 type='RPNHead',
                 in_channels=10,

@@ -1,7 +1,7 @@
 """Find the teacher's boxes on a stage's training images once: `python tools/cache_teacher_boxes.py CONFIG`.
 
 Training then takes them from the file (`model.teacher_boxes`) instead of looking for them in every step. A build that was
-stopped goes on where it was.
+stopped is resumed where it was.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from mmilmil.datasets.moves import check_moves
+from mmilmil.engine.atomic_file import write_atomically
 from mmilmil.engine.cli import CfgOptions, check_file, number, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
-from mmilmil.engine.whole_file import write_whole
 from mmilmil.errors import InputError
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
@@ -69,7 +69,7 @@ def begun(path: Path, head: str) -> set:
     if text and not text.startswith(head):
         raise InputError(f'{path} is there already and is no cache of this teacher with this --score-thr: remove it, or name '
                          'another file with --out')
-    write_whole((text[:text.rfind('\n') + 1] or head).encode(), path)
+    write_atomically((text[:text.rfind('\n') + 1] or head).encode(), path)
     return set(TeacherBoxCache.load(path).images)
 
 

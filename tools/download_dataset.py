@@ -1,6 +1,6 @@
 """Download a public set, check it and unpack it to where the configs look: `python tools/download_dataset.py voc07`.
 
-A download that was stopped goes on where it stopped; what is complete is not fetched again.
+A download that was stopped is resumed where it stopped; what is complete is not fetched again.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> None:
     try:
         root = download(args.name, args.root, args.delete_archives)
     except KeyboardInterrupt:
-        print('stopped: run this again to go on from here', file=sys.stderr)
+        print('stopped: run this again to resume the download', file=sys.stderr)
         sys.exit(130)
     print(f'{args.name} is in {root}')
     if root.resolve() != default_root(args.name).resolve():

@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
                         help='width and height of an image (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=default.seed, help='same seed, same images (default: %(default)s)')
     parser.add_argument('--force', action='store_true',
-                        help='draw anew; replace the folder even if it holds something else')
+                        help='draw again; replace the folder even if it holds something else')
     return parser.parse_args()
 
 

@@ -19,10 +19,10 @@ from mmengine.runner import set_random_seed
 from torch import nn
 
 from mmilmil.checkpoint import to_plain
+from mmilmil.engine.atomic_file import save_atomically
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, number, read_config, user_errors
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
-from mmilmil.engine.whole_file import save_whole
 from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.loaders import innermost_dataset, test_loader
@@ -121,7 +121,7 @@ def loaded_again(content: dict, cfg: Config, wanted: Outputs) -> nn.Module:
     """
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / PRUNED
-        save_whole(content, draft)
+        save_atomically(content, draft)
         try:
             detector, _ = load_detector(draft, cfg.model, 'the pruned ', '')
         except InputError as error:
@@ -135,7 +135,7 @@ def loaded_again(content: dict, cfg: Config, wanted: Outputs) -> nn.Module:
 def save(content: dict, channels: dict[str, int], out: Path) -> Path:
     """Write the pruned detector and its channels, each whole."""
     out.mkdir(parents=True, exist_ok=True)
-    save_whole(content, out / PRUNED)
+    save_atomically(content, out / PRUNED)
     draft = out / f'{CHANNELS}.part'
     draft.write_text(json.dumps(channels, indent=2) + '\n', encoding='utf-8')
     draft.replace(out / CHANNELS)

@@ -88,7 +88,7 @@ def check_given(folder: VocFolder, given: dict[str, list[str]], pairs: Pairs) ->
     """Lists that are there name what is there, and one lacks at least."""
     if all(split in given for split in SPLITS):
         raise InputError(f'{", ".join(str(folder.list_path(split)) for split in SPLITS)} are there already: they stay as they '
-                         'are; remove them to draw anew')
+                         'are; remove them to draw again')
     known = set(pairs.names)
     for name, listed in given.items():
         if absent := [image for image in listed if image not in known]:
@@ -196,7 +196,7 @@ def main() -> None:
     files, for_new_split = (draw_voc if voc else draw_coco)(data, args)
     if there := [str(path) for path in files if path.exists()]:
         raise InputError(f'{", ".join(there)} {"is" if len(there) == 1 else "are"} there already: they stay as they are; '
-                         'remove them to draw anew')
+                         'remove them to draw again')
     write_all(files)
     for path in files:
         print(f'written: {path}')

@@ -5,10 +5,10 @@ import os
 
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 
+from mmilmil.engine.atomic_file import latest_checkpoint
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, read_config, user_errors
 from mmilmil.engine.launch import use_launcher, use_mixed_precision
-from mmilmil.engine.whole_file import latest_checkpoint
 from mmilmil.errors import InputError
 
 
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from this checkpoint; without a value from the latest one in the work dir')
+        help='resume from this checkpoint; without a value from the latest one in the work dir')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
@@ -51,7 +51,7 @@ def main() -> None:
     if args.resume:
         checkpoint = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
         if checkpoint is None:
-            print(f'no complete checkpoint in {cfg.work_dir}: training begins anew', flush=True)
+            print(f'no complete checkpoint in {cfg.work_dir}: training starts from the beginning', flush=True)
         else:
             cfg.resume, cfg.load_from = True, checkpoint
     build_runner(cfg).train()

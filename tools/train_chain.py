@@ -1,6 +1,6 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
-Finished stages are skipped, a stopped one goes on; a finished one that its config no longer describes stops the run. Every
+Finished stages are skipped, a stopped one is resumed; a finished one that its config no longer describes stops the run. Every
 stage is tested; the figures, and what the chain forgot, end the run as tables.
 """
 

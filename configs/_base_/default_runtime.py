@@ -6,14 +6,14 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Two, should a disk lose the latest.
-    checkpoint=dict(type='WholeCheckpointHook', interval=1, max_keep_ckpts=2),
+    checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
     # The project's own, here so that a config's `custom_hooks` does not take their place; of one priority in this order.
-    one_run=dict(type='OneRunHook'),
+    work_dir_lock=dict(type='WorkDirLockHook'),
     random_state=dict(type='RandomStateHook'),
     structure=dict(type='StructureHook'),
-    same_run=dict(type='SameRunHook'),
+    resume_check=dict(type='ResumeCheckHook'),
     stage_check=dict(type='StageCheckHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     precision=dict(type='PrecisionHook'),

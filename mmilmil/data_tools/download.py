@@ -1,6 +1,6 @@
 """Fetches the public sets of the full-size configs, checks them and puts them where these configs look.
 
-A download that broke off goes on where it stopped, which an archive of 19 GB needs and neither torch.hub's download nor
+A download that broke off is resumed where it stopped, which an archive of 19 GB needs and neither torch.hub's download nor
 MMEngine's HTTP backend does.
 """
 
@@ -25,7 +25,7 @@ from ..errors import InputError
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
-_PAUSE = 1.  # seconds before a broken connection is made anew
+_PAUSE = 1.  # seconds before a broken connection is made again
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,15 @@ def download(name: str, root: str | Path | None = None, delete_archives: bool = 
             if delete_archives:
                 path.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f'cannot write below {root}: {error}; make room or give another folder by --root, then run this '
-                         'again: it goes on where it stopped') from error
+        raise InputError(f'cannot write below {root}: {error}; free disk space or give another folder by --root, then run this '
+                         'again: the download is resumed where it stopped') from error
     return root
 
 
 def fetch(archive: Archive, path: Path, by_hand: str) -> None:
     """Download one archive to ``path``, by way of ``<path>.part``, and check it; a file at ``path`` is only checked.
 
-    As long as the connection breaks off but brings something each time, it is made anew.
+    As long as the connection breaks off but brings something each time, it is made again.
 
     Raises:
         InputError: see :func:`download`. A download with a wrong checksum is removed.
@@ -159,8 +159,8 @@ def fetch(archive: Archive, path: Path, by_hand: str) -> None:
             part.unlink()
             have = 0
         if have <= before:
-            raise InputError(f'{archive.url} broke off after {have} of {archive.size} bytes: run this again, it goes on from '
-                             f'there; {by_hand}')
+            raise InputError(f'{archive.url} broke off after {have} of {archive.size} bytes: run this again, it is resumed '
+                             f'from there; {by_hand}')
         if before >= 0:
             time.sleep(_PAUSE)
         before = have
@@ -206,7 +206,7 @@ def _fetch_more(archive: Archive, part: Path, by_hand: str) -> None:
     with response:
         if response.status == 206:
             key, right = 'Content-Range', f'bytes {have}-{archive.size - 1}/{archive.size}'
-        else:  # this server cannot go on in the middle
+        else:  # this server cannot resume
             key, right, have = 'Content-Length', str(archive.size), 0
         if (told := response.headers.get(key, right)) != right:
             raise InputError(f'{archive.url} answers with {key} {told}, not {right}: not the file it was, or a page that a '
@@ -289,7 +289,7 @@ def _check_space(root: Path, needed: int) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise InputError(f'{there} has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed for archives and '
-                         'contents: make room, or give a folder on another disk by --root')
+                         'contents: free disk space, or give a folder on another disk by --root')
 
 
 def _is_unpacked(archive: Archive, root: Path) -> bool:

@@ -75,7 +75,7 @@ def draw(boxes: Sequence[Mapping[str, int]], splits: Sequence[str], shares: Sequ
     relative = _relative(shares, splits)
     parts = parted(len(boxes), relative, seed)
     if not all(parts):
-        raise InputError(f'{len(boxes)} images cannot be parted into {", ".join(splits)} as {_text(relative)} without an '
+        raise InputError(f'{len(boxes)} images cannot be split into {", ".join(splits)} as {_text(relative)} without an '
                          f'empty split: {_room(len(boxes), splits, shares)}')
     without = dict(zip(splits, _without(boxes, parts)))
     lines = [f'{split} has no box of {", ".join(map(repr, names))}' for split, names in without.items() if names]

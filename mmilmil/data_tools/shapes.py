@@ -63,7 +63,7 @@ def write_shapes(out: str, settings: ShapesSettings, force: bool = False,
     Args:
         out: Folder to make.
         settings: What to draw.
-        force: Draw anew, and replace ``out`` even if it holds something else.
+        force: Draw again, and replace ``out`` even if it holds something else.
         progress: Called with the images done and their total.
 
     Returns:

@@ -20,12 +20,12 @@ from ..errors import InputError
 from ..models.teacher import load_detector, weights_hash
 from ..stock import INCREMENTAL_KEYS
 from ..weights import is_url, may_exist
+from .atomic_file import latest_checkpoint
 from .cli import check_folder, default_work_dir, parse_options, read_config
+from .dry_run import dry_run_test
 from .hooks.final_model import FINAL_CHECKPOINT
 from .hooks.metrics_file import TEST_FILE, read_figures
-from .rehearsal import rehearse_test
-from .same_run import TESTING, differences, saved_settings
-from .whole_file import latest_checkpoint
+from .resume_check import TESTING, differences, saved_settings
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 if not TOOLS.is_dir():  # installed as a wheel, the tools travel in the package
@@ -161,7 +161,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     try:
         found = differences(saved_settings(meta), cfg.to_dict())
     except ValueError as error:
-        print(f'{stage.name}: taken as it is, the config in {stage.final} cannot be compared: {error}', flush=True)
+        print(f'{stage.name}: used as it is, the config in {stage.final} cannot be compared: {error}', flush=True)
         found = []
     if found:
         raise InputError(f'the finished stage {stage.name} ({stage.final}) no longer matches its config {stage.config}: '
@@ -170,13 +170,13 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     file = teacher.get('checkpoint') or ''
     if not may_exist(file):
         if stage.teacher:  # it would be trained again, into another one
-            raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by {file}, which is not there: put '
-                             f'that back, {remedy}')
+            raise InputError(f'the finished stage {stage.name} ({stage.final}) was trained with the teacher {file}, which does '
+                             f'not exist: restore it, {remedy}')
         return  # a finished stage can do without
     if 'teacher' not in meta:
-        print(f'{stage.name}: taken as it is, {stage.final} does not tell which teacher it had', flush=True)
+        print(f'{stage.name}: used as it is, {stage.final} does not tell which teacher it had', flush=True)
     elif not _has_hash(file, teacher.get('config'), meta['teacher']):
-        raise InputError(f'the finished stage {stage.name} ({stage.final}) was taught by another teacher than {file} is '
+        raise InputError(f'the finished stage {stage.name} ({stage.final}) was trained with another teacher than {file} is '
                          f'now: restore that one, {remedy}')
 
 
@@ -188,13 +188,13 @@ def check_testable(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
         options: Settings for ``--cfg-options``, as ``key=value``.
 
     Raises:
-        InputError: see :func:`mmilmil.engine.rehearsal.rehearse_test`.
+        InputError: see :func:`mmilmil.engine.dry_run.dry_run_test`.
     """
     cfg = _config(stage, *_options(stage, options))
     if stage.final.is_file() and stage.tested(cfg):
         return
     try:
-        rehearse_test(cfg)
+        dry_run_test(cfg)
     except InputError as error:
         raise InputError(f'{stage.name} could be trained but not tested: {error}') from error
 
@@ -211,7 +211,7 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
     """Train and test one stage, or what of it is missing, each in a process of its own; returns the test figures.
 
     Args:
-        stage: The stage. A run that was stopped goes on from its latest checkpoint.
+        stage: The stage. A run that was stopped is resumed from its latest checkpoint.
         options: Settings for ``--cfg-options``, as ``key=value``. Those of teacher and distillation that a stage has no use
             for, as it has no teacher or no such part, are left out with a line that says so.
         tools: Folder of the ``train.py`` and ``test.py`` to call. A tool gives its own, see :func:`own_tools`; by default
@@ -231,10 +231,10 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
             print(f'{stage.name}: {option} is left out, this stage has nothing that it could set', flush=True)
     shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *settings] if settings else [])]
     if stage.final.is_file():
-        print(f'{stage.name}: trained already, {stage.final}', flush=True)
+        print(f'{stage.name}: already trained, {stage.final}', flush=True)
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
-        print(f'{stage.name}: {"training goes on" if resume else "training"} in {stage.work_dir}', flush=True)
+        print(f'{stage.name}: {"resuming training" if resume else "training"} in {stage.work_dir}', flush=True)
         _call(tools / 'train.py', str(stage.config), *resume, *(['--teacher', teacher] if teacher else []), *shared)
     if not stage.tested(_config(stage, settings, teacher)):
         print(f'{stage.name}: testing', flush=True)

@@ -16,13 +16,13 @@ from mmengine.config import Config, DictAction
 
 from ..config import building_error, load_config
 from ..errors import InputError
-from .watch import complete_hooks
+from .required_hooks import complete_hooks
 
 TRACEBACK = 'MMILMIL_TRACEBACK'
 """Environment variable: set to 1, a tool prints the traceback above its one line."""
 
 _REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'make room and run this again, a training with --resume'),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'free disk space and run this again, a training with --resume'),
     **dict.fromkeys((errno.EACCES, errno.EPERM), 'correct its permissions, or name another'),
     errno.EROFS: 'name a place that can be written to',
     errno.ENOENT: 'correct the path, or add what is missing',
@@ -47,7 +47,7 @@ def user_errors() -> Iterator[None]:
         finally:
             sys.stdout.flush()  # not when the interpreter is gone, who would tell a closed pipe in lines of its own
     except KeyboardInterrupt:
-        _fail('stopped by Ctrl-C: a training goes on with --resume, a chain when it is called again', 128 + 2)
+        _fail('stopped by Ctrl-C: resume a training with --resume, a chain by the same command', 128 + 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)
@@ -208,7 +208,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
 
     Raises:
         InputError: the file does not exist, a teacher is named that the config has no use for, or see
-            :func:`mmilmil.config.load_config` and :func:`mmilmil.engine.watch.complete_hooks`.
+            :func:`mmilmil.config.load_config` and :func:`mmilmil.engine.required_hooks.complete_hooks`.
     """
     if not Path(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '

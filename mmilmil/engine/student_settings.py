@@ -1,7 +1,7 @@
 """What a student's config leaves out, so that two configs can be compared whatever they leave to the defaults.
 
-A run writes it all into its config (:class:`SameRunHook`), and so into its checkpoints. What an older checkpoint leaves out it
-had the defaults of its time for, which are kept here as they were: when the library's change, it is of another run.
+A run writes it all into its config (:class:`ResumeCheckHook`), and so into its checkpoints. What an older checkpoint leaves out
+it had the defaults of its time for, which are kept here as they were: when the library's change, it is of another run.
 """
 
 import copy

@@ -55,7 +55,7 @@ def class_results(images: Sequence[Image], num_classes: int, iou_thr: float = 0.
 
     Matching and averaging are MMDetection's (``tpfp_default`` and ``average_precision``, with the pixel-inclusive box
     sizes of the VOC devkit), so the figures are those of its ``VOCMetric``. Its ``eval_map`` around them is left out:
-    it matches anew for each mode, starts a pool of processes inside the training process and is three times as slow
+    it matches again for each mode, starts a pool of processes inside the training process and is three times as slow
     for it. Of equal scores the first image's comes first, so the figures are the same on every machine.
 
     Args:

@@ -1,15 +1,15 @@
+from .atomic_checkpoint import AtomicCheckpointHook
 from .final_model import FinalModelHook
 from .metrics_file import MetricsFileHook
-from .one_run import OneRunHook
 from .plain_checkpoint import PlainCheckpointHook
 from .precision import PrecisionHook
 from .random_state import RandomStateHook
-from .same_run import SameRunHook
+from .resume_check import ResumeCheckHook
 from .stage_check import StageCheckHook
 from .structure import StructureHook
-from .whole_checkpoint import WholeCheckpointHook
+from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
-    'FinalModelHook', 'MetricsFileHook', 'OneRunHook', 'PlainCheckpointHook', 'PrecisionHook', 'RandomStateHook',
-    'SameRunHook', 'StageCheckHook', 'StructureHook', 'WholeCheckpointHook'
+    'FinalModelHook', 'MetricsFileHook', 'WorkDirLockHook', 'PlainCheckpointHook', 'PrecisionHook', 'RandomStateHook',
+    'ResumeCheckHook', 'StageCheckHook', 'StructureHook', 'AtomicCheckpointHook'
 ]

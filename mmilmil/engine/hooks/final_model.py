@@ -10,8 +10,8 @@ from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
 from ...checkpoint import to_plain
 from ...registry import HOOKS
 from ...stock import stock_config
+from ..atomic_file import save_atomically
 from ..runner_state import bare_model, is_training
-from ..whole_file import save_whole
 
 FINAL_CHECKPOINT = 'final.pth'
 STOCK_CONFIG = 'stock_config.py'
@@ -55,4 +55,4 @@ class FinalModelHook(Hook):
             meta, weights = dict(meta, structure=model.structure), get_state_dict(model)
         work_dir = Path(runner.work_dir)
         self._stock_config.dump(work_dir / STOCK_CONFIG)
-        save_whole(to_plain(dict(meta=meta, state_dict=weights_to_cpu(weights))), work_dir / FINAL_CHECKPOINT)
+        save_atomically(to_plain(dict(meta=meta, state_dict=weights_to_cpu(weights))), work_dir / FINAL_CHECKPOINT)

@@ -15,9 +15,9 @@ from ...models.detectors import IncrementalFasterRCNN
 from ...models.supported import check_supported
 from ...registry import HOOKS
 from ...stage import Stage
-from ..rehearsal import check_category_order, rehearse
+from ..dry_run import check_category_order, dry_run
 from ..runner_state import bare_model, is_built, is_training
-from .whole_checkpoint import WholeCheckpointHook
+from .atomic_checkpoint import AtomicCheckpointHook
 
 
 @HOOKS.register_module()
@@ -52,15 +52,15 @@ class StageCheckHook(Hook):
         for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
             if is_built(loop):
                 check_category_order(loop.evaluator, _dataset(loop.dataloader.dataset).metainfo['classes'], name)
-                figures[name] = rehearse(loop.evaluator, loop.dataloader.dataset, name)
+                figures[name] = dry_run(loop.evaluator, loop.dataloader.dataset, name)
         if training:
             validates = 'val' in figures and _validates(runner.train_loop)
             for hook in runner.hooks:
-                if isinstance(hook, WholeCheckpointHook):
+                if isinstance(hook, AtomicCheckpointHook):
                     hook.check_figures(figures.get('val', {}), validates)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check that a checkpoint to be tested or resumed fits; MMEngine would leave out what does not, and go on with noise.
+        """Check that a checkpoint to be tested or resumed fits; MMEngine would leave out what does not, and run on with noise.
 
         Training that starts from a checkpoint (``load_from``) may take a part of it, as everywhere in MMDetection.
         """
@@ -69,8 +69,8 @@ class StageCheckHook(Hook):
         resuming = is_training(runner) and runner._resume
         if resuming and not {'optimizer', 'message_hub'} <= checkpoint.keys():
             raise InputError(f'the checkpoint {source} holds weights without the state of the training, so it cannot '
-                             f'be resumed: resume an epoch_*.pth of this run, start from these weights by load_from, or train '
-                             f'anew in another --work-dir, or in this one when {Path(source).parent} is deleted')
+                             f'be resumed: resume an epoch_*.pth of this run, start from these weights by load_from, or start '
+                             f'a new training in another --work-dir, or in this one after deleting {Path(source).parent}')
         if resuming or not is_training(runner):
             weights = checkpoint.get('state_dict', checkpoint)
             weights = {name.removeprefix('module.'): value for name, value in weights.items()}

@@ -1,3 +1,3 @@
-from .select_stages import SelectStages
+from .select_levels import SelectLevels
 
-__all__ = ['SelectStages']
+__all__ = ['SelectLevels']

@@ -17,13 +17,13 @@ from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
 from mmilmil import InputError
 from mmilmil.datasets import IncrementalVOCDataset
 from mmilmil.engine.cli import read_config
-from mmilmil.engine.hooks import WholeCheckpointHook
+from mmilmil.engine.dry_run import check_category_order, dry_run
+from mmilmil.engine.hooks import AtomicCheckpointHook
 from mmilmil.engine.hooks.metrics_file import read_figures
-from mmilmil.engine.rehearsal import check_category_order, rehearse
-from mmilmil.engine.same_run import differences
-from mmilmil.engine.watch import WATCH, complete_hooks, hook_type
+from mmilmil.engine.required_hooks import REQUIRED, complete_hooks, hook_type
+from mmilmil.engine.resume_check import differences
 
-OURS = [*WATCH.values(), 'WholeCheckpointHook']
+OURS = [*REQUIRED.values(), 'AtomicCheckpointHook']
 MMDETECTIONS = dict(
     timer=dict(type='IterTimerHook'), logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'), checkpoint=dict(type='CheckpointHook', interval=1),
@@ -49,20 +49,21 @@ def called(cfg: Config) -> list[str]:
 
 
 # What the shipped configs had when ours stood in custom_hooks.
-ORDER = ['RuntimeInfoHook', 'OneRunHook', 'RandomStateHook', 'StructureHook', 'SameRunHook', 'StageCheckHook', 'IterTimerHook',
-         'DistSamplerSeedHook', 'DetVisualizationHook', 'PrecisionHook', 'SyncBuffersHook', 'LoggerHook', 'ParamSchedulerHook',
-         'MetricsFileHook', 'WholeCheckpointHook', 'PlainCheckpointHook', 'FinalModelHook']
+ORDER = ['RuntimeInfoHook', 'WorkDirLockHook', 'RandomStateHook', 'StructureHook', 'ResumeCheckHook', 'StageCheckHook',
+         'IterTimerHook', 'DistSamplerSeedHook', 'DetVisualizationHook', 'PrecisionHook', 'SyncBuffersHook',
+         'LoggerHook', 'ParamSchedulerHook', 'MetricsFileHook', 'AtomicCheckpointHook', 'PlainCheckpointHook',
+         'FinalModelHook']
 EMA = dict(type='EMAHook', momentum=0.3)
 
 
 @pytest.mark.parametrize('changes, more', [
     (dict(), []),
     (dict(custom_hooks=[EMA]), ['EMAHook']),
-    # As configs of before wrote it, with ours in the list.
-    (dict(custom_hooks=[*(dict(type=kind) for kind in WATCH.values()), EMA]), ['EMAHook']),
+    # As configs of earlier versions wrote it, with ours in the list.
+    (dict(custom_hooks=[*(dict(type=kind) for kind in REQUIRED.values()), EMA]), ['EMAHook']),
     (dict(custom_hooks=[dict(type='mmilmil.StageCheckHook'), dict(type='mmengine.SyncBuffersHook')]), []),
     (dict(default_hooks=dict(_delete_=True, **MMDETECTIONS)), []),
-    (dict(default_hooks=dict(_delete_=True, **MMDETECTIONS), custom_hooks=[dict(type=kind) for kind in WATCH.values()]), []),
+    (dict(default_hooks=dict(_delete_=True, **MMDETECTIONS), custom_hooks=[dict(type=kind) for kind in REQUIRED.values()]), []),
     (dict(default_hooks=dict(_delete_=True, visualization=dict(type='DetVisualizationHook'))), []),
     # In another order than ours.
     (dict(default_hooks=dict(_delete_=True, final_model=dict(type='FinalModelHook'), **MMDETECTIONS)), []),
@@ -88,7 +89,7 @@ def test_settings_stay():
     cfg = shipped(default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=3, save_best='auto'), logger=None,
                                      visualization=None))
     assert cfg.default_hooks.checkpoint == dict(
-        type='mmilmil.WholeCheckpointHook', interval=3, max_keep_ckpts=2, save_best='auto')
+        type='mmilmil.AtomicCheckpointHook', interval=3, max_keep_ckpts=2, save_best='auto')
     assert cfg.default_hooks.logger is None and 'visualization' not in cfg.default_hooks
     before = cfg.pretty_text
     complete_hooks(cfg)
@@ -96,9 +97,9 @@ def test_settings_stay():
 
 
 @pytest.mark.parametrize('changes, told', [
-    (dict(default_hooks=dict(stage_check=None)), r'default_hooks\.stage_check = None: StageCheckHook .* Take the line out'),
+    (dict(default_hooks=dict(stage_check=None)), r'default_hooks\.stage_check = None: StageCheckHook .* Remove this setting'),
     (dict(default_hooks=dict(final_model=dict(_delete_=True, type='EMAHook'))), r'default_hooks\.final_model = \{.*EMAHook.*'
-     'FinalModelHook .* belongs into custom_hooks'),
+     'FinalModelHook .* belongs in custom_hooks'),
     (dict(custom_hooks=dict(_delete_=True, type='EMAHook')), 'custom_hooks = .* it is a list'),
 ])
 def test_ours_cannot_be_switched_off(changes, told):
@@ -107,8 +108,8 @@ def test_ours_cannot_be_switched_off(changes, told):
 
 
 def test_hooks_of_ours_make_no_other_run_wherever_they_stand():
-    """Checkpoints of before have them in custom_hooks."""
-    before = dict(default_hooks=MMDETECTIONS, custom_hooks=[*(dict(type=kind) for kind in WATCH.values()), EMA])
+    """Checkpoints of earlier versions have them in custom_hooks."""
+    before = dict(default_hooks=MMDETECTIONS, custom_hooks=[*(dict(type=kind) for kind in REQUIRED.values()), EMA])
     now = shipped(custom_hooks=[EMA]).to_dict()
     assert differences(before, now, ['custom_hooks']) == []
     assert differences(dict(before, custom_hooks=[EMA]), now, ['custom_hooks']) == []
@@ -139,7 +140,7 @@ VOC = dict.fromkeys(('new', 'all', 'group0', 'AP/ant', 'area_all'), 'all')
     ('distance', 'less', {'distance': None}, ['distance'], ['less']),
 ])
 def test_figures_of_the_best(save_best, rule, figures, keys, rules):
-    hook = WholeCheckpointHook(save_best=save_best, rule=rule)
+    hook = AtomicCheckpointHook(save_best=save_best, rule=rule)
     hook.check_figures(figures, True)
     assert (hook.key_indicators, hook.rules) == (keys, rules)
     for key, kind in zip(keys, rules):
@@ -147,27 +148,27 @@ def test_figures_of_the_best(save_best, rule, figures, keys, rules):
 
 
 @pytest.mark.parametrize('save_best, figures, validates, told', [
-    ('coco/bbox_mAP', VOC, True, "save_best = 'coco/bbox_mAP': val_evaluator reports no such figure.*: new, all, "),
-    (['all', 'old'], VOC, True, "save_best = 'old': val_evaluator reports no such figure"),
+    ('coco/bbox_mAP', VOC, True, "save_best = 'coco/bbox_mAP': val_evaluator reports no such metric.*: new, all, "),
+    (['all', 'old'], VOC, True, "save_best = 'old': val_evaluator reports no such metric"),
     ('auto', {}, True, "save_best = 'auto', but val_evaluator reports nothing"),
-    ('all', VOC, False, r"save_best = \['all'\], but this run validates nothing: set val_dataloader"),
-    ('distance', {'distance': None}, True, "save_best = 'distance': whether more of it is better is not known. Add rule="),
+    ('all', VOC, False, r"save_best = \['all'\], but this run has no validation: set val_dataloader"),
+    ('distance', {'distance': None}, True, "save_best = 'distance': whether greater or less is better is not known. Add rule="),
 ])
 def test_figures_that_no_validation_reports(save_best, figures, validates, told):
     with pytest.raises(InputError, match=told):
-        WholeCheckpointHook(save_best=save_best).check_figures(figures, validates)
+        AtomicCheckpointHook(save_best=save_best).check_figures(figures, validates)
 
 
 @pytest.mark.parametrize('settings', [dict(save_best='all', rule='bigger'), dict(save_best=1), dict(save_best=['all', 'all']),
                                       dict(save_best=['all'], rule=['less', 'less']), dict(save_begin=-1)])
 def test_settings_of_no_use(settings):
     with pytest.raises(InputError, match='default_hooks.checkpoint: '):
-        WholeCheckpointHook(**settings)
+        AtomicCheckpointHook(**settings)
 
 
 def test_a_validation_without_the_figure():
-    """No box of the class is in the split: the best checkpoint so far stays, and the training goes on."""
-    hook, told, saved = WholeCheckpointHook(save_best=['all', 'AP/ant']), [], []
+    """No box of the class is in the split: the best checkpoint so far stays, and the training continues."""
+    hook, told, saved = AtomicCheckpointHook(save_best=['all', 'AP/ant']), [], []
     hook.check_figures(VOC, True)
     hook.best_ckpt_path_dict = dict.fromkeys(hook.key_indicators)
     hook.out_dir, hook.file_backend = 'out', SimpleNamespace(join_path=os.path.join)
@@ -176,15 +177,15 @@ def test_a_validation_without_the_figure():
                              save_checkpoint=lambda *args, filename, **kwargs: saved.append(filename),
                              logger=SimpleNamespace(warning=told.append, info=lambda line: None))
     hook.after_val_epoch(runner, dict(all=0.5))
-    assert told == ['save_best: this validation has no AP/ant, so no checkpoint is the best by it']
+    assert told == ['save_best: this validation has no AP/ant, so it saves no best checkpoint']
     assert saved == ['best_all_epoch_3.pth'] and hub.runtime_info['best_score_all'] == 0.5
 
 
 def test_folder_of_checkpoints(tmp_path):
     (tmp_path / 'file').touch()
-    WholeCheckpointHook(out_dir=str(tmp_path / 'new')).before_run(None)
+    AtomicCheckpointHook(out_dir=str(tmp_path / 'new')).before_run(None)
     with pytest.raises(InputError, match=f'default_hooks.checkpoint.out_dir {tmp_path}/file cannot be a folder'):
-        WholeCheckpointHook(out_dir=str(tmp_path / 'file')).before_run(None)
+        AtomicCheckpointHook(out_dir=str(tmp_path / 'file')).before_run(None)
 
 
 def test_figures_file_that_is_none(tmp_path):
@@ -222,13 +223,13 @@ def test_names_of_figures(evaluation):
     names = ['old', 'new', 'all', 'avg', 'group0', 'group1', *(f'AP/{name}' for name in SEEN),
              *(f'area_{name}' for name in ('old', 'new', 'all', 'avg', 'group0', 'group1'))]
     evaluator, dataset = evaluation(dict(type='IncrementalVOCMetric', prefix='voc'))
-    assert rehearse(evaluator, dataset, 'val') == {f'voc/{name}': 'voc/all' for name in names}
+    assert dry_run(evaluator, dataset, 'val') == {f'voc/{name}': 'voc/all' for name in names}
     assert not evaluator.metrics[0].results and evaluator.metrics[0].summary is None
 
 
 def test_names_of_a_foreign_metrics_figures(evaluation):
     evaluator, dataset = evaluation(dict(type='VOCMetric', iou_thrs=[0.5, 0.75]), dict(type='IncrementalVOCMetric'))
-    found = rehearse(evaluator, dataset, 'val')
+    found = dry_run(evaluator, dataset, 'val')
     assert list(found)[:4] == ['pascal_voc/mAP', 'pascal_voc/AP50', 'pascal_voc/AP75', 'old']
     assert found['pascal_voc/mAP'] is None and found['old'] == 'all'
 
@@ -237,13 +238,13 @@ def test_names_of_a_foreign_metrics_figures(evaluation):
     ([dict(type='IncrementalVOCMetric')], PIPELINE[:2] + PIPELINE[3:], 'came without annotations'),
     ([dict(type='IncrementalVOCMetric')], [PIPELINE[0], *PIPELINE[2:]], "val_dataloader: .* no scale_factor.*type='Resize'"),
     ([dict(type='IncrementalVOCMetric')], PIPELINE[:3], "no data_samples: it ends in dict.type='PackDetInputs'"),
-    ([dict(type='IncrementalVOCMetric')] * 2, PIPELINE, "two metrics report a figure 'old': give each a prefix"),
+    ([dict(type='IncrementalVOCMetric')] * 2, PIPELINE, "two metrics report 'old': give each a prefix"),
     ([dict(type='CocoMetric', metric='bbox')], PIPELINE, 'CocoMetric cannot evaluate the first image, .*one.jpg'),
     ([dict(type='VOCMetric', iou_thrs=1)], PIPELINE, 'val_evaluator: VOCMetric cannot evaluate the first image'),
 ])
 def test_evaluations_that_would_end_in_an_error(evaluation, metrics, pipeline, told):
     with pytest.raises(InputError, match=told):
-        rehearse(*evaluation(*metrics, pipeline=pipeline), 'val')
+        dry_run(*evaluation(*metrics, pipeline=pipeline), 'val')
 
 
 def test_coco_metric_of_another_order_of_classes(evaluation, tmp_path):
@@ -293,10 +294,10 @@ train_cfg = dict(val_interval=1)
     first, second = (line['all'] for line in figures if 'all' in line)
     assert second == pytest.approx(validated['all'])
     assert best.name == f'best_all_epoch_{1 if first >= second else 2}.pth'
-    assert torch.load(work_dir / 'epoch_2.pth', weights_only=True)['meta']['teacher']  # SameRunHook
+    assert torch.load(work_dir / 'epoch_2.pth', weights_only=True)['meta']['teacher']  # ResumeCheckHook
 
     again = tool('train_chain.py', tmp_path / 'student.py', '--work-dir', tmp_path / 'runs')
-    assert again.status == 0 and 'student: trained already' in again.out, again.err[-3000:]
+    assert again.status == 0 and 'student: already trained' in again.out, again.err[-3000:]
     assert json.loads((work_dir / 'metrics.json').read_text())['checkpoint'] == 'final.pth'
     # Checkpoints of a training that had none of our hooks: MMEngine's, no final model.
     for path in work_dir.glob('*.pth'):
@@ -306,7 +307,7 @@ train_cfg = dict(val_interval=1)
     failed = tool('train_chain.py', tmp_path / 'student.py', '--work-dir', tmp_path / 'runs')
     assert failed.status == 1
     assert f'{work_dir}/epoch_2.pth holds weights without the state of the training' in failed.err
-    assert f'in this one when {work_dir} is deleted' in failed.err and 'Traceback' not in failed.err
+    assert f'in this one after deleting {work_dir}' in failed.err and 'Traceback' not in failed.err
 
 
 def stopped(done, tmp_path, *words):
@@ -319,8 +320,8 @@ def stopped(done, tmp_path, *words):
 
 
 @pytest.mark.parametrize('text, words', [
-    ("default_hooks = dict(checkpoint=dict(save_best='coco/bbox_mAP'))", ['coco/bbox_mAP', 'no such figure', 'old, new, all']),
-    ("default_hooks = dict(checkpoint=dict(save_best='all'))\ntrain_cfg = dict(val_begin=5)", ['validates nothing']),
+    ("default_hooks = dict(checkpoint=dict(save_best='coco/bbox_mAP'))", ['coco/bbox_mAP', 'no such metric', 'old, new, all']),
+    ("default_hooks = dict(checkpoint=dict(save_best='all'))\ntrain_cfg = dict(val_begin=5)", ['has no validation']),
     ("val_evaluator = dict(_delete_=True, type='VOCMetric', iou_thrs=1)", ['val_evaluator: VOCMetric cannot evaluate']),
 ])
 def test_validations_that_would_end_a_run(train, tmp_path, text, words):

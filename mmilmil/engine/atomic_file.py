@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, and the checkpoint to go on from among them."""
+"""Files that are either complete or not there, and the latest checkpoint to resume from among them."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ import torch
 from ..errors import InputError
 
 
-def write_whole(content: bytes, path: Path) -> None:
+def write_atomically(content: bytes, path: Path) -> None:
     """Write a file so that ``path`` is, at every moment, either complete or as it was before.
 
     Args:
@@ -38,12 +38,12 @@ def write_whole(content: bytes, path: Path) -> None:
             raise
 
 
-def save_whole(content: dict, path: Path) -> None:
-    """Save ``content`` by torch as :func:`write_whole` does."""
+def save_atomically(content: dict, path: Path) -> None:
+    """Save ``content`` by torch as :func:`write_atomically` does."""
     # Not straight to the file: torch's writer hides what the system says of a full disk.
     with io.BytesIO() as buffer:
         torch.save(content, buffer)
-        write_whole(buffer.getvalue(), path)
+        write_atomically(buffer.getvalue(), path)
 
 
 @contextlib.contextmanager
@@ -60,8 +60,8 @@ def disk_errors(path: Path, size: Optional[int] = None) -> Iterator[None]:
         needed = '' if size is None else f'it needs {_megabytes(size)}, '
         free = _megabytes(shutil.disk_usage(path.parent).free)
         raise InputError(f'{path} cannot be written ({error.strerror}): {needed}{free} are free there. What was saved before '
-                         'is untouched: make room, or correct quota and permissions, and run this again, a training with '
-                         '--resume') from error
+                         'is untouched: free disk space, or correct quota and permissions, and run this again, a training '
+                         'with --resume') from error
 
 
 def _megabytes(size: int) -> str:
@@ -69,7 +69,7 @@ def _megabytes(size: int) -> str:
 
 
 def latest_checkpoint(work_dir: str | Path) -> Optional[str]:
-    """The checkpoint that a stopped run goes on from.
+    """The checkpoint to resume a stopped run from.
 
     That is the one which MMEngine's ``last_checkpoint`` names, looked for in ``work_dir``, as the folder may have been moved or
     copied. Where it names none that is complete, the newest complete ``epoch_*.pth`` or ``iter_*.pth`` there, and last the one

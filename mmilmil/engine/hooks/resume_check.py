@@ -7,20 +7,20 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from ...errors import InputError
 from ...models.detectors import IncrementalFasterRCNN
 from ...registry import HOOKS
+from ..resume_check import FREE_IN_RESUMING, differences, saved_settings, told
 from ..runner_state import bare_model, is_training
-from ..same_run import FREE_IN_RESUMING, differences, saved_settings, told
 from ..student_settings import completed
 
 
 @HOOKS.register_module()
-class SameRunHook(Hook):
+class ResumeCheckHook(Hook):
     """Notes in every checkpoint what the run's config does not tell, and compares both when it is resumed.
 
     A student's config is made to tell all of teacher, distiller and merging, be it the library's default, in checkpoints and in
     the config in the work dir.
 
     MMEngine takes learning rates and schedules from the checkpoint and everything else from the config, so that a changed
-    config would make a mixture of two runs, without a word.
+    config would make a mixture of two runs, silently.
 
     Raises:
         InputError: settings, class list, number of processes or the teacher's weights are others.
@@ -59,13 +59,13 @@ class SameRunHook(Hook):
         if meta.get('world_size', now['world_size']) != now['world_size']:
             found.append(told('number of processes', meta['world_size'], now['world_size']))
         if found:
-            raise InputError(f'the checkpoint {source} is of a run with other settings, so it cannot be gone on with: '
-                             f'{"; ".join(found)}. Resume it with the settings that it was trained with, or train anew in '
-                             'another --work-dir')
+            raise InputError(f'the checkpoint {source} was trained with other settings, so it cannot be resumed: '
+                             f'{"; ".join(found)}. Resume it with the settings that it was trained with, or start a new '
+                             'training in another --work-dir')
         if meta.get('teacher', now.get('teacher')) != now.get('teacher'):
-            raise InputError(f"the teacher {bare_model(runner).teacher_cfg['checkpoint']} has other weights than the one that "
-                             f'taught the run of {source}: name that one, --cfg-options model.teacher.checkpoint=PATH, or '
-                             'train anew in another --work-dir')
+            raise InputError(f"the teacher {bare_model(runner).teacher_cfg['checkpoint']} has other weights than the one with "
+                             f'which {source} was trained, so it cannot be resumed: give that one by --teacher PATH, or start '
+                             'a new training in another --work-dir')
 
 
 def run_record(runner: Runner) -> dict:

@@ -1,4 +1,4 @@
-"""Checkpoints that a run can be killed over."""
+"""Checkpoints that are written atomically, so that a run may be killed while it saves."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,24 +11,24 @@ from mmengine.runner import Runner
 
 from ...errors import InputError
 from ...registry import HOOKS
+from ..atomic_file import disk_errors, write_atomically
 from ..cli import check_folder
-from ..whole_file import disk_errors, write_whole
 
 
-@register_backend('whole_file')
-class WholeFileBackend(LocalBackend):
+@register_backend('atomic_file')
+class AtomicFileBackend(LocalBackend):
     """The local disk, on which a file is either complete or as it was before."""
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
-        """Write ``obj`` to ``filepath``; see :func:`write_whole`."""
+        """Write ``obj`` to ``filepath``; see :func:`write_atomically`."""
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(obj, path)
+        write_atomically(obj, path)
 
 
 @HOOKS.register_module()
-class WholeCheckpointHook(CheckpointHook):
-    """MMEngine's hook, except that a checkpoint is written whole and that an old one goes only when the new one is there.
+class AtomicCheckpointHook(CheckpointHook):
+    """MMEngine's hook, except that a checkpoint is written atomically and that an old one goes only when the new one is there.
 
     A run that is killed while it saves, or whose disk is full, has lost nothing that was saved before.
 
@@ -46,7 +46,7 @@ class WholeCheckpointHook(CheckpointHook):
 
     def __init__(self, *args, **kwargs) -> None:
         if not kwargs.get('backend_args') and not kwargs.get('file_client_args'):
-            kwargs['backend_args'] = dict(backend='whole_file')
+            kwargs['backend_args'] = dict(backend='atomic_file')
         self._guessed: list[str] = []
         try:
             super().__init__(*args, **kwargs)
@@ -75,7 +75,7 @@ class WholeCheckpointHook(CheckpointHook):
         """Whether ``save_best`` names what the validation will report; ``auto`` becomes the figure that it means.
 
         Args:
-            figures: See :func:`mmilmil.engine.rehearsal.rehearse`.
+            figures: See :func:`mmilmil.engine.dry_run.dry_run`.
             validates: Whether there is a validation.
 
         Raises:
@@ -84,7 +84,7 @@ class WholeCheckpointHook(CheckpointHook):
         if not self.save_best:
             return
         if not validates:
-            raise InputError(f'default_hooks.checkpoint.save_best = {self.save_best}, but this run validates nothing: set '
+            raise InputError(f'default_hooks.checkpoint.save_best = {self.save_best}, but this run has no validation: set '
                              'val_dataloader, val_evaluator and val_cfg, and train_cfg.val_begin to an epoch of it, or leave '
                              'save_best out')
         if self.save_best == ['auto']:
@@ -94,16 +94,16 @@ class WholeCheckpointHook(CheckpointHook):
             self._init_rule(self.rules, [best])
         if unknown := [figure for figure in self.key_indicators if figure not in figures]:
             raise InputError(f'default_hooks.checkpoint.save_best = {", ".join(map(repr, unknown))}: val_evaluator reports no '
-                             f'such figure. Those that it reports: {", ".join(figures)}')
+                             f'such metric. It reports: {", ".join(figures)}')
         if vague := [figure for figure in self.key_indicators if figure in self._guessed and figures[figure] is None]:
-            raise InputError(f'default_hooks.checkpoint.save_best = {vague[0]!r}: whether more of it is better is not known. '
-                             "Add rule='greater' or rule='less'")
+            raise InputError(f'default_hooks.checkpoint.save_best = {vague[0]!r}: whether greater or less is better is not '
+                             "known. Add rule='greater' or rule='less'")
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best checkpoint."""
         absent = [figure for figure in self.key_indicators if figure not in metrics] if self.save_best else []
         if absent:
-            runner.logger.warning(f'save_best: this validation has no {", ".join(absent)}, so no checkpoint is the best by it')
+            runner.logger.warning(f'save_best: this validation has no {", ".join(absent)}, so it saves no best checkpoint')
         super().after_val_epoch(runner, {**metrics, **dict.fromkeys(absent)})
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:

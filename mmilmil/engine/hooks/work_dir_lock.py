@@ -1,4 +1,4 @@
-"""One run at a time in a work dir."""
+"""One training at a time in a work dir."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ LOCK_FILE = '.training'
 
 
 @HOOKS.register_module()
-class OneRunHook(Hook):
+class WorkDirLockHook(Hook):
     """Keeps a second training out of a work dir, whose checkpoints it would write beside the first one's.
 
     The system's lock on a file there ends with the process that holds it, however that ends. Where the system or the file
@@ -45,10 +45,11 @@ class OneRunHook(Hook):
             # outlive a killed training.
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise InputError(f'another process trains in {runner.work_dir} right now: wait for it to end, or give another '
-                             '--work-dir') from None
+            raise InputError(f'the work dir {runner.work_dir} is in use by another training: wait for it to end, or give '
+                             'another --work-dir') from None
         except OSError as error:
-            runner.logger.warning(f'{runner.work_dir} cannot be locked ({error.strerror}): see to it that one run trains there')
+            runner.logger.warning(f'{runner.work_dir} cannot be locked ({error.strerror}): make sure that no other training '
+                                  'uses it')
 
     def after_run(self, runner: Runner) -> None:
         """Give it back."""

@@ -1,4 +1,4 @@
-"""An evaluation tried on one image before the run that it ends: its mistakes are told now, not after the last epoch."""
+"""An evaluation tried on one image before the training: its mistakes are told now, not after the last epoch."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ from .cli import one_line
 _NEEDED = ('img_id', 'img_shape', 'ori_shape', 'scale_factor')
 
 
-def rehearse(evaluator: Evaluator, dataset, name: str) -> dict[str, Optional[str]]:
+def dry_run(evaluator: Evaluator, dataset, name: str) -> dict[str, Optional[str]]:
     """Let an evaluator see the first image of its dataset, with one made-up detection, and forget it.
 
     Args:
@@ -54,17 +54,17 @@ def rehearse(evaluator: Evaluator, dataset, name: str) -> dict[str, Optional[str
     for metric in evaluator.metrics:
         for figure, headline in _figures(metric, sample.to_dict(), pseudo_collate([data]), dataset, name).items():
             if figure in figures:
-                raise InputError(f'{name}_evaluator: two metrics report a figure {figure!r}: give each a prefix of its own, '
+                raise InputError(f'{name}_evaluator: two metrics report {figure!r}: give each a prefix of its own, '
                                  "such as prefix='voc'")
             figures[figure] = headline
     return figures
 
 
-def rehearse_test(cfg: Config) -> None:
-    """Build the test set and its evaluator and :func:`rehearse` them, without a runner.
+def dry_run_test(cfg: Config) -> None:
+    """Build the test set and its evaluator and :func:`dry_run` them, without a runner.
 
     Raises:
-        InputError: a setting is missing, or see :func:`rehearse`.
+        InputError: a setting is missing, or see :func:`dry_run`.
     """
     if missing := [key for key in ('test_dataloader', 'test_evaluator') if not cfg.get(key)]:
         raise InputError(f'the config has no {" and no ".join(missing)}: add it, as in configs/_base_/datasets')
@@ -73,7 +73,7 @@ def rehearse_test(cfg: Config) -> None:
     evaluator, dataset = Evaluator(cfg.copy().test_evaluator), DATASETS.build(cfg.test_dataloader.dataset)
     evaluator.dataset_meta = dataset.metainfo
     check_category_order(evaluator, dataset.metainfo['classes'], 'test')
-    rehearse(evaluator, dataset, 'test')
+    dry_run(evaluator, dataset, 'test')
 
 
 def _figures(metric: BaseMetric, sample: dict, batch: Mapping, dataset, name: str) -> dict[str, Optional[str]]:

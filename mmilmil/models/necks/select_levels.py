@@ -1,4 +1,4 @@
-"""A neck that hands on some of the backbone's stages."""
+"""A neck that hands on some of the backbone levels."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,12 @@ from ...errors import InputError
 from ...registry import MODELS
 
 
-@MODELS.register_module()
-class SelectStages(BaseModule):
+# The second is its former name, which stock configs of finished VGG16 detectors still have.
+@MODELS.register_module(name=['SelectLevels', 'SelectStages'])
+class SelectLevels(BaseModule):
     """Pass chosen backbone maps to the heads unchanged; it has no parameters.
 
-    The hints read the backbone's own outputs and so see every stage, while the RPN and the RoI head get only these.
+    The hints read the backbone's own outputs and so see every level, while the RPN and the RoI head get only these.
 
     Args:
         indices (Sequence[int]): Positions in the backbone's output; negative ones count from the end.
@@ -38,5 +39,5 @@ class SelectStages(BaseModule):
         try:
             return tuple(inputs[i] for i in self.indices)
         except IndexError:
-            raise InputError(f'SelectStages: indices={self.indices}, but the backbone returns {len(inputs)} maps; '
+            raise InputError(f'SelectLevels: indices={self.indices}, but the backbone returns {len(inputs)} maps; '
                              'change indices or the out_indices of the backbone') from None

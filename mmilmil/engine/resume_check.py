@@ -1,4 +1,4 @@
-"""Whether a checkpoint is one of the run that a config describes."""
+"""Whether a checkpoint can be resumed with a config: what differs between the config it was saved with and that one."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
@@ -6,8 +6,8 @@ from typing import Any
 
 from ..checkpoint import config_values
 from ..registry import HOOKS
+from .required_hooks import hook_type, others
 from .student_settings import Defaults, completed, defaults_now, first_defaults
-from .watch import hook_type, others
 
 # What the trained weights depend on. Names that a config only computes with are in these too, where they count.
 TRAINING = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'auto_scale_lr', 'param_scheduler',
@@ -20,7 +20,7 @@ _FREE = ('*_dataloader.num_workers', '*_dataloader.persistent_workers', '*_datal
          '*_dataloader.pin_memory', '*.data_root', '*.data_prefix*', '*_evaluator.ann_file', '*.backend_args*', '*.meta_keys',
          'train_cfg.val_*', 'train_cfg.dynamic_intervals', 'model.teacher.checkpoint', 'model.teacher.config', 'model.pruned',
          'model.checkpoint')
-# A run that goes on may become longer, and does not start again.
+# A resumed run may become longer, and does not start again.
 FREE_IN_RESUMING = ('train_cfg.max_epochs', 'train_cfg.max_iters', '*.init_cfg*', 'load_from')
 
 _MISSING = object()
