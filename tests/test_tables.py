@@ -1,6 +1,7 @@
 import pytest
 
 from mmilmil.evaluation import chains_table, mean_figures, results_table
+from mmilmil.table_layout import ascii_table, markdown_table
 
 
 def figures(classes, split, groups, **means):
@@ -93,3 +94,26 @@ def test_what_chains_forgot():
     assert cells[1] == ['ours', '20.0', '40.0', '20.0', '22.5', '29.0', '87.7', '31.5', '16.7']
     assert cells[2] == ['other', '25.0', '-', '25.0', '-', '-', '-', '-', '-']
     assert '-' in chains_table({'ours': ours}).splitlines()[2]
+
+
+ROWS = [['', 'boxes', 'AP'], ['缺陷', 1234, '-'], ['a|b', 5, 0.25]]
+
+
+def test_markdown_is_aligned_also_under_wide_letters():
+    assert markdown_table(ROWS) == '\n'.join([
+        '|      | boxes |   AP |',
+        '|------|------:|-----:|',
+        '| 缺陷 |  1234 |    - |',
+        '| a\\|b |     5 | 0.25 |',
+    ])
+
+
+def test_ascii():
+    assert ascii_table(ROWS) == '\n'.join([
+        '+------+-------+------+',
+        '|      | boxes |   AP |',
+        '+------+-------+------+',
+        '| 缺陷 |  1234 |    - |',
+        '| a|b  |     5 | 0.25 |',
+        '+------+-------+------+',
+    ])

@@ -316,7 +316,7 @@ def test_teacher_boxes(chain, tool):
     assert done.status == 0, done.err
     # Each training image of the tiny set shows all classes, three old ones among them.
     assert '4 images;' in done.out
-    assert 'old objects that the stage hides: ' in done.out and '| 0.0-0.3 |' in done.out
+    assert 'old objects that the stage hides: ' in done.out and '| 0.0-0.3 ' in done.out
     whole = next(line for line in done.out.splitlines() if line.startswith('50 proposals: '))
     found, everything = whole.removeprefix('50 proposals: ').split(' detections')[0].split(' of ')
     assert found == everything  # the detector itself proposes no more

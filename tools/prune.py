@@ -29,6 +29,7 @@ from mmilmil.loaders import innermost_dataset, test_loader
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
 from mmilmil.pruning.check import Outputs, check_pruned, layer_outputs
+from mmilmil.table_layout import markdown_table
 
 PRUNED = 'pruned.pth'
 CHANNELS = 'channels.json'
@@ -86,10 +87,8 @@ def evaluate(cfg: Config, checkpoint: str) -> dict:
 
 def table(before: dict, after: dict) -> str:
     """Both detectors and their ratio, in Markdown."""
-    lines = ['| | before | after | after / before |', '|---|--:|--:|--:|']
-    for name, value in before.items():
-        lines.append(f'| {name} | {value:.4g} | {after[name]:.4g} | {after[name] / value:.3f} |')
-    return '\n'.join(lines)
+    rows = [(name, f'{value:.4g}', f'{after[name]:.4g}', f'{after[name] / value:.3f}') for name, value in before.items()]
+    return markdown_table([('', 'before', 'after', 'after / before'), *rows])
 
 
 def read_channels(path: str) -> dict:

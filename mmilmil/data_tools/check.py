@@ -16,7 +16,6 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import BaseDetDataset
 from mmengine.config import Config
-from terminaltables import AsciiTable
 
 from ..datasets.coco_reader import is_flat, is_ignored, read_coco
 from ..datasets.image_loading import image_loader, image_size, is_loader
@@ -28,6 +27,7 @@ from ..datasets.voc_reader import is_list_of_class, read_annotation, read_list
 from ..errors import InputError
 from ..loaders import innermost_datasets
 from ..registry import DATASETS
+from ..table_layout import ascii_table
 
 # Shorter side, in pixels, of a box told as tiny: less than a cell of the finest feature map (stride 4).
 TINY = 4
@@ -439,7 +439,7 @@ def _images_table(parts: Sequence[Part]) -> str:
                      f'{several} ({several / max(len(part.images), 1):.0%})', len(boxes) - ignored, ignored,
                      _spread(corners[:, 2] - corners[:, 0]), _spread(corners[:, 3] - corners[:, 1])])
     lists = [f'{part.label}: {part.ann_file}' for part in parts]
-    return '\n'.join([*lists, _table(rows), 'sizes: smallest / median / largest; ignored: difficult or crowd'])
+    return '\n'.join([*lists, ascii_table(rows), 'sizes: smallest / median / largest; ignored: difficult or crowd'])
 
 
 def _spread(values: np.ndarray) -> str:
@@ -452,7 +452,7 @@ def _classes_table(parts: Sequence[Part], names: Sequence[str]) -> str:
               for part in parts]
     for name in names:
         rows.append([name, *(f'{count[name, 0]}' + f' + {count[name, 1]} ignored' * bool(count[name, 1]) for count in counts)])
-    return _table(rows)
+    return ascii_table(rows)
 
 
 def _stage_table(part: Part, dataset: BaseDetDataset) -> str:
@@ -469,10 +469,4 @@ def _stage_table(part: Part, dataset: BaseDetDataset) -> str:
         group = 'new' if name in stage.new else 'old' if name in stage.old else 'not in classes'
         rows.append([name, group, listed[name], report.boxes.get(name, 0), ignored[name], hidden[name]])
     title = f'{part.label}, {report.purpose}: {report.images_kept} of {report.images_listed} images kept'
-    return '\n'.join([title, _table(rows)])
-
-
-def _table(rows: Sequence[Sequence]) -> str:
-    table = AsciiTable([list(map(str, row)) for row in rows])
-    table.justify_columns = dict.fromkeys(range(1, len(rows[0])), 'right')
-    return table.table
+    return '\n'.join([title, ascii_table(rows)])

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from terminaltables import AsciiTable
 
 from ..stage import Stage
+from ..table_layout import ascii_table
 
 
 def group_means(stage: Stage, aps: Sequence[float]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def figures_tables(stage: Stage, counts: Mapping[str, Sequence], measures: Mappi
         classes.append((name, group_of[name], *cells, *(cell(figures['per_class'][name]) for figures in measures.values())))
     flat = [flat_means(figures) for figures in measures.values()]
     means = [('mean', *measures), *((name, *(cell(figures.get(name)) for figures in flat)) for name in flat[0])]
-    return f'{_table(classes)}\n{_table(means)}'
+    return f'{ascii_table(classes)}\n{ascii_table(means)}'
 
 
 def cell(value: float | None) -> str:
@@ -90,9 +90,3 @@ def plain(value: float) -> float | None:
 def _mean(values: np.ndarray) -> float | None:
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else None
-
-
-def _table(rows: Sequence[Sequence]) -> str:
-    table = AsciiTable([list(map(str, row)) for row in rows])
-    table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}
-    return table.table

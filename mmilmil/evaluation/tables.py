@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..table_layout import markdown_table
 from .forgetting import ap_matrix, chain_figures
 
 COLUMNS = ('old', 'new', 'all', 'avg')
@@ -33,8 +34,8 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
             values['old/teacher'] = _old_kept(figures, rows[teacher])
         if joint is not None:
             values.update(_share_of_joint(figures, rows[joint]))
-        cells.append([title.replace('|', '\\|'), *(_per_cent(values.get(column)) for column in cells[0][1:])])
-    return _markdown(cells)
+        cells.append([title, *(_per_cent(values.get(column)) for column in cells[0][1:])])
+    return markdown_table(cells)
 
 
 def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None = None) -> str:
@@ -54,8 +55,8 @@ def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None 
     cells = [['chain', *lost_titles, 'FPP', 'AbsGap', 'RelGap', 'Omega', 'RSD', 'RPD']]
     for title, found in figures.items():
         lost = [*found['group_forgetting'][:-1], *[None] * groups][:groups]
-        cells.append([title.replace('|', '\\|'), *map(_per_cent, [*lost, *(found.get(name) for name in names)])])
-    return _markdown(cells)
+        cells.append([title, *map(_per_cent, [*lost, *(found.get(name) for name in names)])])
+    return markdown_table(cells)
 
 
 def _figures_of_chain(runs: Sequence[Mapping], joint: Mapping | None) -> dict:
@@ -132,14 +133,3 @@ def _ratio(value: float | None, bound: float | None) -> float | None:
 
 def _per_cent(value: float | None) -> str:
     return '-' if value is None else f'{100 * value:.1f}'
-
-
-def _markdown(cells: Sequence[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    rule = '|'.join('-' * (width + 1) + ('-' if i == 0 else ':') for i, width in enumerate(widths))
-    return '\n'.join([_line(cells[0], widths), f'|{rule}|', *(_line(row, widths) for row in cells[1:])])
-
-
-def _line(row: list[str], widths: list[int]) -> str:
-    padded = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
-    return f'| {" | ".join(padded)} |'

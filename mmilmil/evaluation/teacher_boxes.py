@@ -7,6 +7,7 @@ from mmdet.evaluation.functional import bbox_overlaps
 from mmdet.evaluation.functional.mean_ap import tpfp_default
 
 from ..models.merging import IGNORED_IOF
+from ..table_layout import markdown_table
 
 SCORE_BANDS = (0.5, 0.8)
 """Lower bounds of the bands of scores that are counted apart."""
@@ -93,11 +94,11 @@ class TeacherBoxes:
         """Right and wrong boxes by band, in Markdown."""
         bounds = [*zip(SCORE_BANDS, [*SCORE_BANDS[1:], 1.0])]
         names = [f'{kind}, score {low}-{high}' for low, high in bounds for kind in ('right', 'wrong')]
-        lines = ['| IoU with an annotated box | ' + ' | '.join(names) + ' |', '|---' + '|--:' * len(names) + '|']
+        rows = [['IoU with an annotated box', *names]]
         for row, (low, high) in enumerate(zip(IOU_BANDS, [*IOU_BANDS[1:], 1.0])):
             counts = [table[row, column] for column in range(len(SCORE_BANDS)) for table in (self.right, self.wrong)]
-            lines.append(f'| {low}-{high} | ' + ' | '.join(map(str, counts)) + ' |')
-        return '\n'.join(lines)
+            rows.append([f'{low}-{high}', *counts])
+        return markdown_table(rows)
 
 
 def _highest(detections: np.ndarray, boxes: np.ndarray, mode: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models.structure import Structure, compose
+from ..table_layout import markdown_table
 from .complexity import flops_after
 
 
@@ -147,5 +148,5 @@ def static_detector(algorithm: ItePruneAlgorithm, before: Optional[Structure] = 
 
 def channel_table(units: Mapping[str, MutableChannelUnit], choices: Mapping[str, int]) -> str:
     """Units with their channels before and after, in Markdown."""
-    rows = [f'| {name} | {unit.num_channels} | {choices.get(name, unit.num_channels)} |' for name, unit in units.items()]
-    return '\n'.join(['| unit | channels | kept |', '|---|--:|--:|', *rows])
+    rows = [(name, unit.num_channels, choices.get(name, unit.num_channels)) for name, unit in units.items()]
+    return markdown_table([('unit', 'channels', 'kept'), *rows])
