@@ -9,7 +9,7 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Stage:
-    """The class groups of one incremental stage (protocol: labels are global, the newest group comes last).
+    """The class groups of one incremental stage (protocol 4: labels are global, the newest group comes last).
 
     Args:
         classes: Names of all classes seen so far, in label order.

@@ -362,7 +362,7 @@ def test_pruned_detector_is_trained_on_its_own_data(name):
 
 @pytest.mark.parametrize(('name', 'widths'), [('52', (52, 104, 208, 416)), ('60', (60, 120, 240, 480))])
 def test_vgg16_tables_are_the_papers(name, widths):
-    """Channels of each stage's convolutions; the last one, which RPN and RoI head read, stays whole."""
+    """Channels of each level's convolutions; the last one, which RPN and RoI head read, stays whole."""
     channels = json.loads((CONFIGS / f'pruning/vgg16_{name}.json').read_text())
     stages = (2, 2, 3, 3, 2)
     assert list(channels.values()) == [width for width, count in zip((*widths, widths[-1]), stages) for _ in range(count)]

@@ -311,7 +311,7 @@ def test_teacher_boxes_on_ignored_objects_are_not_merged(make, cached):
 
 @pytest.mark.parametrize('part, loss', [('rpn', 'loss_rpn_cls'), ('rcnn', 'loss_cls')])
 def test_ignored_objects_are_background_unless_the_assigners_say_otherwise(make, part, loss):
-    """As docs/method.md has it, with its setting; every anchor and proposal lies on an ignored object."""
+    """As protocol 2 has it, with its setting; every anchor and proposal lies on an ignored object."""
     inputs, samples = batch(ignored=[[(-100., -100., 200., 200.)]] * 2)
 
     def losses(ignore_iof_thr, seen):

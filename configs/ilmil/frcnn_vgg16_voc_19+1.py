@@ -8,7 +8,7 @@ metainfo = dict(classes=_base_.all_classes, split=(19, 1))
 model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{ fileDirname }}/frcnn_vgg16_voc_19.py', checkpoint='work_dirs/frcnn_vgg16_voc_19/final.pth'),
-    # Hints on stages 4 and 5 of the backbone; the neck's only level is stage 5 once more.
+    # Hints on levels 4 and 5 of the backbone; the neck's only level is level 5 once more.
     distiller=dict(stages=(-2, -1), levels=()),
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -34,7 +34,7 @@ def on_annotation(bboxes: Tensor, annotated: Tensor, ignored: Tensor, iou_thr: f
 
 def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Optional[Tensor] = None, score_thr: float = 0.5,
                         iou_thr: float = 0.7, nms_iou_thr: Optional[float] = None) -> InstanceData:
-    """Ground truth of one image with the teacher's detections added (method.md 1.2).
+    """Ground truth of one image with the teacher's detections added (docs/method.md, merged boxes).
 
     Args:
         gt: Annotated objects, ``bboxes`` (G, 4) and ``labels`` (G,).

@@ -1,7 +1,7 @@
 # COCO 2017. Its folder, the one with annotations/, train2017/ and val2017/ in it, is found through an environment
 # variable. As in the literature: trained on train2017, reported on val2017 (the labels of COCO's own test images are not
 # public), 1333/800 px, AP over the IoU thresholds .5 to .95. Crowds are not
-# learnt, what lies on them counts as background (docs/method.md, Protocol).
+# learnt, what lies on them counts as background (docs/protocol.md, 2).
 #
 # Choose on images of train2017, report on val2017 (protocol 12). val2017 stands in the place of the test set, so by
 # default no validation runs: what is chosen by it would be too good. To choose a setting, cut the list of images in two,

@@ -1,6 +1,6 @@
 # PASCAL VOC2007. Its folder, the one with JPEGImages in it, is found through an environment variable. As in the
 # literature: trained on trainval, tested on test, 600/1000 px, no box too small, 11-point AP. Difficult objects are not
-# learnt, what lies on them counts as background, and in a test they are don't care (docs/method.md, Protocol).
+# learnt, what lies on them counts as background, and in a test they are don't care (docs/protocol.md, 2, 3 and 9).
 #
 # Choose on val, report on test (protocol 12). The val images are part of trainval, so by default no validation runs:
 # its figures would come from images that were trained on. To choose a setting, train on train and validate on val:

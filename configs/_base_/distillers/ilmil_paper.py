@@ -1,5 +1,5 @@
-# The ILMIL paper's own form (docs/method.md): hints by mean squared error on the last two backbone stages and the L1 score
-# term. RPN and RCN knowledge come from the merged boxes alone. The hint is the mean over both stages; the paper's code also
+# The ILMIL paper's own form (docs/method.md): hints by mean squared error on the last two backbone levels and the L1 score
+# term. RPN and RCN knowledge come from the merged boxes alone. The hint is the mean over both levels; the paper's code also
 # has variants that amount to loss_weight=2 and 10.
 paper_merging = dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None)
 paper_distiller = dict(

@@ -7,10 +7,10 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='VGG16',
-        out_indices=(3, 4),  # stages 4 and 5, for the hints
+        out_indices=(3, 4),  # levels 4 and 5, for the hints
         frozen_stages=2,
         init_cfg=dict(type='Pretrained', checkpoint='https://download.pytorch.org/models/vgg16-397923af.pth')),
-    neck=dict(_delete_=True, type='SelectLevels', indices=(-1, )),  # RPN and RoI head see stage 5 alone
+    neck=dict(_delete_=True, type='SelectLevels', indices=(-1, )),  # RPN and RoI head see level 5 alone
     rpn_head=dict(
         in_channels=512, feat_channels=512, anchor_generator=dict(base_sizes=[16], scales=[8, 16, 32], strides=[16])),
     roi_head=dict(
