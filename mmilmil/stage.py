@@ -73,7 +73,7 @@ def parse_split(text: str) -> tuple[int, ...]:
     for part in text.split('+'):
         found = re.fullmatch(r'([1-9]\d*)(?:x([1-9]\d*))?', part)
         if not found:
-            raise InputError(f'the split {text!r} is not read at {part!r}: write the sizes of the groups, oldest first, such '
+            raise InputError(f'the split {text!r} is invalid at {part!r}: write the sizes of the groups, oldest first, such '
                              'as 15+5, 10+5+5, or 15+1x5 for five groups of one class')
         sizes += [int(found[1])] * int(found[2] or 1)
     return tuple(sizes)

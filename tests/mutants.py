@@ -10,6 +10,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from terminaltables import GithubFlavoredMarkdownTable
+
 MUTANTS = Path(__file__).resolve().parents[1] / 'mutants'
 # pytest's exit status for a mutant: failed tests or a crash of pytest; killed over the time limit. 0 is a survivor, None was
 # not run, anything else is told as it is.
@@ -50,8 +52,7 @@ def main() -> None:
     parser.add_argument('--survivors', action='store_true', help='also print what each surviving mutant changes')
     args = parser.parse_args()
     total = {False: Counter(), True: Counter()}
-    survivors = []
-    print('| module | code | text |\n| --- | --- | --- |')
+    survivors, rows = [], [['module', 'code', 'text']]
     for path in sorted(MUTANTS.rglob('*.py.meta')):
         statuses = json.loads(path.read_text())['exit_code_by_key']
         if not statuses:
@@ -64,10 +65,10 @@ def main() -> None:
             counts[is_text(*pair)][status] += 1
             if status not in ('killed', 'not run'):
                 survivors.append((key, status, changed_lines(*pair)))
-        print(f'| {path.relative_to(MUTANTS / "mmilmil").with_suffix("")} | {_cell(counts[False])} | {_cell(counts[True])} |')
+        rows.append([str(path.relative_to(MUTANTS / 'mmilmil').with_suffix('')), _cell(counts[False]), _cell(counts[True])])
         for text, count in counts.items():
             total[text] += count
-    print(f'| all | {_cell(total[False])} | {_cell(total[True])} |')
+    print(GithubFlavoredMarkdownTable([*rows, ['all', _cell(total[False]), _cell(total[True])]]).table)
     if args.survivors:
         for key, status, lines in survivors:
             print('', f'{key}: {status}', *lines, sep='\n')

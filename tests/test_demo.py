@@ -46,7 +46,7 @@ def demo():
 def test_a_failing_joint_run_is_told(demo, tmp_path, capsys):
     log = tmp_path / 'joint.log'
     stage = demo.ChainStage(tmp_path / 'missing.py', tmp_path / 'joint')
-    with demo.in_background(stage, [], log) as process, pytest.raises(InputError, match=f'missing ended with status 1.*{log}'):
+    with demo.in_background(stage, [], log) as process, pytest.raises(InputError, match=f'missing failed with status 1.*{log}'):
         demo.wait_for(process, stage, log)
     assert 'missing.py does not exist' in log.read_text()
     assert 'missing: training beside' in capsys.readouterr().out

@@ -439,7 +439,7 @@ def test_unknown_layout(tool, tmp_path):
     (tmp_path / 'data').mkdir()
     for name, args in (('split_dataset.py', ()), ('new_split.py', ('--split', '1+1', '--ann'))):
         done = tool(name, *args, tmp_path / 'data')
-        assert done.status == 1 and 'has no layout that is known: VOC' in done.err
+        assert done.status == 1 and 'has no known layout: VOC' in done.err
 
 
 # Classes and boxes

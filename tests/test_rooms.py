@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and docs/protocol.md promise of the code: which room imports which, and rules that comments name by number."""
+"""What the pages promise of the code: which room imports which, and that the rules which comments name by number are there."""
 
 import ast
 import re
@@ -75,8 +75,9 @@ def test_rules_that_comments_name_are_there():
     sections = [int(number) for number in re.findall(r'^## (\d+)\. ', text, re.MULTILINE)]
     assert sections == list(range(1, 16))
     files = [path for folder in ('mmilmil', 'configs', 'tools', 'tests') for path in (REPO / folder).rglob('*.py')]
+    naming = re.compile(r'[Pp]rotocol(?:\.md)?,? (\d+(?:(?:, | and )\d+)*)')
     named = [int(number) for path in files if path != Path(__file__)
-             for numbers in re.findall(r'[Pp]rotocol(?:\.md)?,? ((?:\d+)(?:(?:, | and )\d+)*)', path.read_text(encoding='utf-8'))
+             for numbers in naming.findall(path.read_text(encoding='utf-8'))
              for number in re.findall(r'\d+', numbers)]
     assert len(named) > 15 and set(named) <= set(sections)
 

@@ -75,7 +75,7 @@ def wait_for(process: subprocess.Popen, stage: ChainStage, log: Path, seconds: f
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             if process.wait(seconds):
-                raise InputError(f'{stage.name} ended with status {process.returncode}: {log} tells why')
+                raise InputError(f'{stage.name} failed with status {process.returncode}: see {log}')
             return
         for line in log.read_text().strip().splitlines()[-1:]:  # empty while it starts
             print(f'{stage.name}: {line}', flush=True)

@@ -101,7 +101,7 @@ def folder_kind(root: Path) -> str:
         return 'coco'
     if _beside_images(root):
         return 'voc'
-    raise InputError(f'{root} has no layout that is known: VOC (Annotations/*.xml, JPEGImages), XML files beside the images '
+    raise InputError(f'{root} has no known layout: VOC (Annotations/*.xml, JPEGImages), XML files beside the images '
                      f'(in train, valid and test or in the folder itself), COCO (annotations/instances_train*.json) or '
                      f'Roboflow (train/{_ROBOFLOW}); name VOC-style folders by --images and --annotations, or give a COCO file '
                      'itself')

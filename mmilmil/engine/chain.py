@@ -275,7 +275,7 @@ def _call(tool: Path, *args: str) -> None:
     command = [sys.executable, str(tool), *args]
     status = subprocess.run(command, check=False, preexec_fn=ending_with_this_process()).returncode
     if status:
-        raise InputError(f'`{" ".join(command[1:])}` ended with status {status}: its own message stands above')
+        raise InputError(f'`{" ".join(command[1:])}` failed with status {status}: see its message above')
 
 
 def ending_with_this_process() -> Optional[Callable]:

@@ -221,7 +221,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
         cfg.model.teacher.checkpoint = teacher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(default_work_dir(path))
     if not isinstance(cfg.work_dir, str):
-        raise InputError(f'work_dir = {cfg.work_dir!r}: it is the path of a folder')
+        raise InputError(f'work_dir = {cfg.work_dir!r}: it must be the path of a folder')
     complete_hooks(cfg)
     return cfg
 

@@ -42,9 +42,9 @@ def dry_run(evaluator: Evaluator, dataset, name: str) -> dict[str, Optional[str]
     sample = data.get('data_samples')
     sample = sample[0] if isinstance(sample, list) else sample  # of test-time augmentation the first view
     if sample is None:
-        raise InputError(f"{name}_dataloader: its pipeline leaves no data_samples: it ends in dict(type='PackDetInputs')")
+        raise InputError(f"{name}_dataloader: its pipeline gives no data_samples: it must end in dict(type='PackDetInputs')")
     if missing := [key for key in _NEEDED if key not in sample.metainfo_keys()]:
-        raise InputError(f'{name}_dataloader: its pipeline leaves no {", ".join(missing)}, by which boxes are brought back to '
+        raise InputError(f'{name}_dataloader: its pipeline gives no {", ".join(missing)}, by which boxes are rescaled to '
                          f"the image: it needs dict(type='Resize', ...), and meta_keys={_NEEDED} in PackDetInputs")
     sample = sample.clone()
     height, width = sample.ori_shape[:2]
