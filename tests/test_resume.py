@@ -404,7 +404,7 @@ def test_other_settings(unbroken, stopped_run, tool):
     done = tool('train.py', unbroken.folder / 'base.py', '--resume', '--work-dir', work, '--cfg-options',
                 'train_dataloader.batch_size=1', 'optim_wrapper.optimizer.lr=0.5', 'randomness.seed=7',
                 'model.backbone.base_channels=4', 'param_scheduler.1.T_max=9')
-    fails(done, f'the checkpoint {work}/epoch_1.pth is of a run with other settings', 'train_dataloader.batch_size: 2 -> 1',
+    fails(done, f'the checkpoint {work}/epoch_1.pth was trained with other settings', 'train_dataloader.batch_size: 2 -> 1',
           'optim_wrapper.optimizer.lr: 0.001 -> 0.5', 'randomness.seed: 0 -> 7', 'model.backbone.base_channels: 8 -> 4',
           'param_scheduler.1.T_max: 3 -> 9', 'another --work-dir')
     assert [path.name for path in work.glob('*.pth')] == ['epoch_1.pth']
@@ -440,7 +440,7 @@ def resume(unbroken, monkeypatch):
 
 
 def test_other_number_of_processes(resume):
-    with pytest.raises(InputError, match='base/epoch_3.pth is of a run with .*: number of processes: 2 -> 1. .* --work-dir'):
+    with pytest.raises(InputError, match='base/epoch_3.pth was trained with other settings.*: number of processes: 2 -> 1. .* --work-dir'):
         resume('base', world_size=2)
 
 
@@ -453,7 +453,7 @@ def test_other_teacher(resume, unbroken):
     resume('student')
     content = torch.load(unbroken.teacher)
     content['state_dict']['rpn_head.rpn_cls.bias'] += 1e-6
-    with pytest.raises(InputError, match=r'teacher\.pth has other weights .* --cfg-options model.teacher.checkpoint=PATH, or'):
+    with pytest.raises(InputError, match=r'teacher\.pth has other weights .* by --teacher PATH, or'):
         resume('student', teacher=weights_hash(content['state_dict']))
 
 
