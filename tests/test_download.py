@@ -125,7 +125,7 @@ def test_fetch_whole(served, tmp_path):
     assert served.requests == [None] and list(path.parent.iterdir()) == [path]
 
 
-def test_broken_connections_are_made_anew_from_where_they_stopped(served, tmp_path):
+def test_broken_connections_are_made_again_from_where_they_stopped(served, tmp_path):
     served.break_after = [1000, 500]
     fetch(served.archive, tmp_path / 'set.tar', '')
     assert (tmp_path / 'set.tar').read_bytes() == served.content
@@ -156,7 +156,7 @@ def test_complete_part_is_only_checked(served, tmp_path):
     assert (tmp_path / 'set.tar').is_file() and served.requests == []
 
 
-def test_part_that_is_too_long_is_fetched_anew(served, tmp_path):
+def test_part_that_is_too_long_is_fetched_again(served, tmp_path):
     (tmp_path / 'set.tar.part').write_bytes(served.content + b'x')
     fetch(served.archive, tmp_path / 'set.tar', '')
     assert (tmp_path / 'set.tar').read_bytes() == served.content and served.requests == [None]

@@ -440,7 +440,7 @@ def resume(unbroken, monkeypatch):
 
 
 def test_other_number_of_processes(resume):
-    with pytest.raises(InputError, match='base/epoch_3.pth was trained with other settings.*: number of processes: 2 -> 1. .* --work-dir'):
+    with pytest.raises(InputError, match='base/epoch_3.pth was trained with other settings.*processes: 2 -> 1. .* --work-dir'):
         resume('base', world_size=2)
 
 

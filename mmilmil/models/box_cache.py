@@ -20,7 +20,7 @@ class TeacherBoxCache:
     """The teacher's detections by image id, in pixels of the image file.
 
     The file has one JSON object a line: first ``teacher`` (hash of its weights), ``classes`` and ``score_thr``, then an image
-    a line: ``img_id``, ``bboxes``, ``labels``, ``scores``. So it grows line by line, and a build that was stopped goes on.
+    a line: ``img_id``, ``bboxes``, ``labels``, ``scores``. So it grows line by line, and a build that was stopped is resumed.
 
     Attributes:
         path: The file.
