@@ -1,6 +1,7 @@
 """From an incremental run to stock MMDetection: the detector inside a model config, and a config that runs without mmilmil."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 from mmengine.config import Config, ConfigDict
 
@@ -9,6 +10,7 @@ from .registry import MODELS
 
 # Settings that the student adds to a stock detector's; its checkpoint knows nothing of them.
 INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'teacher_boxes', 'start')
+_PREFIXES = ('Incremental', 'Pruned')
 # Settings that stock datasets know nothing of.
 _STAGE_KEYS = ('keep', )
 _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDataset': 'CocoDataset'}
@@ -18,20 +20,41 @@ def stock_model_cfg(model: dict) -> ConfigDict:
     """The stock detector inside ``model``.
 
     Args:
-        model: A model config, of ``IncrementalFasterRCNN``, ``PrunedFasterRCNN``, a pruning algorithm or already stock.
+        model: A model config, of a student, a pruned detector, a pruning algorithm or already stock.
 
     Returns:
-        A copy without teacher, distiller and merging. Its type is the stock detector's, or ``PrunedFasterRCNN`` where it
+        A copy without teacher, distiller and merging. Its type is the stock detector's, or ``Pruned`` and that where it
         names a pruned checkpoint or prunes in training.
     """
     stock = ConfigDict(model).copy()
     if 'detector' in stock:  # a pruning algorithm around it
-        return ConfigDict(stock_model_cfg(stock['detector']), type='PrunedFasterRCNN', pruned=stock['checkpoint'])
+        detector = full_model_cfg(stock['detector'])
+        return ConfigDict(detector, type=f'Pruned{detector.type}', pruned=stock['checkpoint'])
     for key in INCREMENTAL_KEYS:
         stock.pop(key, None)
-    if stock['type'].removeprefix('mmilmil.') in ('IncrementalFasterRCNN', 'PrunedFasterRCNN'):
-        stock['type'] = 'PrunedFasterRCNN' if stock.get('pruned') else 'FasterRCNN'
+    name = stock_type(stock['type'])
+    if name is not None:
+        stock['type'] = f'Pruned{name}' if stock.get('pruned') else name
     return stock
+
+
+def is_student(model: Mapping) -> bool:
+    """Whether a model config is a student's."""
+    name = _own_name(model.get('type'))
+    return name is not None and name.startswith('Incremental')
+
+
+def stock_type(kind: str | type) -> Optional[str]:
+    """The stock detector's type behind a student's or a pruned detector's, as ``GFL`` behind ``IncrementalGFL``."""
+    name = _own_name(kind)
+    prefix = next((prefix for prefix in _PREFIXES if name and name.startswith(prefix)), None)
+    return name.removeprefix(prefix) if prefix else None
+
+
+def _own_name(kind: str | type | None) -> Optional[str]:
+    """The name of one of our own detectors, without the scope."""
+    name = kind.removeprefix('mmilmil.') if isinstance(kind, str) else getattr(kind, '__name__', None)
+    return name if name in MODELS.module_dict else None
 
 
 def full_model_cfg(model: dict) -> ConfigDict:
@@ -42,7 +65,7 @@ def full_model_cfg(model: dict) -> ConfigDict:
     """
     stock = stock_model_cfg(model)
     if stock.pop('pruned', None):
-        stock['type'] = 'FasterRCNN'
+        stock['type'] = stock_type(stock['type'])
     return stock
 
 

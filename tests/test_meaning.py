@@ -3,11 +3,11 @@
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from test_expand import agnostic
+from test_growth import agnostic
 from tiny import OLD, batch, build, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
-from mmilmil.models.meaning import count_maps, differences
+from mmilmil.models.meaning import count_levels, differences
 from mmilmil.registry import MODELS
 
 CODER = dict(type='DeltaXYWHBBoxCoder', target_means=[0., 0., 0., 0.])
@@ -110,9 +110,9 @@ def test_several_differences_are_counted(checkpoint):
 def test_maps_are_counted_without_a_trace(checkpoint):
     detector = build(stock_cfg(3)).train()
     before = detector.backbone.bn1.running_mean.clone()
-    assert count_maps(detector) == (4, 4)
+    assert count_levels(detector) == (4, 4)
     assert detector.training and torch.equal(detector.backbone.bn1.running_mean, before)
-    assert count_maps(MODELS.build(stock_cfg(3, backbone=dict(out_indices=(0, 1, 2)), neck=dict(
+    assert count_levels(MODELS.build(stock_cfg(3, backbone=dict(out_indices=(0, 1, 2)), neck=dict(
         in_channels=[8, 16, 32], num_outs=5)))) == (3, 5)
 
 

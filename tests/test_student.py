@@ -12,10 +12,11 @@ from mmengine.structures import InstanceData
 from tiny import OLD, ROOT, SEEN, TWO_IMAGES, UNEQUAL, batch, build, instances, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
-from mmilmil.models import MFRRKDistiller, TeacherKnowledge
-from mmilmil.models.detectors.incremental_faster_rcnn import _matched_rows, _matched_scores
-from mmilmil.models.distillers import StudentOutputs
-from mmilmil.models.distillers.mfrrk import DistillationRoIs, compared_cells
+from mmilmil.models import MFRRKDistiller
+from mmilmil.models.annotation import Annotation
+from mmilmil.models.distillers.base import compared_cells
+from mmilmil.models.views import DistillationRoIs, HeadKnowledge, HeadOutputs, TwoStageOutputs
+from mmilmil.models.views.two_stage import matched_rows, matched_scores
 from mmilmil.registry import MODELS
 from mmilmil.stock import stock_model_cfg
 
@@ -29,12 +30,14 @@ TERMS = {
     'loss_kd_roi_reg': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_reg'),
     'loss_kd_score': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
 }
+MFRRK = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').distiller.to_dict()
 PAPER = Config.fromfile(ROOT / 'configs/_base_/distillers/ilmil_paper.py').paper_distiller
 PEERS = dict(
+    _delete_=True,
     type='MFRRKDistiller',
     feature=dict(type='FeatureHingeLoss'),
-    stages=(1, 3),
-    levels=(0, ),
+    backbone_levels=(1, 3),
+    neck_levels=(0, ),
     rpn_cls=dict(type='RPNObjectnessBCELoss'),
     rpn_reg=dict(type='RPNDeltaLoss'),
     roi_cls=dict(type='LogitMSELoss'),
@@ -122,7 +125,7 @@ def test_loss_keys(make):
 
 @pytest.mark.parametrize('term', ['feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'])
 def test_each_term_is_a_switch(make, term):
-    losses = losses_of(make(distiller={term: None, 'type': 'MFRRKDistiller'}), *batch())
+    losses = losses_of(make(distiller={term: None}), *batch())
     assert losses.keys() == STOCK_LOSSES | TERMS.keys() - {f'loss_kd_{term}'}
 
 
@@ -135,7 +138,7 @@ def test_terms_do_not_change_the_stock_losses(make):
 
 @pytest.mark.parametrize('distiller, change', [
     (dict(rpn_reg=None), dict(rpn_reg=None)),
-    (dict(feature=dict(type='FeatureMSELoss', loss_weight=10.0)), dict(feature='FeatureMSELoss')),
+    (dict(feature=dict(_delete_=True, type='FeatureMSELoss', loss_weight=10.0)), dict(feature='FeatureMSELoss')),
 ])
 def test_a_few_words_change_one_term(make, distiller, change):
     """As the README has it: what is not named stays the full method's."""
@@ -149,9 +152,9 @@ def test_a_few_words_change_one_term(make, distiller, change):
 @shapes
 @pytest.mark.parametrize('amp', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
 @pytest.mark.parametrize('distiller, terms', [
-    (dict(type='MFRRKDistiller'), TERMS),
+    ({}, TERMS),
     (PEERS, TERMS),
-    (PAPER, {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
+    (dict(PAPER, _delete_=True), {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
 ], ids=['default', 'peers', 'paper'])
 def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp, shapes):
     """Protocol 14: present, finite, float32, with a gradient of its own in the parts that it is about."""
@@ -193,8 +196,8 @@ def test_batch_without_any_object(make, shapes):
 
 def test_loss_weights_scale(make):
     cfg = dict(type='FeatureNormMSELoss', loss_weight=1.0)
-    one = losses_of(make(distiller=dict(type='MFRRKDistiller', feature=cfg)), *batch())
-    three = losses_of(make(distiller=dict(type='MFRRKDistiller', feature=dict(cfg, loss_weight=3.0))), *batch())
+    one = losses_of(make(distiller=dict(feature=cfg)), *batch())
+    three = losses_of(make(distiller=dict(feature=dict(cfg, loss_weight=3.0))), *batch())
     assert three['loss_kd_feature'].item() == pytest.approx(3 * one['loss_kd_feature'].item(), rel=1e-5)
 
 
@@ -251,27 +254,27 @@ def test_distiller_spares_annotated_and_ignored_boxes_only(make):
     found = [instances([[44., 44., 60., 60.]], [1], [0.9]), instances([], [], [])]
     student.teacher.observe = lambda *args, **kwargs: replace(observe(*args, **kwargs), detections=found)
     seen = {}
-    student.distiller.forward = lambda outputs, *_: seen.update(outputs=outputs) or {}
+    student.distiller.forward = lambda outputs, known, annotation: seen.update(outputs=outputs, annotation=annotation) or {}
     losses_of(student, *batch(ignored=[[(0., 50., 9., 59.)]], shapes=UNEQUAL))
-    outputs = seen['outputs']
-    assert [boxes.tolist() for boxes in outputs.new_bboxes] == [[[8., 8., 40., 40.], [0., 50., 9., 59.]],
+    outputs, annotation = seen['outputs'], seen['annotation']
+    assert [boxes.tolist() for boxes in annotation.all_bboxes] == [[[8., 8., 40., 40.], [0., 50., 9., 59.]],
                                                                 [[30., 20., 60., 50.], [4., 4., 28., 28.]]]
-    assert outputs.input_shape == (96, 96) and outputs.img_shapes == list(UNEQUAL)
+    assert annotation.input_shape == (96, 96) and annotation.img_shapes == list(UNEQUAL)
     assert outputs.strides == [(4, 4), (8, 8), (16, 16), (32, 32)]
-    assert set(outputs.matched_scores.unique().tolist()) <= set(torch.tensor([1., 0.9]).tolist())
-    assert len(outputs.matched_logits) == len(outputs.matched_scores) == len(outputs.matched_labels) > 0
+    head, = outputs.heads
+    assert set(head.matched_scores.unique().tolist()) <= set(torch.tensor([1., 0.9]).tolist())
+    assert len(head.matched_logits) == len(head.matched_scores) == len(head.matched_labels) > 0
     # The merged box, the only one with a score below 1, has label 1; the annotated ones 3 and 4.
-    assert set(outputs.matched_labels.tolist()) <= {1, 3, 4}
-    assert torch.equal(outputs.matched_labels == 1, outputs.matched_scores < 1)
-    assert outputs.roi_logits.shape[1] == len(SEEN) + 1 and outputs.roi_deltas.shape[1] == 4 * len(SEEN)
+    assert set(head.matched_labels.tolist()) <= {1, 3, 4}
+    assert torch.equal(head.matched_labels == 1, head.matched_scores < 1)
+    assert head.logits.shape[1] == len(SEEN) + 1 and head.deltas.shape[1] == 4 * len(SEEN)
 
 
 def proposals_of(*boxes):
     """Knowledge of the first of two images: these proposals, on which the teacher is undecided."""
-    return dict(
-        proposals=[InstanceData(bboxes=torch.tensor(boxes)), InstanceData(bboxes=torch.zeros(0, 4))],
-        roi_logits=(torch.zeros(len(boxes), len(OLD) + 1), torch.zeros(0, len(OLD) + 1)),
-        roi_deltas=(torch.zeros(len(boxes), 4 * len(OLD)), torch.zeros(0, 4 * len(OLD))))
+    bboxes = [torch.tensor(boxes), torch.zeros(0, 4)]
+    logits, deltas = (tuple(torch.zeros(len(found), size) for found in bboxes) for size in (len(OLD) + 1, 4 * len(OLD)))
+    return dict(proposals=[InstanceData(bboxes=found) for found in bboxes], heads=[HeadKnowledge(bboxes, logits, deltas)])
 
 
 def test_distillation_rois_are_chosen_beside_annotated_and_ignored_boxes(make):
@@ -286,7 +289,7 @@ def test_distillation_rois_are_chosen_beside_annotated_and_ignored_boxes(make):
     choose_rois = student.distiller.choose_rois
     student.distiller.choose_rois = lambda *args: chosen.append(choose_rois(*args)) or chosen[0]
     losses_of(student, *batch(ignored=[[ignored]]))
-    assert [bboxes.tolist() for bboxes in chosen[0].bboxes] == [[list(merged)], []]
+    assert [bboxes.tolist() for bboxes in chosen[0][0].bboxes] == [[list(merged)], []]
 
 
 @pytest.mark.parametrize('cached', [False, True])
@@ -380,12 +383,12 @@ def test_matched_rows_and_scores():
     sampled = [sampling(2, 3, [1, 0]), sampling(0, 2, []), sampling(1, 1, [2])]
     targets = [instances([[0] * 4] * 2, [3, 1], [1., 0.6]), instances([], [], []),
                instances([[0] * 4] * 3, [3, 1, 2], [1., 0.7, 0.8])]
-    assert _matched_rows(sampled).tolist() == [0, 1, 7]
-    assert _matched_scores(sampled, targets).tolist() == torch.tensor([0.6, 1., 0.8]).tolist()
+    assert matched_rows(sampled).tolist() == [0, 1, 7]
+    assert matched_scores(list(zip(sampled, targets))).tolist() == torch.tensor([0.6, 1., 0.8]).tolist()
 
 
 def test_matched_scores_are_one_without_merging():
-    assert _matched_scores([sampling(2, 0, [0, 0])], [instances([[0] * 4], [3])]).tolist() == [1., 1.]
+    assert matched_scores([(sampling(2, 0, [0, 0]), instances([[0] * 4], [3]))]).tolist() == [1., 1.]
 
 
 # Ten pixels wide, side by side; the second half of the first image's row sits lower.
@@ -397,14 +400,22 @@ def knowledge(*boxes):
     logits = [torch.tensor([[100. * i + j, 0.] for j in range(len(b))]).reshape(-1, 2) for i, b in enumerate(boxes)]
     deltas = [torch.tensor([[100. * i + j] * 4 for j in range(len(b))]).reshape(-1, 4) for i, b in enumerate(boxes)]
     proposals = [InstanceData(bboxes=torch.tensor(b).reshape(-1, 4)) for b in boxes]
-    return TeacherKnowledge((), (), [], [], proposals, tuple(logits), tuple(deltas), [])
+    heads = [HeadKnowledge([found.bboxes for found in proposals], tuple(logits), tuple(deltas))]
+    return TwoStageOutputs(proposals=proposals, heads=heads)
 
 
 NO_BOX = torch.zeros(0, 4)
 
 
+def annotation(annotated, ignored=None, img_shapes=None, input_shape=(16, 16)):
+    """Of images with these boxes, each as large as the input unless told otherwise."""
+    gt = [InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes)).long()) for boxes in annotated]
+    metas = [dict(img_shape=shape) for shape in img_shapes or [input_shape] * len(gt)]
+    return Annotation(gt, ignored or [NO_BOX] * len(gt), metas, input_shape)
+
+
 def drawn(distiller, known, gt, ignored=None):
-    rois = distiller.choose_rois(known, gt, ignored or [NO_BOX] * len(gt))
+    rois, = distiller.choose_rois(known, annotation(gt, ignored))
     index = rois.logits[:, 0].long().tolist()
     assert torch.equal(rois.deltas, rois.logits[:, :1].expand(-1, 4))
     # Boxes, logits and deltas name the same proposals.
@@ -464,23 +475,24 @@ def test_defaults_of_the_drawing():
     """32 of the best 128, away from annotated boxes by an IoU below 0.3."""
     many = [[20. * i, 0., 20. * i + 10, 10.] for i in range(200)]
     known = knowledge(many)
-    known.roi_logits[0][:, 0] = torch.arange(200)  # no room for another image
-    every = MFRRKDistiller(num_rois=1000).choose_rois(known, [NO_BOX], [NO_BOX])
+    known.heads[0].logits[0][:, 0] = torch.arange(200)  # no room for another image
+    every = MFRRKDistiller(num_rois=1000).choose_rois(known, annotation([NO_BOX], [NO_BOX]))[0]
     assert sorted(every.logits[:, 0].tolist()) == list(range(128))
-    assert len(MFRRKDistiller().choose_rois(known, [NO_BOX], [NO_BOX]).logits) == 32
+    assert len(MFRRKDistiller().choose_rois(known, annotation([NO_BOX], [NO_BOX]))[0].logits) == 32
     # IoU 2.9 / 10 with the first proposal, 3.1 / 10 with the second, 3 / 10 and more from 0.3 on.
     near = torch.tensor([[0., 0., 10., 2.9], [20., 0., 30., 3.1]])
     assert sorted(drawn(MFRRKDistiller(), knowledge(many[:3]), [near])) == [0, 2]
 
 
 def test_no_proposal_at_all():
-    rois = MFRRKDistiller().choose_rois(knowledge([], BOXES[:1]), [torch.tensor(BOXES[:1]), NO_BOX], [NO_BOX] * 2)
+    known = knowledge([], BOXES[:1])
+    rois, = MFRRKDistiller().choose_rois(known, annotation([torch.tensor(BOXES[:1]), NO_BOX]))
     assert [len(boxes) for boxes in rois.bboxes] == [0, 1] and rois.logits.tolist() == [[100., 0.]]
 
 
 def test_no_proposal_left():
     known = knowledge(BOXES[:1])
-    rois = MFRRKDistiller().choose_rois(known, [torch.tensor(BOXES[:1])], [NO_BOX])
+    rois = MFRRKDistiller().choose_rois(known, annotation([torch.tensor(BOXES[:1])], [NO_BOX]))[0]
     assert rois.logits.shape == (0, 2) and rois.deltas.shape == (0, 4) and rois.bboxes[0].shape == (0, 4)
 
 
@@ -515,35 +527,27 @@ def test_cells_outside_the_image_do_not_count():
     assert cells((3, 3), (8, 8), [(20, 13)], [torch.tensor([[0., 0., 8., 24.]])]) == [[[0, 1, 0], [0, 1, 0], [0, 0, 0]]]
 
 
-def outputs(**changes):
-    """What a student computed for one image of the size of its input, with nothing in it unless ``changes`` say so."""
-    shape = changes.pop('shape', (16, 16))
-    none = dict.fromkeys(('roi_logits', 'roi_deltas', 'matched_logits', 'matched_scores', 'matched_labels'))
-    return StudentOutputs(**{**none, **dict(stages=(), levels=(), rpn_logits=[], rpn_deltas=[], new_bboxes=[NO_BOX], strides=[],
-                                            img_shapes=[shape], input_shape=shape), **changes})
-
-
 def only(**terms):
     """Arguments of a distiller with these terms and no others."""
     return dict(dict.fromkeys(('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score')), **terms)
 
 
 def test_spare_new_leaves_annotated_cells_out_of_the_hint():
-    term = only(feature=dict(type='FeatureMSELoss'), levels=(0, ))
+    term = only(feature=dict(type='FeatureMSELoss'), neck_levels=(0, ))
     mine, theirs = torch.zeros(1, 1, 2, 2), torch.tensor([[[[4., 2.], [0., 0.]]]])
-    student = outputs(levels=(mine, ), strides=[(8, 8)], new_bboxes=[torch.tensor([[0., 0., 8., 8.]])])
-    known = TeacherKnowledge((), (theirs, ), [], [])
+    student = TwoStageOutputs(neck_levels=(mine, ), strides=[(8, 8)])
+    known, about = TwoStageOutputs(neck_levels=(theirs, )), annotation([torch.tensor([[0., 0., 8., 8.]])])
     # (16 + 4) / 4 over all cells; without the first cell 4 / 3.
-    assert MFRRKDistiller(**term, spare_new=False)(student, known, None)['loss_kd_feature'].item() == pytest.approx(5)
-    assert MFRRKDistiller(**term)(student, known, None)['loss_kd_feature'].item() == pytest.approx(4 / 3)
+    assert MFRRKDistiller(**term, spare_new=False)(student, known, about)['loss_kd_feature'].item() == pytest.approx(5)
+    assert MFRRKDistiller(**term)(student, known, about)['loss_kd_feature'].item() == pytest.approx(4 / 3)
 
 
-def test_cells_of_a_backbone_stage_share_out_the_input():
+def test_cells_of_a_backbone_level_share_out_the_input():
     """Which tells no stride: three channels, 16x32 px in 2x4 cells, of which the box covers the left half."""
     mine, theirs = torch.zeros(1, 3, 2, 4), torch.tensor([1., 2., 3., 4.]).expand(1, 3, 2, 4)
-    student = outputs(stages=(mine, ), shape=(16, 32), new_bboxes=[torch.tensor([[0., 0., 15., 16.]])])
-    distiller = MFRRKDistiller(**only(feature=dict(type='FeatureMSELoss')), stages=(0, ), levels=())
-    found = distiller(student, TeacherKnowledge((theirs, ), (), [], []), None)
+    about = annotation([torch.tensor([[0., 0., 15., 16.]])], input_shape=(16, 32))
+    distiller = MFRRKDistiller(**only(feature=dict(type='FeatureMSELoss')), backbone_levels=(0, ), neck_levels=())
+    found = distiller(TwoStageOutputs(backbone_levels=(mine, )), TwoStageOutputs(backbone_levels=(theirs, )), about)
     assert found['loss_kd_feature'].item() == pytest.approx((9 + 16) / 2)
 
 
@@ -553,12 +557,12 @@ def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
     teacher_logits = torch.tensor([[[[4., 2.]], [[0., 1.]]]])
     teacher_deltas = torch.zeros(1, 8, 1, 2)
     teacher_deltas[0, :4, 0, 0], teacher_deltas[0, 4:, 0, 1] = 1., 2.
-    known = TeacherKnowledge((), (), [teacher_logits], [teacher_deltas])
-    student = outputs(
-        rpn_logits=[torch.zeros(1, 2, 1, 2)], rpn_deltas=[torch.zeros(1, 8, 1, 2)], strides=[(8, 8)], shape=(8, 16),
-        new_bboxes=[torch.tensor([[0., 0., 8., 8.]])])
-    everywhere = MFRRKDistiller(**terms, spare_new=False)(student, known, None)
-    spared = MFRRKDistiller(**terms)(student, known, None)
+    known = TwoStageOutputs(rpn_logits=[teacher_logits], rpn_deltas=[teacher_deltas])
+    student = TwoStageOutputs(
+        rpn_logits=[torch.zeros(1, 2, 1, 2)], rpn_deltas=[torch.zeros(1, 8, 1, 2)], strides=[(8, 8)])
+    about = annotation([torch.tensor([[0., 0., 8., 8.]])], input_shape=(8, 16))
+    everywhere = MFRRKDistiller(**terms, spare_new=False)(student, known, about)
+    spared = MFRRKDistiller(**terms)(student, known, about)
     # Squared gaps 16, 0 (left) and 4, 1 (right).
     assert everywhere['loss_kd_rpn_cls'].item() == pytest.approx(21 / 4)
     assert spared['loss_kd_rpn_cls'].item() == pytest.approx(5 / 2)
@@ -570,34 +574,34 @@ def test_spare_new_leaves_annotated_cells_out_of_the_rpn_terms():
 @pytest.mark.parametrize('spare_new', [True, False])
 def test_new_tensors_are_made_where_the_inputs_are(spare_new):
     """Not on the default device, which here is another one; on it nothing can be computed with the inputs."""
-    terms = only(feature=dict(type='FeatureMSELoss'), rpn_cls=dict(type='RPNObjectnessMSELoss'), levels=(0, ))
+    terms = only(feature=dict(type='FeatureMSELoss'), rpn_cls=dict(type='RPNObjectnessMSELoss'), neck_levels=(0, ))
     level, box, known = torch.ones(1, 1, 2, 2), torch.tensor([[0., 0., 8., 8.]]), knowledge(BOXES)
-    student = outputs(levels=(level, ), rpn_logits=[level], strides=[(8, 8)], new_bboxes=[box])
-    teacher = TeacherKnowledge((), (0 * level, ), [0 * level], [])
+    student = TwoStageOutputs(neck_levels=(level, ), rpn_logits=[level], strides=[(8, 8)])
+    teacher, about = TwoStageOutputs(neck_levels=(0 * level, ), rpn_logits=[0 * level]), annotation([box])
     with torch.device('meta'):
-        found = MFRRKDistiller(**terms, spare_new=spare_new)(student, teacher, None)
-        rois = MFRRKDistiller().choose_rois(known, [box], [NO_BOX])
+        found = MFRRKDistiller(**terms, spare_new=spare_new)(student, teacher, about)
+        rois, = MFRRKDistiller().choose_rois(known, about)
     assert [loss.item() for loss in found.values()] == [1, 1]
     assert sorted(rois.logits[:, 0].tolist()) == [1, 2, 3, 4, 5]
 
 
 def test_lists_that_do_not_fit_stop():
     with pytest.raises(ValueError, match='zip'):
-        MFRRKDistiller().choose_rois(knowledge(BOXES, BOXES), [NO_BOX] * 2, [NO_BOX])
+        MFRRKDistiller().choose_rois(knowledge(BOXES, BOXES), annotation([NO_BOX] * 2, [NO_BOX]))
     with pytest.raises(ValueError, match='zip'):
         compared_cells((2, 2), (8, 8), [(16, 16)] * 2, [NO_BOX])
     logits = [torch.zeros(1, 1, 2, 2)] * 2
     with pytest.raises(ValueError, match='zip'):
         MFRRKDistiller(**only(rpn_cls=dict(type='RPNObjectnessMSELoss')))(
-            outputs(rpn_logits=logits, strides=[(8, 8)]), TeacherKnowledge((), (), logits, []), None)
+            TwoStageOutputs(rpn_logits=logits, strides=[(8, 8)]), TwoStageOutputs(rpn_logits=logits), annotation([NO_BOX]))
 
 
 def test_hints_are_the_mean_over_the_chosen_maps():
     maps = [torch.full((1, 1, 2, 2), float(value)) for value in (1, 2, 3, 4)]
     zero = (torch.zeros(1, 1, 2, 2), ) * 2
-    student = outputs(stages=tuple(maps[:2]), levels=tuple(maps[2:]), strides=[(2, 2)] * 2, shape=(4, 4))
-    found = MFRRKDistiller(**only(feature=dict(type='FeatureMSELoss')), stages=(-1, ), levels=(0, 1))(
-        student, TeacherKnowledge(zero, zero, [], []), None)
+    student = TwoStageOutputs(backbone_levels=tuple(maps[:2]), neck_levels=tuple(maps[2:]), strides=[(2, 2)] * 2)
+    found = MFRRKDistiller(**only(feature=dict(type='FeatureMSELoss')), backbone_levels=(-1, ), neck_levels=(0, 1))(
+        student, TwoStageOutputs(backbone_levels=zero, neck_levels=zero), annotation([NO_BOX], input_shape=(4, 4)))
     assert found['loss_kd_feature'].item() == pytest.approx((4 + 9 + 16) / 3)
 
 
@@ -605,29 +609,29 @@ def test_boxes_of_probable_classes_weigh_more_by_default():
     """By the teacher's softmax probability on the same RoI, not evenly."""
     rois = DistillationRoIs([torch.zeros(1, 4)], torch.tensor([[3., 1., 4.]]).log(),
                             torch.tensor([[2., 0., 0., 0., 0., 0., 0., 6.]]))
-    distiller = MFRRKDistiller(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, score=None)
-    found = distiller(outputs(roi_deltas=torch.zeros(1, 12)), None, rois)
+    distiller = MFRRKDistiller(roi_reg=MFRRK['roi_reg'])
+    head = HeadOutputs(None, torch.zeros(1, 12), None, None, None)
+    found = distiller(TwoStageOutputs(heads=[head], rois=[rois]), None, annotation([NO_BOX]))
     # Probabilities 3/8 and 1/8, smooth L1 1.5 and 5.5, weight 0.2.
     assert found['loss_kd_roi_reg'].item() == pytest.approx(0.2 * (3 * 1.5 + 5.5) / 8)
 
 
 # What an image is batched with
 
-HINTS = dict(type='MFRRKDistiller', feature=dict(type='FeatureMSELoss'), stages=(1, 3))
+HINTS = dict(feature=dict(_delete_=True, type='FeatureMSELoss'), backbone_levels=(1, 3))
 DENSE = ('loss_kd_feature', 'loss_kd_rpn_cls', 'loss_kd_rpn_reg')
 
 
 def dense_maps(heights, widths, seed):
-    """Maps of one image of one level each: stages and levels, RPN logits and deltas of two anchors a cell."""
+    """Maps of one image of one level each: backbone and neck levels, RPN logits and deltas of two anchors a cell."""
     generator = torch.Generator().manual_seed(seed)
     return [[seed * torch.randn(1, channels, h, w, generator=generator) for h, w in zip(heights, widths)]
             for channels in (5, 3, 2, 8)]
 
 
-def outputs_of(maps, boxes, img_shapes, input_shape):
-    stages, levels, logits, deltas = maps
-    return outputs(stages=stages, levels=levels, rpn_logits=logits, rpn_deltas=deltas, new_bboxes=boxes, img_shapes=img_shapes,
-                   strides=[(8, 8), (16, 16)], input_shape=input_shape)
+def outputs_of(maps):
+    backbone_levels, neck_levels, logits, deltas = maps
+    return TwoStageOutputs(backbone_levels, neck_levels, strides=[(8, 8), (16, 16)], rpn_logits=logits, rpn_deltas=deltas)
 
 
 def together(first, second):
@@ -638,11 +642,11 @@ def together(first, second):
 @pytest.mark.parametrize('spare_new', [True, False])
 def test_dense_terms_do_not_depend_on_what_an_image_is_batched_with(feature, spare_new):
     """The same maps alone, in a larger tensor whose rest is full of noise, and beside a larger image."""
-    distiller = MFRRKDistiller(feature=dict(type=feature), stages=(0, 1), levels=(0, 1), spare_new=spare_new, roi_cls=None,
-                               roi_reg=None, score=None)
+    distiller = MFRRKDistiller(feature=dict(type=feature), backbone_levels=(0, 1), neck_levels=(0, 1), spare_new=spare_new,
+                               rpn_cls=MFRRK['rpn_cls'], rpn_reg=MFRRK['rpn_reg'])
 
-    def terms(mine, theirs, *rest):
-        found = distiller(outputs_of(mine, *rest), TeacherKnowledge(*theirs), None)
+    def terms(mine, theirs, boxes, img_shapes, input_shape):
+        found = distiller(outputs_of(mine), outputs_of(theirs), annotation(boxes, None, img_shapes, input_shape))
         return torch.stack([found[name] for name in DENSE])
 
     # 30x50 px, padded to 32x64: cells of 8 and 16 px. The large image is square.

@@ -129,12 +129,12 @@ def test_knowledge_has_the_documented_shapes(student, shapes, side):
     inputs, samples = batch(shapes=shapes)
     known = student.teacher.observe(inputs, samples, score_thr=0.3)
     sides = [side // stride for stride in (4, 8, 16, 32)]
-    assert [tuple(stage.shape) for stage in known.stages] == [(2, c, s, s) for c, s in zip((8, 16, 32, 64), sides)]
-    assert [tuple(level.shape) for level in known.levels] == [(2, 16, s, s) for s in sides]
+    assert [tuple(stage.shape) for stage in known.backbone_levels] == [(2, c, s, s) for c, s in zip((8, 16, 32, 64), sides)]
+    assert [tuple(level.shape) for level in known.neck_levels] == [(2, 16, s, s) for s in sides]
     assert [tuple(logits.shape) for logits in known.rpn_logits] == [(2, 3, s, s) for s in sides]
     assert [tuple(deltas.shape) for deltas in known.rpn_deltas] == [(2, 12, s, s) for s in sides]
-    assert len(known.proposals) == len(known.roi_logits) == len(known.roi_deltas) == len(known.detections) == 2
-    for proposals, logits, deltas in zip(known.proposals, known.roi_logits, known.roi_deltas):
+    assert len(known.proposals) == len(known.heads[0].logits) == len(known.heads[0].deltas) == len(known.detections) == 2
+    for proposals, logits, deltas in zip(known.proposals, known.heads[0].logits, known.heads[0].deltas):
         count = len(proposals)
         assert 0 < count <= 50
         assert proposals.bboxes.shape == (count, 4)
@@ -153,7 +153,8 @@ def test_knowledge_has_the_documented_shapes(student, shapes, side):
 
 def test_knowledge_has_no_gradient(student):
     known = student.teacher.observe(*batch())
-    maps = [*known.stages, *known.levels, *known.rpn_logits, *known.rpn_deltas, *known.roi_logits, *known.roi_deltas]
+    maps = [*known.backbone_levels, *known.neck_levels, *known.rpn_logits, *known.rpn_deltas, *known.heads[0].logits,
+            *known.heads[0].deltas]
     assert not any(tensor.requires_grad for tensor in maps)
     assert not any(found.bboxes.requires_grad or found.scores.requires_grad for found in known.detections)
 
@@ -196,7 +197,7 @@ def test_soft_nms_of_the_teacher(student, method):
 def test_number_of_proposals_can_be_bounded(checkpoint):
     known = Teacher.load(str(checkpoint), max_proposals=7).observe(*batch())
     assert [len(found) for found in known.proposals] == [7, 7]
-    assert [len(logits) for logits in known.roi_logits] == [7, 7]
+    assert [len(logits) for logits in known.heads[0].logits] == [7, 7]
 
 
 def test_images_without_a_proposal(student):
@@ -204,7 +205,7 @@ def test_images_without_a_proposal(student):
     student.teacher.detector.rpn_head.test_cfg.min_bbox_size = 1000
     known = student.teacher.observe(*batch())
     assert [len(found) for found in known.proposals] == [0, 0]
-    assert [tuple(logits.shape) for logits in known.roi_logits] == [(0, NUM_OLD + 1)] * 2
+    assert [tuple(logits.shape) for logits in known.heads[0].logits] == [(0, NUM_OLD + 1)] * 2
     assert [len(found) for found in known.detections] == [0, 0]
     student.train()
     total, _ = student.parse_losses(student.loss(*batch()))

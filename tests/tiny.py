@@ -1,5 +1,6 @@
 """A detector small enough to run in milliseconds, its teacher and its input, all fixed by seed."""
 
+import copy
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -42,9 +43,69 @@ def stock_cfg(num_classes: int, **changes) -> ConfigDict:
 
 
 def student_cfg(checkpoint: Path, num_classes: int = len(SEEN), teacher: dict | None = None, **changes) -> ConfigDict:
-    """Model config of a student taught by ``checkpoint``; by default with the default distiller and merging."""
-    teacher = dict(checkpoint=str(checkpoint), **(teacher or {}))
-    return stock_cfg(num_classes, type='IncrementalFasterRCNN', teacher=teacher, **changes)
+    """Model config of a student taught by ``checkpoint``; by default with the full method's distiller and merging."""
+    return taught(stock_cfg(num_classes), checkpoint, 'mfrrk', teacher, **changes)
+
+
+def taught(stock: ConfigDict, checkpoint: Path, method: str, teacher: dict | None = None, **changes) -> ConfigDict:
+    """A stock detector's config as that of a student taught by ``checkpoint``.
+
+    Args:
+        stock: The detector's.
+        checkpoint: The teacher's file.
+        method: File in configs/_base_/distillers that names distiller and merging.
+        teacher: More settings of the teacher.
+        changes: Merged into the result.
+    """
+    own = Config.fromfile(ROOT / f'configs/_base_/distillers/{method}.py')
+    cfg = Config(dict(model=ConfigDict(stock, type=f'Incremental{stock.type}', distiller=own.distiller, merging=own.merging,
+                                       teacher=dict(checkpoint=str(checkpoint), **(teacher or {})))))
+    cfg.merge_from_dict(dict(model=copy.deepcopy(changes)))  # merging takes _delete_ out of it
+    return cfg.model
+
+
+# By kind of detector its small form in configs/_base_/models and what makes it tiny.
+_TINY_DENSE = dict(
+    backbone=dict(base_channels=8),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1))
+_GN = dict(bbox_head=dict(norm_cfg=dict(num_groups=4)))
+KINDS = {
+    'frcnn': ('frcnn_r18_fpn_small', SMALL),
+    'cascade': ('cascade_r18_fpn_small', {name: SMALL[name] for name in ('backbone', 'neck', 'rpn_head', 'test_cfg')}),
+    'retinanet': ('retinanet_r18_fpn_small', _TINY_DENSE),
+    'atss': ('atss_r18_fpn_small', _TINY_DENSE),
+    'gfl': ('gfl_r18_fpn_small', _TINY_DENSE),
+    'rtmdet': ('rtmdet_small', {}),
+}
+
+
+def detector_cfg(kind: str, num_classes: int, **changes) -> ConfigDict:
+    """Model config of a tiny stock detector.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        num_classes: Of all its heads.
+        changes: Merged into it.
+    """
+    base, small = KINDS[kind]
+    cfg = Config.fromfile(ROOT / f'configs/_base_/models/{base}.py')
+    cfg.merge_from_dict(dict(model=small))
+    if kind == 'cascade':
+        cfg.model.roi_head.bbox_roi_extractor.update(out_channels=16)
+        for head in cfg.model.roi_head.bbox_head:
+            head.update(in_channels=16, fc_out_channels=16)
+        for rcnn in cfg.model.train_cfg.rcnn:
+            rcnn.sampler.num = 16
+    if kind in ('atss', 'gfl'):
+        cfg.merge_from_dict(dict(model=_GN))
+    heads = cfg.model.get('roi_head') or cfg.model
+    for name in ('bbox_head', 'mask_head'):
+        head = heads.get(name) or []
+        for one in head if isinstance(head, list) else [head]:
+            one.num_classes = num_classes
+    cfg.merge_from_dict(dict(model=changes))
+    return cfg.model
 
 
 def build(cfg: ConfigDict, seed: int = 0) -> torch.nn.Module:

@@ -25,7 +25,6 @@ from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.errors import InputError
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
-from mmilmil.models.detectors.incremental_faster_rcnn import MERGING
 from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.registry import DATASETS, MODELS
 
@@ -104,8 +103,8 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
-    merging = cfg.model.get('merging', MERGING)
-    wanted = args.score_thr if merging is None else {**MERGING, **merging}['score_thr']
+    merging = cfg.model.get('merging')
+    wanted = (merging or {}).get('score_thr', args.score_thr)
     if args.score_thr > wanted:
         raise InputError(f'--score-thr {args.score_thr} leaves out boxes that model.merging.score_thr = {wanted} asks for: '
                          f'give {wanted} or less')

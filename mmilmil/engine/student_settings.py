@@ -9,15 +9,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..models import IncrementalFasterRCNN, Teacher
+from ..models import Teacher
+from ..models.detectors.incremental import UNSET
 from ..registry import MODELS
+from ..stock import is_student
 
 Defaults = Callable[[str], dict]
 """Default settings of a type, by its name."""
 
 # Of the time before runs wrote them out. Not to be changed with the library's; a setting that is new since then joins them with
 # the value that makes no difference.
-FIRST_DEFAULTS = {
+FIRST_DEFAULTS: dict[str, dict] = {
     'IncrementalFasterRCNN': dict(
         distiller=dict(type='MFRRKDistiller'),
         merging=dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4),
@@ -26,8 +28,8 @@ FIRST_DEFAULTS = {
     'Teacher': dict(max_proposals=128),
     'MFRRKDistiller': dict(
         feature=dict(type='FeatureNormMSELoss', loss_weight=0.2),
-        stages=(),
-        levels=(0, 1, 2, 3),
+        backbone_levels=(),
+        neck_levels=(0, 1, 2, 3),
         spare_new=True,
         rpn_cls=dict(type='RPNObjectnessHingeLoss', loss_weight=0.02),
         rpn_reg=dict(type='RPNForegroundDeltaLoss', loss_weight=0.02),
@@ -50,15 +52,17 @@ FIRST_DEFAULTS = {
     'RoIDeltaLoss': dict(beta=1.0, squared=False, by_probability=False, loss_weight=1.0),
     'ScoreL1Loss': dict(loss_weight=1.0),
 }
+# What settings of a distiller were called.
+FIRST_NAMES = dict(stages='backbone_levels', levels='neck_levels')
 
 
 def defaults_now(name: str) -> dict:
-    """The library's defaults of a type as they are."""
-    kind = {'IncrementalFasterRCNN': IncrementalFasterRCNN, 'Teacher': Teacher}.get(name) or MODELS.get(name)
+    """The library's defaults of a type as they are. What has none is to be in the config."""
+    kind = Teacher if name == 'Teacher' else MODELS.get(name)
     if kind is None:
         return {}
     given = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()
-             if parameter.default is not parameter.empty}
+             if parameter.default is not parameter.empty and parameter.default is not UNSET}
     return copy.deepcopy(given)
 
 
@@ -74,14 +78,14 @@ def completed(model: Mapping, defaults: Defaults = defaults_now) -> dict:
         model: A model config; one that is no student's is returned as it is.
         defaults: Where they are taken from.
     """
-    if _name(model.get('type')) != 'IncrementalFasterRCNN':
+    if not is_student(model):
         return model
-    own = defaults('IncrementalFasterRCNN')
+    own = defaults(_name(model['type']))
     whole = {**model, **{name: value for name, value in own.items() if name not in model}}
     for name in ('distiller', 'merging'):
-        if isinstance(whole[name], Mapping):
+        if isinstance(whole.get(name), Mapping) and isinstance(own.get(name), Mapping):
             whole[name] = {**own[name], **whole[name]}
-    if isinstance(whole['distiller'], Mapping):
+    if isinstance(whole.get('distiller'), Mapping) and 'type' in whole['distiller']:
         whole['distiller'] = _completed_distiller(whole['distiller'], defaults)
     if isinstance(whole.get('teacher'), Mapping):
         whole['teacher'] = {**whole['teacher'], **{
@@ -91,11 +95,12 @@ def completed(model: Mapping, defaults: Defaults = defaults_now) -> dict:
 
 def _completed_distiller(cfg: Mapping, defaults: Defaults) -> dict:
     given = defaults(_name(cfg['type']))
-    whole = {'type': _name(cfg['type']), **given, **{name: value for name, value in cfg.items() if name != 'type'}}
+    named = {FIRST_NAMES.get(name, name): value for name, value in cfg.items() if name != 'type'}
+    whole = {'type': _name(cfg['type']), **given, **named}
     for name, term in whole.items():
         if not isinstance(term, Mapping):
             continue
-        if 'type' not in term and isinstance(given.get(name), Mapping):  # settings of the default term
+        if 'type' not in term and isinstance(given.get(name), Mapping):  # settings of the default term of that time
             term = {**given[name], **term}
         if 'type' in term:
             kind = _name(term['type'])

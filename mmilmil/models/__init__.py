@@ -1,6 +1,10 @@
 from . import backbones, losses, necks, roi_heads  # noqa: F401
-from .detectors import IncrementalFasterRCNN
-from .distillers import MFRRKDistiller
-from .teacher import Teacher, TeacherKnowledge
+from .detectors import IncrementalDetector, IncrementalFasterRCNN
+from .distillers import DenseDistiller, MFRRKDistiller
+from .heads import num_classes
+from .teacher import Teacher
+from .views import view_of
 
-__all__ = ['IncrementalFasterRCNN', 'MFRRKDistiller', 'Teacher', 'TeacherKnowledge']
+__all__ = [
+    'DenseDistiller', 'IncrementalDetector', 'IncrementalFasterRCNN', 'MFRRKDistiller', 'Teacher', 'num_classes', 'view_of'
+]

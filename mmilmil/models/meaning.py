@@ -10,20 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .heads import as_list
 
 # What two stages of one detector may differ in: classes, training, initialisation, and what is compared elsewhere.
 _FREE = {
     'num_classes', 'cls_out_channels', 'reg_class_agnostic', 'train_cfg', 'test_cfg', 'init_cfg', 'frozen_stages', 'norm_eval',
     'norm_cfg', 'with_cp', 'pretrained', 'zero_init_residual', 'training', 'fp16_enabled', 'debug_imgs', 'use_box_type',
-    'clip_border', 'structure', 'survivors'
+    'clip_border', 'structure', 'survivors', 'sampling', 'stage_loss_weights', 'current_stage'
 }
 # What torch's layers tell of themselves beside it; pruning changes widths.
 _FREE_IN_LAYERS = {
     'in_channels', 'out_channels', 'in_features', 'out_features', 'num_features', 'groups', 'momentum', 'inplace', 'affine', 'p'
 }
-# Where the settings of a detector lie: parts and their parts, as in its config.
-_PARTS = ('backbone', 'neck', 'rpn_head', 'rpn_head.bbox_coder', 'roi_head', 'roi_head.shared_head',
-          'roi_head.bbox_roi_extractor', 'roi_head.bbox_head', 'roi_head.bbox_head.bbox_coder')
+# Where the settings of a detector lie, as in its config; each may be a list, of a cascade, and have a box coder.
+_PARTS = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'roi_head', 'roi_head.shared_head', 'roi_head.bbox_roi_extractor',
+          'roi_head.bbox_head', 'roi_head.mask_roi_extractor', 'roi_head.mask_head')
 _SHOWN = 3  # differences that a message names
 
 
@@ -31,7 +32,7 @@ def check_same_meaning(teacher: nn.Module, student: nn.Module, source: str) -> N
     """Stop where teacher and student mean different things by the same numbers.
 
     Classes, training and test settings, frozen stages and pruned channels may differ, and a class-wise student may have a
-    class-agnostic teacher (:func:`mmilmil.models.expand.grown_state_dict`).
+    class-agnostic teacher (:func:`mmilmil.models.growth.grown_state_dict`).
 
     Args:
         teacher: The built detector that the student learns from or starts from.
@@ -61,29 +62,49 @@ def differences(teacher: nn.Module, student: nn.Module) -> Iterator[tuple[str, A
 
 
 def _setting_differences(teacher: nn.Module, student: nn.Module) -> Iterator[tuple[str, Any, Any]]:
+    families = [_family(detector) for detector in (teacher, student)]
+    if families[0] != families[1]:
+        yield 'model.type', *families
+        return
     yield from _compare('model.data_preprocessor', _normalisation(teacher), _normalisation(student))
-    for part in _PARTS:
-        mine, theirs = _get(student, part), _get(teacher, part)
-        if mine is not None or theirs is not None:
-            yield from _compare(f'model.{part}', _settings(theirs), _settings(mine))
-    yield from _compare('model.rpn_head.anchor_generator', *_anchors(teacher, student))
-    yield from _compare('model.roi_head.bbox_roi_extractor.roi_layer', _roi_layer(teacher), _roi_layer(student))
-    agnostic = [detector.roi_head.bbox_head.reg_class_agnostic for detector in (teacher, student)]
-    if agnostic == [False, True]:
-        yield 'model.roi_head.bbox_head.reg_class_agnostic', *agnostic
+    theirs, mine = _parts(teacher), _parts(student)
+    for name in [*theirs, *(name for name in mine if name not in theirs)]:
+        old, new = theirs.get(name), mine.get(name)
+        yield from _compare(f'model.{name}', _settings(old), _settings(new))
+        if old is not None and new is not None and hasattr(new, 'prior_generator'):
+            yield from _compare(f'model.{name}.anchor_generator', *_anchors(old.prior_generator, new.prior_generator))
+        if old is not None and new is not None and hasattr(new, 'roi_layers'):
+            yield from _compare(f'model.{name}.roi_layer', _roi_layer(old), _roi_layer(new))
+        agnostic = [getattr(part, 'reg_class_agnostic', None) for part in (old, new)]
+        if agnostic == [False, True]:
+            yield f'model.{name}.reg_class_agnostic', *agnostic
+
+
+def _family(detector: nn.Module) -> str:
+    """The nearest of MMDetection's own detectors, as students and pruned detectors do what it does."""
+    return next(kind.__name__ for kind in type(detector).__mro__ if kind.__module__.startswith('mmdet.'))
+
+
+def _parts(detector: nn.Module) -> dict[str, Any]:
+    """The parts that a detector has, by name, the box coder of each among them."""
+    parts = {}
+    for path in _PARTS:
+        part = detector
+        for name in path.split('.'):
+            part = getattr(part, name, None)
+        several = isinstance(part, nn.ModuleList)
+        for index, one in enumerate(as_list(part)):
+            name = f'{path}.{index}' if several else path
+            parts[name] = one
+            if getattr(one, 'bbox_coder', None) is not None:
+                parts[f'{name}.bbox_coder'] = one.bbox_coder
+    return parts
 
 
 def _compare(where: str, old: dict, new: dict) -> Iterator[tuple[str, Any, Any]]:
     for name in [*old, *(name for name in new if name not in old)]:
         if old.get(name) != new.get(name):
             yield f'{where}.{name}', old.get(name), new.get(name)
-
-
-def _get(detector: nn.Module, path: str) -> Any:
-    part = detector
-    for name in path.split('.'):
-        part = getattr(part, name, None)
-    return part
 
 
 def _settings(part: Any) -> dict:
@@ -134,11 +155,10 @@ def _normalisation(detector: nn.Module) -> dict:
     return values
 
 
-def _anchors(teacher: nn.Module, student: nn.Module) -> tuple[dict, dict]:
-    """Strides and anchors, and where the anchors differ, what they were made of."""
-    old, new = (detector.rpn_head.prior_generator for detector in (teacher, student))
-    names = ['strides']
-    sizes = [[_plain(level.cpu()) for level in one.base_anchors] for one in (old, new)]
+def _anchors(old: Any, new: Any) -> tuple[dict, dict]:
+    """Strides and anchors or points, and where the anchors differ, what they were made of."""
+    names = ['strides', 'offset']
+    sizes = [[_plain(level.cpu()) for level in getattr(one, 'base_anchors', ())] for one in (old, new)]
     if sizes[0] != sizes[1]:
         made_of = ('scales', 'octave_base_scale', 'scales_per_octave', 'ratios', 'base_sizes', 'center_offset', 'centers',
                    'scale_major')
@@ -151,9 +171,9 @@ def _value(generator: Any, name: str) -> Any:
     return _plain(getattr(generator, name, None))
 
 
-def _roi_layer(detector: nn.Module) -> dict:
-    layer = detector.roi_head.bbox_roi_extractor.roi_layers[0]
-    return {name: value for name, value in _settings(layer).items() if name != 'spatial_scale'}  # featmap_strides tell it
+def _roi_layer(extractor: nn.Module) -> dict:
+    return {name: value for name, value in _settings(extractor.roi_layers[0]).items()
+            if name != 'spatial_scale'}  # featmap_strides tell it
 
 
 def _layer_differences(teacher: nn.Module, student: nn.Module) -> Iterator[tuple[str, Any, Any]]:
@@ -189,14 +209,14 @@ def _told(value: Any) -> str:
 
 
 @torch.no_grad()
-def count_maps(detector: nn.Module) -> tuple[int, int]:
-    """How many feature maps backbone and neck of a detector give; without a neck its levels are the backbone's maps."""
+def count_levels(detector: nn.Module) -> tuple[int, int]:
+    """How many backbone levels and neck levels a detector has; without a neck these are the backbone's."""
     training = detector.training
     weight = next(detector.parameters())
     detector.eval()
     try:
-        stages = detector.backbone(torch.zeros(1, 3, 64, 64, device=weight.device, dtype=weight.dtype))
-        levels = detector.neck(stages) if detector.with_neck else stages
+        backbone_levels = detector.backbone(torch.zeros(1, 3, 64, 64, device=weight.device, dtype=weight.dtype))
+        neck_levels = detector.neck(backbone_levels) if detector.with_neck else backbone_levels
     finally:
         detector.train(training)
-    return len(stages), len(levels)
+    return len(backbone_levels), len(neck_levels)

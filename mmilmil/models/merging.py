@@ -2,12 +2,16 @@
 
 from typing import Optional
 
+import numpy as np
 import torch
 from mmcv.ops import nms
 from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+MERGING = ('score_thr', 'iou_thr', 'nms_iou_thr')
+"""Settings of :func:`merge_teacher_boxes` in a config's ``model.merging``."""
 IGNORED_IOF = 0.5
 """A box with this share of its own area, or more, in an ignored box lies on it, however much larger that is."""
 
@@ -37,8 +41,9 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
     """Ground truth of one image with the teacher's detections added (docs/method.md, merged boxes).
 
     Args:
-        gt: Annotated objects, ``bboxes`` (G, 4) and ``labels`` (G,).
-        detections: The teacher's, ``bboxes`` (D, 4), ``labels`` (D,) and ``scores`` (D,), in the same coordinates.
+        gt: Annotated objects, ``bboxes`` (G, 4), ``labels`` (G,), and ``masks`` where a mask head is trained.
+        detections: The teacher's, ``bboxes`` (D, 4), ``labels`` (D,) and ``scores`` (D,), in the same coordinates; ``masks``
+            (D, H, W), bool, where the annotated objects have some.
         ignored: Boxes of difficult new objects and crowds, (K, 4): a detection on one of them is of a new object, not of an
             old one. They are not part of the result.
         score_thr: A detection is kept when its score is higher.
@@ -49,14 +54,34 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
             that the teacher is unsure of comes twice.
 
     Returns:
-        New instances, annotated ones first, with ``scores``: 1 for annotated objects, the teacher's for the others.
+        New instances, annotated ones first, with ``scores``: 1 for annotated objects, the teacher's for the others. Their
+        masks are the annotated ones and the teacher's.
     """
     ignored = gt.bboxes.new_zeros((0, 4)) if ignored is None else ignored
     on = on_annotation(detections.bboxes, gt.bboxes, ignored, iou_thr)
     added = detections[(detections.scores > score_thr) & ~on]
     if nms_iou_thr is not None and len(added):
         added = added[nms(added.bboxes, added.scores, nms_iou_thr)[1]]
-    return InstanceData(
+    merged = InstanceData(
         bboxes=torch.cat([gt.bboxes, added.bboxes.to(gt.bboxes)]),
         labels=torch.cat([gt.labels, added.labels]),
         scores=torch.cat([gt.bboxes.new_ones(len(gt.bboxes)), added.scores.to(gt.bboxes)]))
+    if 'masks' in gt:
+        merged.masks = merged_masks(gt.masks, added.masks)
+    return merged
+
+
+def merged_masks(annotated: BitmapMasks | PolygonMasks, added: Tensor) -> BitmapMasks:
+    """Masks of annotated objects and of the teacher's.
+
+    Args:
+        annotated: Of G objects, ``height`` by ``width`` pixels.
+        added: (D, H, W), bool, of the input tensor, which is as large or larger.
+
+    Returns:
+        Of G + D objects.
+    """
+    height, width = annotated.height, annotated.width
+    bitmaps = annotated.to_ndarray()
+    more = added[:, :height, :width].cpu().numpy().astype(bitmaps.dtype)
+    return BitmapMasks(np.concatenate([bitmaps, more]), height, width)

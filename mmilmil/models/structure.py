@@ -72,7 +72,7 @@ def cut(detector: nn.Module, structure: Structure, source: str) -> None:
     (:func:`surviving_channels`).
 
     Args:
-        detector: A full two-stage detector.
+        detector: A full detector.
         structure: What to leave.
         source: Where the structure comes from, for messages.
 
@@ -162,7 +162,7 @@ def surviving_channels(detector: nn.Module, structure: Structure) -> dict[str, l
         structure: What survives.
 
     Returns:
-        ``stages`` and ``levels``: a bool mask over the channels of each backbone output and each neck output.
+        ``backbone_levels`` and ``neck_levels``: a bool mask over the channels of each map of backbone and neck.
     """
     lit = copy.deepcopy(detector).eval().cpu().float()
     for name, layer in lit.named_modules():
@@ -170,9 +170,9 @@ def surviving_channels(detector: nn.Module, structure: Structure) -> dict[str, l
             continue
         layer.weight.zero_()
         layer.bias = nn.Parameter(_both_masks(layer, structure.get(name, {}))[1].float().cpu(), requires_grad=False)
-    stages = lit.backbone(torch.zeros(1, 3, 64, 64))
-    levels = lit.neck(stages) if lit.with_neck else stages
-    return {name: [level.amax(dim=(0, 2, 3)) > 0 for level in maps] for name, maps in (('stages', stages), ('levels', levels))}
+    backbone_levels = lit.backbone(torch.zeros(1, 3, 64, 64))
+    maps = dict(backbone_levels=backbone_levels, neck_levels=lit.neck(backbone_levels) if lit.with_neck else backbone_levels)
+    return {kind: [level.amax(dim=(0, 2, 3)) > 0 for level in levels] for kind, levels in maps.items()}
 
 
 def common_channels(one: nn.Module, other: nn.Module, kind: str) -> list[Optional[tuple[Tensor, Tensor]]]:
@@ -180,7 +180,7 @@ def common_channels(one: nn.Module, other: nn.Module, kind: str) -> list[Optiona
 
     Args:
         one, other: Detectors, full or cut.
-        kind: ``stages`` for the backbone's outputs, ``levels`` for the neck's.
+        kind: ``backbone_levels`` or ``neck_levels``.
 
     Returns:
         Of each map the indices of the common channels in ``one`` and in ``other``; ``None`` where both have the same ones.
@@ -195,8 +195,9 @@ def common_channels(one: nn.Module, other: nn.Module, kind: str) -> list[Optiona
     pairs = []
     for own, known in zip(*_filled((mine or {}).get(kind), (theirs or {}).get(kind))):
         if len(own) != len(known):
-            raise InputError(f'teacher and student are prunings of different detectors: one of their {kind} has {len(known)} '
-                             f'channels before pruning in the teacher and {len(own)} in the student')
+            raise InputError(f'teacher and student are prunings of different detectors: one of their '
+                             f'{kind.replace("_", " ")} has {len(known)} channels before pruning in the teacher and {len(own)} '
+                             'in the student')
         common = own & known
         same = torch.equal(own, known)
         pairs.append(None if same else (common[own].nonzero().squeeze(1), common[known].nonzero().squeeze(1)))

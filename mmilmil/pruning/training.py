@@ -25,11 +25,6 @@ from .prune import chosen_channels, current_structure, even_choices, static_dete
 class _PruningInTraining:
     """What both algorithms share: they start from a trained detector and end in a static one."""
 
-    @property
-    def roi_head(self) -> nn.Module:
-        """The detector's, for the check of the number of classes."""
-        return self.architecture.roi_head
-
     def init_weights(self) -> None:
         """Take the trained detector's weights.
 

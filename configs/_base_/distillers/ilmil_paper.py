@@ -5,8 +5,8 @@ paper_merging = dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None)
 paper_distiller = dict(
     type='MFRRKDistiller',
     feature=dict(type='FeatureMSELoss', loss_weight=1.0),
-    stages=(-2, -1),
-    levels=(),
+    backbone_levels=(-2, -1),
+    neck_levels=(),
     spare_new=False,
     rpn_cls=None,
     rpn_reg=None,

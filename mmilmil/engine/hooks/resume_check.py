@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ...errors import InputError
-from ...models.detectors import IncrementalFasterRCNN
+from ...models.detectors import IncrementalDetector
 from ...registry import HOOKS
 from ..resume_check import FREE_IN_RESUMING, differences, saved_settings, told
 from ..runner_state import bare_model, is_training
@@ -31,7 +31,7 @@ class ResumeCheckHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Write into the config, and so into every checkpoint, what a student's leaves to the library's defaults."""
-        if is_training(runner) and isinstance(bare_model(runner), IncrementalFasterRCNN) and runner.cfg.get('model'):
+        if is_training(runner) and isinstance(bare_model(runner), IncrementalDetector) and runner.cfg.get('model'):
             runner.cfg.model = ConfigDict(completed(runner.cfg.model.to_dict()))
             runner.message_hub.update_info('cfg', runner.cfg.pretty_text)
             runner.dump_config()
@@ -76,6 +76,6 @@ def run_record(runner: Runner) -> dict:
     """
     record = dict(world_size=runner.world_size)
     model = bare_model(runner)
-    if isinstance(model, IncrementalFasterRCNN):
+    if isinstance(model, IncrementalDetector):
         record['teacher'] = model.teacher.fingerprint
     return record

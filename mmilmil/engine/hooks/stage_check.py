@@ -11,7 +11,8 @@ from torch import Tensor
 from ...datasets.moves import check_moves
 from ...errors import InputError
 from ...loaders import innermost_dataset
-from ...models.detectors import IncrementalFasterRCNN
+from ...models.detectors import IncrementalDetector
+from ...models.heads import class_heads
 from ...models.supported import check_supported
 from ...registry import HOOKS
 from ...stage import Stage
@@ -37,12 +38,12 @@ class StageCheckHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check what the run will use: after the datasets are built, before any weight is initialised."""
         model = bare_model(runner)
-        # A pruning algorithm has its detector inside.
-        check_supported(getattr(model, 'architecture', model), f'the model of {runner.cfg.filename or "the config"}')
+        detector = getattr(model, 'architecture', model)  # a pruning algorithm has its detector inside
+        check_supported(detector, f'the model of {runner.cfg.filename or "the config"}')
         training = is_training(runner)
         stages = dict(_stages(runner))
-        check_classes(stages, model.roi_head.bbox_head.num_classes)
-        if training and isinstance(model, IncrementalFasterRCNN):
+        check_classes(stages, {f'model.{name}': head.num_classes for name, head in class_heads(detector).items()})
+        if training and isinstance(model, IncrementalDetector):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
             if model.teacher_boxes is not None:
                 dataset = runner.train_dataloader.dataset
@@ -93,12 +94,12 @@ def check_weights(weights: dict[str, Tensor], own: dict[str, Tensor], checkpoint
                          f'unknown or of another shape: {", ".join(wrong[:3])}. Give the config that it was trained with')
 
 
-def check_classes(stages: dict[str, Stage], num_classes: int) -> None:
-    """Every dataset has the same classes in the same groups, as many as the head has.
+def check_classes(stages: dict[str, Stage], num_classes: dict[str, int]) -> None:
+    """Every dataset has the same classes in the same groups, as many as each head has.
 
     Args:
         stages: The stage that each dataloader's metainfo describes, by the dataloader's name in the config.
-        num_classes: ``model.roi_head.bbox_head.num_classes``.
+        num_classes: By the head's name in the config, as ``model.roi_head.bbox_head``.
     """
     first_name, first = None, None
     for name, stage in stages.items():
@@ -109,9 +110,10 @@ def check_classes(stages: dict[str, Stage], num_classes: int) -> None:
         if stage.split != first.split:
             raise InputError(f'{first_name} and {name} have different groups of classes: split = {first.split} and '
                              f'{stage.split}. Give both the same metainfo')
-        if len(stage.classes) != num_classes:
-            raise InputError(f'num_classes = {num_classes} in model.roi_head.bbox_head, but metainfo.classes of {name} has '
-                             f'{len(stage.classes)} names: set num_classes to {len(stage.classes)} or correct the classes')
+        for head, number in num_classes.items():
+            if len(stage.classes) != number:
+                raise InputError(f'num_classes = {number} in {head}, but metainfo.classes of {name} has {len(stage.classes)} '
+                                 f'names: set num_classes to {len(stage.classes)} or correct the classes')
 
 
 def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: str) -> None:
@@ -124,7 +126,7 @@ def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: st
     """
     if not stage.old:
         raise InputError(f'metainfo.split = {stage.split} has one group, so there is nothing that a teacher could know: '
-                         'split the classes into old and new groups, or train a stock FasterRCNN')
+                         'split the classes into old and new groups, or train the stock detector')
     if tuple(teacher_classes) != stage.old:
         raise InputError(f'the teacher {checkpoint} knows the classes {list(teacher_classes)}, but the old classes of this '
                          f'stage (metainfo.classes without its last group of {stage.split[-1]}) are {list(stage.old)}: names '

@@ -1,4 +1,16 @@
-from .incremental_faster_rcnn import IncrementalFasterRCNN
-from .pruned_faster_rcnn import PrunedFasterRCNN
+from .incremental import IncrementalDetector
+from .pruned import PrunedDetector, PrunedFasterRCNN
+from .students import (
+    IncrementalATSS,
+    IncrementalCascadeRCNN,
+    IncrementalFasterRCNN,
+    IncrementalGFL,
+    IncrementalMaskRCNN,
+    IncrementalRetinaNet,
+    IncrementalRTMDet,
+)
 
-__all__ = ['IncrementalFasterRCNN', 'PrunedFasterRCNN']
+__all__ = [
+    'IncrementalATSS', 'IncrementalCascadeRCNN', 'IncrementalDetector', 'IncrementalFasterRCNN', 'IncrementalGFL',
+    'IncrementalMaskRCNN', 'IncrementalRTMDet', 'IncrementalRetinaNet', 'PrunedDetector', 'PrunedFasterRCNN'
+]

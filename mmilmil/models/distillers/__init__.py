@@ -1,3 +1,5 @@
-from .mfrrk import MFRRKDistiller, StudentOutputs
+from .base import Distiller
+from .dense import DenseDistiller
+from .mfrrk import MFRRKDistiller
 
-__all__ = ['MFRRKDistiller', 'StudentOutputs']
+__all__ = ['DenseDistiller', 'Distiller', 'MFRRKDistiller']

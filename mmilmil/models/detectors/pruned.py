@@ -1,19 +1,16 @@
-"""A detector that was pruned: a stock Faster R-CNN with narrower layers."""
+"""Detectors that were pruned: stock ones with narrower layers."""
 
 from typing import Optional
 
 from mmdet.models.detectors import FasterRCNN
 
-from ...checkpoint import load_checkpoint_file
 from ...errors import InputError
 from ...registry import MODELS
-from ...weights import may_exist
-from ..structure import Structure, cut, read_structure
+from ..pruned import cut_to, pruned_checkpoint
 
 
-@MODELS.register_module()
-class PrunedFasterRCNN(FasterRCNN):
-    """Built by the full detector's config and cut to the structure that a checkpoint carries.
+class PrunedDetector:
+    """In front of a stock detector: built by the full detector's config and cut to the structure that a checkpoint carries.
 
     Its own checkpoints carry the structure too (:class:`StructureHook`), so testing and the next stage ask for nothing else.
     Training starts from the pruned checkpoint's weights.
@@ -28,9 +25,7 @@ class PrunedFasterRCNN(FasterRCNN):
     def __init__(self, *args, pruned: Optional[str] = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.pruned = pruned
-        # Cut now, not when training starts: a wrapper for several processes sizes its buckets by what it is given.
-        if pruned is not None and may_exist(pruned):
-            cut(self, pruned_checkpoint(pruned)[0], pruned)
+        cut_to(self, pruned)
 
     def init_weights(self) -> None:
         """Start from the pruned checkpoint's weights.
@@ -50,18 +45,6 @@ class PrunedFasterRCNN(FasterRCNN):
         self._is_init = True
 
 
-def pruned_checkpoint(path: str) -> tuple[Structure, dict]:
-    """Structure and weights in the checkpoint of a pruned detector.
-
-    Raises:
-        InputError: the file is missing, unreadable, or of a full detector.
-    """
-    if not may_exist(path):
-        raise InputError(f'the pruned checkpoint {path} (model.pruned) does not exist: make it with `python tools/prune.py '
-                         'CONFIG CHECKPOINT --out DIR`, or correct model.pruned')
-    content = load_checkpoint_file(path)
-    structure = read_structure(content.get('meta') or {}, path)
-    if structure is None:
-        raise InputError(f'the checkpoint {path} (model.pruned) is of a full detector, it carries no structure: prune it with '
-                         '`python tools/prune.py CONFIG CHECKPOINT --out DIR`, or leave model.pruned out')
-    return structure, content['state_dict']
+@MODELS.register_module()
+class PrunedFasterRCNN(PrunedDetector, FasterRCNN):
+    """A pruned Faster R-CNN, see :class:`PrunedDetector`."""

@@ -1,4 +1,4 @@
-"""Growing the RoI head: the student starts as the teacher, plus rows for the new classes."""
+"""Growing the heads: the student starts as the teacher, plus rows for the new classes."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from mmdet.structures.bbox import bbox2roi
 from tiny import OLD, SEEN, batch, build, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
-from mmilmil.models.expand import grow_box_rows, grow_class_rows, grown_state_dict, spread_box_rows
+from mmilmil.models.growth import Growth, box_rows, grown_state_dict, sigmoid_rows, softmax_rows
 
 NUM_OLD, NUM_SEEN = len(OLD), len(SEEN)
 CLS, REG = 'roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg'
@@ -20,23 +20,35 @@ def rows(*values):
     return torch.tensor([[float(value)] for value in values])
 
 
+def growth(teacher_agnostic=False, student_agnostic=False, classes=2):
+    return Growth(teacher_agnostic, student_agnostic, classes)
+
+
 def test_background_stays_last():
     # Teacher: two classes and background; fresh: four classes and background.
-    grown = grow_class_rows(rows(1, 2, 9), rows(10, 20, 30, 40, 90))
+    grown = softmax_rows(rows(1, 2, 9), rows(10, 20, 30, 40, 90), growth())
     assert grown.flatten().tolist() == [1, 2, 30, 40, 9]
-    assert grow_class_rows(torch.tensor([1., 9.]), torch.tensor([10., 20., 90.])).tolist() == [1, 20, 9]
+    assert softmax_rows(torch.tensor([1., 9.]), torch.tensor([10., 20., 90.]), growth()).tolist() == [1, 20, 9]
 
 
 def test_box_rows_have_no_background():
     # One class grows to two, four rows each.
-    grown = grow_box_rows(rows(1, 2, 3, 4), rows(10, 20, 30, 40, 50, 60, 70, 80))
+    grown = box_rows(rows(1, 2, 3, 4), rows(10, 20, 30, 40, 50, 60, 70, 80), growth())
     assert grown.flatten().tolist() == [1, 2, 3, 4, 50, 60, 70, 80]
 
 
 def test_agnostic_rows_are_those_of_every_class():
-    grown = spread_box_rows(rows(1, 2, 3, 4), rows(*range(10, 22)))
-    assert grown.flatten().tolist() == [1, 2, 3, 4] * 3
-    assert spread_box_rows(torch.tensor([1., 2., 3., 4.]), torch.zeros(8)).tolist() == [1, 2, 3, 4] * 2
+    spread = growth(teacher_agnostic=True)
+    assert box_rows(rows(1, 2, 3, 4), rows(*range(10, 22)), spread).flatten().tolist() == [1, 2, 3, 4] * 3
+    assert box_rows(torch.tensor([1., 2., 3., 4.]), torch.zeros(8), spread).tolist() == [1, 2, 3, 4] * 2
+
+
+def test_classes_of_a_sigmoid_grow_anchor_by_anchor():
+    # Two anchors; one class grows to three: rows of the second anchor follow all rows of the first.
+    grown = sigmoid_rows(rows(1, 2), rows(10, 20, 30, 40, 50, 60), growth(classes=3))
+    assert grown.flatten().tolist() == [1, 20, 30, 2, 50, 60]
+    # One point a cell, or a mask head: new classes to the end.
+    assert sigmoid_rows(torch.tensor([1., 2.]), torch.tensor([10., 20., 30.]), growth(classes=3)).tolist() == [1, 2, 30]
 
 
 # Box layers of teacher and student, as reg_class_agnostic has them.
@@ -101,8 +113,8 @@ def test_student_owns_its_weights(pair):
 
 
 def test_all_weights_but_the_class_rows_are_the_teachers():
-    teacher, fresh = build(stock_cfg(2), seed=1).state_dict(), build(stock_cfg(3), seed=2).state_dict()
-    grown = grown_state_dict(teacher, fresh)
+    teacher, student = build(stock_cfg(2), seed=1).state_dict(), build(stock_cfg(3), seed=2)
+    fresh, grown = student.state_dict(), grown_state_dict(teacher, student)
     assert grown.keys() == fresh.keys()
     for name, value in grown.items():
         assert value.shape == fresh[name].shape
@@ -112,42 +124,38 @@ def test_all_weights_but_the_class_rows_are_the_teachers():
     assert torch.equal(grown[f'{REG}.bias'][8:], fresh[f'{REG}.bias'][8:])
 
 
-def test_more_heads_of_a_cascade_grow_too():
-    name = 'roi_head.bbox_head.1.fc_cls.weight'
-    assert grown_state_dict({name: rows(1, 9)}, {name: rows(10, 20, 90)})[name].flatten().tolist() == [1, 20, 9]
-
-
-@pytest.mark.parametrize('name', ['backbone.fc_cls.weight', f'{CLS}.scale', f'{CLS}.weight'])
+@pytest.mark.parametrize('name', ['neck.fpn_convs.0.conv.weight', f'{CLS}.bias'])
 def test_rows_grow_in_the_class_layers_alone(name):
-    """By name, and in the first dimension only."""
-    teacher, fresh = rows(1, 9), rows(10, 20, 90)
-    if name == f'{CLS}.weight':
-        fresh = fresh.expand(3, 2)
-    with pytest.raises(InputError, match=rf'{name} has shape \(2, 1\) in the teacher and \(3, {fresh.size(1)}\) in the'):
-        grown_state_dict({name: teacher}, {name: fresh})
+    """By the layer that they belong to, and in the first dimension only."""
+    student = build(stock_cfg(3))
+    weights = dict(build(stock_cfg(2)).state_dict())
+    weights[name] = weights[name][:-1] if 'neck' in name else weights[name][:, None]
+    with pytest.raises(InputError, match=rf'{name} has shape \({weights[name].shape[0]}, .* in the teacher and \('):
+        grown_state_dict(weights, student)
 
 
 def test_different_detectors_are_told_by_number_and_first_name():
-    weight = rows(1)
-    with pytest.raises(InputError, match='2 weights are in one of them only, the first is b.weight'):
-        grown_state_dict(dict.fromkeys(['a', 'c.weight'], weight), dict.fromkeys(['a', 'b.weight'], weight))
+    student = build(stock_cfg(3))
+    weights = {'a.weight': rows(1), **{name: value for name, value in student.state_dict().items() if name != f'{CLS}.bias'}}
+    with pytest.raises(InputError, match='2 weights are in one of them only, the first is a.weight'):
+        grown_state_dict(weights, student)
 
 
 def test_grown_rows_have_the_students_type():
-    name = f'{REG}.weight'
-    grown = grown_state_dict({name: torch.ones(4, 2, dtype=torch.float64)}, {name: torch.zeros(8, 2)})[name]
-    assert grown.dtype == torch.float32 and grown.sum(dim=1).tolist() == [2] * 4 + [0] * 4
+    teacher = build(stock_cfg(2)).double().state_dict()
+    grown = grown_state_dict(teacher, build(stock_cfg(3)))[f'{CLS}.weight']
+    assert grown.dtype == torch.float32 and torch.equal(grown[:2], teacher[f'{CLS}.weight'][:2].float())
 
 
 def test_shrinking_is_refused():
-    with pytest.raises(InputError, match='only the class rows of the RoI head may differ, and only grow'):
-        grown_state_dict(build(stock_cfg(3)).state_dict(), build(stock_cfg(2)).state_dict())
+    with pytest.raises(InputError, match='only the class rows of the heads may differ, and only grow'):
+        grown_state_dict(build(stock_cfg(3)).state_dict(), build(stock_cfg(2)))
 
 
 def test_another_width_is_refused_by_name_and_shapes():
     wide = stock_cfg(3, roi_head=dict(bbox_head=dict(fc_out_channels=24)))
     with pytest.raises(InputError) as error:
-        grown_state_dict(build(stock_cfg(2)).state_dict(), build(wide).state_dict())
+        grown_state_dict(build(stock_cfg(2)).state_dict(), build(wide))
     assert 'roi_head.bbox_head.' in str(error.value) and '24' in str(error.value) and '16' in str(error.value)
 
 
@@ -162,7 +170,7 @@ def test_another_architecture_is_refused(tmp_path):
 
 def test_other_weights_are_refused_by_name():
     with pytest.raises(InputError, match=r'different detectors: .* in one of them only, the first is backbone.layer1.2.'):
-        grown_state_dict(build(stock_cfg(2)).state_dict(), build(stock_cfg(2, backbone=dict(depth=34))).state_dict())
+        grown_state_dict(build(stock_cfg(2)).state_dict(), build(stock_cfg(2, backbone=dict(depth=34))))
 
 
 @pytest.mark.parametrize('classes', [OLD, OLD[:1]])
@@ -171,9 +179,9 @@ def test_class_wise_teacher_of_a_class_agnostic_student_is_refused(tmp_path, cla
     checkpoint = teacher_file(tmp_path / 'teacher.pth', classes=classes)
     with pytest.raises(InputError, match='reg_class_agnostic is False there and True in the student.*set these as they are'):
         build(student_cfg(checkpoint, **agnostic(True)))
-    one, two = (build(stock_cfg(count, **agnostic(True))).state_dict() for count in (1, 2))
+    one, two = build(stock_cfg(1)), build(stock_cfg(2, **agnostic(True)))
     with pytest.raises(InputError, match='reg_class_agnostic is False in the teacher and True in the student'):
-        grown_state_dict(one, two, False, True)
+        grown_state_dict(one.state_dict(), two, one)
 
 
 @pytest.mark.parametrize('hers, spread', [(False, False), (True, True)])
@@ -189,5 +197,5 @@ def test_one_class_is_told_apart_by_its_setting(tmp_path, hers, spread):
 
 def test_same_number_of_classes_changes_nothing():
     weights = build(stock_cfg(3), seed=1).state_dict()
-    grown = grown_state_dict(weights, build(stock_cfg(3), seed=2).state_dict())
+    grown = grown_state_dict(weights, build(stock_cfg(3), seed=2))
     assert all(torch.equal(grown[name], weights[name]) for name in weights)

@@ -1,0 +1,16 @@
+# Second stage of DeepPCB 4+2, small RTMDet: short and spur are new.
+_base_ = ['./rtmdet_pcb_4.py', '../_base_/distillers/dense.py']
+metainfo = dict(classes=_base_.all_classes, split=(4, 2))
+epochs = 10
+
+model = dict(
+    type='IncrementalRTMDet',
+    teacher=dict(config='{{ fileDirname }}/rtmdet_pcb_4.py', checkpoint='work_dirs/rtmdet_pcb_4/final.pth'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
+    bbox_head=dict(num_classes=6))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]
