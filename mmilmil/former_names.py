@@ -10,12 +10,17 @@ FORMER_TYPES = {
     'WholeCheckpointHook': 'AtomicCheckpointHook',
 }
 """By the former name the name of now."""
+FORMER_SETTINGS = {'MFRRKDistiller': dict(stages='backbone_levels', levels='neck_levels')}
+"""By type, and by the former name of a setting, the name of now."""
 
 
 def with_current_names(cfg: Any) -> Any:
-    """A copy of a config, or of any part of one, in which every ``type`` is called as it is now; scopes stay."""
+    """A copy of a config, or of any part of one, in which every ``type`` and setting is called as it is now; scopes stay."""
     if isinstance(cfg, Mapping):
-        return type(cfg)({key: _current(value) if key == 'type' else with_current_names(value) for key, value in cfg.items()})
+        kind = cfg.get('type')
+        settings = FORMER_SETTINGS.get(kind.rpartition('.')[2], {}) if isinstance(kind, str) else {}
+        return type(cfg)({settings.get(key, key): _current(value) if key == 'type' else with_current_names(value)
+                          for key, value in cfg.items()})
     return type(cfg)(map(with_current_names, cfg)) if type(cfg) in (list, tuple) else cfg
 
 

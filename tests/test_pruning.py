@@ -15,6 +15,7 @@ from mmilmil.models.backbones.vgg import VGG16_CHANNELS
 from mmilmil.models.detectors import PrunedFasterRCNN
 from mmilmil.models.structure import common_channels, compose, cut, equal, read_structure
 from mmilmil.models.teacher import Teacher
+from mmilmil.models.views import TwoStageOutputs
 from mmilmil.pruning import analysis, complexity, prune
 from mmilmil.pruning.check import check_pruned, layer_outputs
 
@@ -349,23 +350,23 @@ def test_survivors_are_the_channels_of_the_maps(full, halved):
     """Found by lighting up layers; MMRazor's masks of the last layers of each stage say the same."""
     small = copy.deepcopy(full)
     cut(small, halved[1].structure, 'here')
-    for index, found in enumerate(small.survivors['stages'], start=1):
+    for index, found in enumerate(small.survivors['backbone_levels'], start=1):
         assert torch.equal(found, halved[1].structure[f'backbone.layer{index}.1.bn2']['outputs'])
-    assert all(level.all() for level in small.survivors['levels'])
+    assert all(level.all() for level in small.survivors['neck_levels'])
 
 
 def test_common_channels(full, halved):
     small = copy.deepcopy(full)
     cut(small, halved[1].structure, 'here')
-    assert common_channels(full, full, 'stages') == []
-    own = small.survivors['stages'][0]
-    mine, theirs = common_channels(small, full, 'stages')[0]
+    assert common_channels(full, full, 'backbone_levels') == []
+    own = small.survivors['backbone_levels'][0]
+    mine, theirs = common_channels(small, full, 'backbone_levels')[0]
     assert mine.tolist() == list(range(int(own.sum()))) and theirs.tolist() == own.nonzero().squeeze(1).tolist()
-    assert common_channels(small, small, 'stages') == [None] * 4
+    assert common_channels(small, small, 'backbone_levels') == [None] * 4
     # Channels 0 2 3 here and 0 1 3 there: 0 and 3 are common.
     one, other = (torch.nn.Module() for _ in range(2))
-    one.survivors, other.survivors = dict(levels=[mask(1, 0, 1, 1)]), dict(levels=[mask(1, 1, 0, 1)])
-    mine, theirs = common_channels(one, other, 'levels')[0]
+    one.survivors, other.survivors = dict(neck_levels=[mask(1, 0, 1, 1)]), dict(neck_levels=[mask(1, 1, 0, 1)])
+    mine, theirs = common_channels(one, other, 'neck_levels')[0]
     assert (mine.tolist(), theirs.tolist()) == ([0, 2], [0, 2])
 
 
@@ -417,18 +418,19 @@ def test_pairings(files, teacher, student, start):
 
 def test_hints_compare_the_channels_that_survived(files):
     """A full teacher's maps are picked by the pruning's own masks, in their order."""
-    distiller = dict(feature=dict(type='FeatureMSELoss'), stages=(0, 1, 2, 3), levels=(), spare_new=False)
+    distiller = dict(feature=dict(type='FeatureMSELoss'), backbone_levels=(0, 1, 2, 3), neck_levels=(), spare_new=False)
     model = build(student_cfg(files[0], pruned=str(files[1]), start='teacher', distiller=distiller))
     structure = torch.load(files[1])['meta']['structure']
     inputs, samples = batch()
     teacher = model.teacher.detector
     with torch.no_grad():
-        stages, known = model.eval().backbone(inputs), teacher.backbone(inputs)
-        mine, theirs = model._common('stages', stages, known)
-    for index, (own, other) in enumerate(zip(mine, theirs), start=1):
+        own_levels, known = model.eval().backbone(inputs), teacher.backbone(inputs)
+        levels = dict(neck_levels=(None, ) * 4)
+        mine, theirs = model._common(TwoStageOutputs(own_levels, **levels), TwoStageOutputs(known, **levels))
+    for index, (own, other) in enumerate(zip(mine.backbone_levels, theirs.backbone_levels), start=1):
         kept = structure[f'backbone.layer{index}.1.bn2']['outputs']
         assert own.shape == other.shape and torch.equal(other, known[index - 1][:, kept])
-        assert torch.equal(own, stages[index - 1])
+        assert torch.equal(own, own_levels[index - 1])
 
 
 def test_pruned_teacher_of_a_full_student(files):

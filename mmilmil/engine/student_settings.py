@@ -52,8 +52,6 @@ FIRST_DEFAULTS: dict[str, dict] = {
     'RoIDeltaLoss': dict(beta=1.0, squared=False, by_probability=False, loss_weight=1.0),
     'ScoreL1Loss': dict(loss_weight=1.0),
 }
-# What settings of a distiller were called.
-FIRST_NAMES = dict(stages='backbone_levels', levels='neck_levels')
 
 
 def defaults_now(name: str) -> dict:
@@ -95,8 +93,7 @@ def completed(model: Mapping, defaults: Defaults = defaults_now) -> dict:
 
 def _completed_distiller(cfg: Mapping, defaults: Defaults) -> dict:
     given = defaults(_name(cfg['type']))
-    named = {FIRST_NAMES.get(name, name): value for name, value in cfg.items() if name != 'type'}
-    whole = {'type': _name(cfg['type']), **given, **named}
+    whole = {'type': _name(cfg['type']), **given, **{name: value for name, value in cfg.items() if name != 'type'}}
     for name, term in whole.items():
         if not isinstance(term, Mapping):
             continue

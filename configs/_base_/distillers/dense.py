@@ -1,5 +1,6 @@
-# What the students of one-stage detectors keep of the old classes: merged teacher boxes, hints, and elastic response distillation
-# of logits and boxes. A stage refers to it as `distiller=_base_.distiller, merging=_base_.merging`.
+# The full method for one-stage detectors: merged teacher boxes, hints, and elastic response distillation of logits and boxes
+# (docs/method.md). A student's stage inherits this file and names both in its model: distiller=_base_.distiller,
+# merging=_base_.merging.
 merging = dict(score_thr=0.4, iou_thr=0.3, nms_iou_thr=0.4)
 distiller = dict(
     type='DenseDistiller',
