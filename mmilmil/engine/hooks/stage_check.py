@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import Tensor
 
+from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
 from ...errors import InputError
 from ...loaders import innermost_dataset
@@ -28,7 +29,8 @@ class StageCheckHook(Hook):
         InputError: the detector is not supported (:mod:`mmilmil.models.supported`), ``num_classes`` is not the number of
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
-            teacher's, lack images or cannot follow the training pipeline; the evaluator cannot evaluate the dataset, or does
+            teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
+            loaded; the evaluator cannot evaluate the dataset, or does
             not report what ``save_best`` names; in testing and resuming also: the checkpoint is another model's.
     """
 
@@ -37,11 +39,13 @@ class StageCheckHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check what the run will use: after the datasets are built, before any weight is initialised."""
         model = bare_model(runner)
-        # A pruning algorithm has its detector inside.
-        check_supported(getattr(model, 'architecture', model), f'the model of {runner.cfg.filename or "the config"}')
+        detector = getattr(model, 'architecture', model)  # a pruning algorithm has its detector inside
+        check_supported(detector, f'the model of {runner.cfg.filename or "the config"}')
         training = is_training(runner)
         stages = dict(_stages(runner))
         check_classes(stages, model.roi_head.bbox_head.num_classes)
+        if training and has_mask_head(detector):
+            check_masks_loaded(runner.train_dataloader.dataset)
         if training and isinstance(model, IncrementalFasterRCNN):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
             if model.teacher_boxes is not None:
@@ -52,7 +56,7 @@ class StageCheckHook(Hook):
         for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
             if is_built(loop):
                 check_category_order(loop.evaluator, _dataset(loop.dataloader.dataset).metainfo['classes'], name)
-                figures[name] = rehearse(loop.evaluator, loop.dataloader.dataset, name)
+                figures[name] = rehearse(loop.evaluator, loop.dataloader.dataset, name, has_mask_head(detector))
         if training:
             validates = 'val' in figures and _validates(runner.train_loop)
             for hook in runner.hooks:
