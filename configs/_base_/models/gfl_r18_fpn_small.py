@@ -1,0 +1,20 @@
+# GFL with a quarter-width ResNet-18, small enough to train from scratch on two cores.
+_base_ = './dense_r18_fpn_small.py'
+
+model = dict(
+    type='GFL',
+    bbox_head=dict(
+        type='GFLHead',
+        num_classes=1,  # every stage config sets its own
+        in_channels=_base_.channels,
+        feat_channels=_base_.channels,
+        stacked_convs=2,
+        norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
+        anchor_generator=dict(
+            type='AnchorGenerator', octave_base_scale=4, scales_per_octave=1, ratios=[1.0], strides=[8, 16, 32, 64]),
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0),
+        loss_dfl=dict(type='DistributionFocalLoss', loss_weight=0.25),
+        reg_max=16,
+        loss_bbox=dict(type='GIoULoss', loss_weight=2.0)),
+    train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1, debug=False),
+    test_cfg=dict(nms=dict(iou_threshold=0.6)))
