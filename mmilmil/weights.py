@@ -43,7 +43,8 @@ def local_file(url: str) -> Path:
 
     It is looked for in the folder that ``MMILMIL_WEIGHTS`` names, whose files are the user's own and taken as they are; then
     in torch's cache, ``checkpoints`` in ``torch.hub.get_dir()``, where downloads go. Where the file's name holds its SHA-256
-    sum (``resnet50-0676ba61.pth``), a file in the cache is checked by it, each time. Of several processes one downloads.
+    sum (``resnet50-0676ba61.pth``), a file in the cache is checked by it, each time. A name without one, as OpenMMLab's of
+    RTMDet's backbones, is told as it is downloaded: what comes is taken as it is. Of several processes one downloads.
 
     Args:
         url: Where the file is published.
@@ -85,6 +86,8 @@ def _download(url: str, path: Path, by_hand: str) -> None:
                 return
             print_log(f'{url} -> {path}', logger='current')
             torch.hub.download_url_to_file(url, str(path), wanted and wanted[1], progress=sys.stderr.isatty())
+            if not wanted:
+                print_log(f'{path.name} has no SHA-256 sum in its name, so it is taken as it came', logger='current')
     except RuntimeError as error:  # torch's word for another checksum
         raise InputError(f'{url} did not come as the file with the SHA-256 sum {wanted[1]}: it was cut off, or is a page that '
                          f'a proxy put in its place, and is not kept. Run this again, or {by_hand}') from error

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_utils
 import pytest
 import torch
 from mmdet.evaluation import CocoMetric
@@ -285,6 +286,188 @@ def test_outlines_are_not_kept(coco_file):
     path = coco_file([[('a', box(0, 97), {'area': 1000., 'segmentation': [[0, 0, 0, 97, 97, 97]]})]])
     figures, metric = evaluate(path, [[(0, box(0, 97), .9)]])
     assert figures['APs_all'] == pytest.approx(1) and 'segmentation' not in str(metric.annotations)
+
+
+# Masks
+
+MASK_MEASURES = ('segm_mAP', 'segm_mAP_50', 'segm_mAP_75', 'segm_mAP_s', 'segm_mAP_m', 'segm_mAP_l')
+
+
+def rectangle(x, y, width, height):
+    """A mask of an image of 100 x 120 pixels."""
+    mask = np.zeros((100, 120), np.uint8)
+    mask[y:y + height, x:x + width] = 1
+    return mask
+
+
+def polygon(x, y, width, height):
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def runs(x, y, width, height, packed):
+    """Run lengths, column by column."""
+    if packed:
+        found = mask_utils.encode(np.asfortranarray(rectangle(x, y, width, height)))
+        return dict(size=[100, 120], counts=found['counts'].decode())
+    counts = [100 * x + y, *[height, 100 - height] * width]
+    counts[-1] += 100 * (120 - x - width) - y
+    return dict(size=[100, 120], counts=counts)
+
+
+@pytest.fixture
+def mask_file(coco_file):
+    """``mask_file(images, ...)`` writes a COCO file of such images, as ``coco_file``."""
+
+    def write(images, *args):
+        path = Path(coco_file(images, *args))
+        content = json.loads(path.read_text())
+        for image in content['images']:
+            image.update(width=120, height=100)
+        path.write_text(json.dumps(content))
+        return str(path)
+
+    return write
+
+
+def masked(number, entries):
+    """The sample of an image; detections as (label, box, score, mask)."""
+    sample = found(number, [entry[:3] for entry in entries])
+    masks = np.array([entry[3] for entry in entries], bool).reshape(-1, 100, 120)
+    sample['pred_instances']['masks'] = torch.tensor(masks)
+    return sample
+
+
+def evaluate_masks(ann_file, detections, classes=('a', ), split=None):
+    metric = METRICS.build(dict(type='mmilmil.IncrementalCocoMetric', ann_file=ann_file, metric=['bbox', 'segm']))
+    metric.dataset_meta = dict(classes=classes, split=split)
+    for number, entries in enumerate(detections):
+        metric.process({}, [masked(number, entries)])
+    return metric.evaluate(len(detections)), metric
+
+
+@pytest.mark.parametrize('form', ['polygon', 'list', 'text'])
+@pytest.mark.parametrize('height, hits, at_75', [(82, 7, 1), (72, 5, 0), (49, 0, 0)])
+def test_masks_by_hand(mask_file, form, height, hits, at_75):
+    """The box is right, of the mask so many rows of 100 are found: the IoU is height / 100."""
+    place = (10, 0, 100, 100)
+    mask = polygon(*place) if form == 'polygon' else runs(*place, packed=form == 'text')
+    path = mask_file([[('a', list(place), {'segmentation': mask})]])
+    figures, metric = evaluate_masks(path, [[(0, place, .9, rectangle(10, 0, 100, height))]])
+    assert (figures['all'], figures['AP75_all'], figures['AP/a']) == pytest.approx((1, 1, 1))
+    wanted = dict(segm_mAP=hits / 10, segm_mAP_50=float(hits > 0), segm_mAP_75=at_75, segm_mAP_l=hits / 10)
+    names = [f'{measure}_{mean}' for measure in wanted for mean in ('new', 'all', 'group0')]
+    assert {name: value for name, value in figures.items() if name.startswith('segm')} == pytest.approx(
+        {name: wanted[name.rpartition('_')[0]] for name in names})
+    assert metric.summary['segm_mAP']['per_class'] == pytest.approx({'a': hits / 10})
+    assert metric.summary['all'] == metric.summary['per_class']['a'] == pytest.approx(1)
+
+
+def test_masks_of_a_polygon_of_two_parts(mask_file):
+    parts = [*polygon(0, 0, 20, 10), *polygon(40, 0, 20, 10)]
+    path = mask_file([[('a', [0, 0, 60, 10], {'segmentation': parts})]])
+    both = rectangle(0, 0, 20, 10) | rectangle(40, 0, 20, 10)
+    figures, _ = evaluate_masks(path, [[(0, (0, 0, 60, 10), .9, both)]])
+    assert figures['segm_mAP_all'] == pytest.approx(1)
+    # One of the parts: an IoU of 1/2, the first threshold.
+    figures, _ = evaluate_masks(path, [[(0, (0, 0, 60, 10), .9, rectangle(0, 0, 20, 10))]])
+    assert (figures['all'], figures['segm_mAP_all'], figures['segm_mAP_50_all']) == pytest.approx((1, .1, 1))
+
+
+def test_mask_groups_and_areas(mask_file):
+    # Masks of 900 (small, though its box is medium), 1600 and 1600 pixels; of 'b' the wrong half is found.
+    objects = [('a', [0, 0, 40, 40], {'segmentation': polygon(0, 0, 30, 30)}),
+               ('b', [50, 0, 40, 40], {'segmentation': polygon(50, 0, 40, 40)}),
+               ('c', [0, 50, 40, 40], {'segmentation': polygon(0, 50, 40, 40)}),
+               ('d', [50, 50, 40, 40], {})]  # a later class: neither its box nor its mask is looked at
+    detections = [(0, (0, 0, 40, 40), .9, rectangle(0, 0, 30, 30)), (1, (50, 0, 40, 40), .9, rectangle(70, 0, 40, 40)),
+                  (2, (0, 50, 40, 40), .9, rectangle(0, 50, 40, 40))]
+    figures, metric = evaluate_masks(mask_file([objects]), [detections], ('a', 'b', 'c'), (2, 1))
+    assert (figures['old'], figures['new'], figures['APm_old']) == pytest.approx((1, 1, 1))
+    assert [figures[f'segm_mAP_{mean}'] for mean in ('old', 'new', 'all', 'avg', 'group0', 'group1')] == pytest.approx(
+        [.5, 1, 2 / 3, .75, .5, 1])
+    assert metric.summary['segm_mAP_s']['per_class'] == {'a': pytest.approx(1), 'b': None, 'c': None}
+    assert metric.summary['segm_mAP_m']['per_class'] == pytest.approx({'a': None, 'b': 0, 'c': 1})
+    assert {*GROUPED, *MEASURES[1:], *MASK_MEASURES} <= metric.summary.keys()
+    assert set(figures) <= set(metric.figure_names())
+
+
+def test_a_crowds_mask_is_dont_care(mask_file):
+    crowd = {'segmentation': runs(50, 0, 60, 60, packed=False), 'iscrowd': 1}
+    path = mask_file([[('a', [0, 0, 40, 40], {'segmentation': polygon(0, 0, 40, 40)}), ('a', [50, 0, 60, 60], crowd)]])
+    hit = (0, (0, 0, 40, 40), .8, rectangle(0, 0, 40, 40))
+    # Before it a detection within the crowd, or one beside it.
+    figures, _ = evaluate_masks(path, [[(0, (50, 0, 20, 20), .9, rectangle(50, 0, 20, 20)), hit]])
+    assert (figures['all'], figures['segm_mAP_all']) == pytest.approx((1, 1))
+    figures, _ = evaluate_masks(path, [[(0, (50, 0, 20, 20), .9, rectangle(50, 70, 20, 20)), hit]])
+    assert (figures['all'], figures['segm_mAP_all']) == pytest.approx((1, 1 / 2))
+
+
+def test_same_mask_figures_as_stock(mask_file):
+    rng = np.random.default_rng(1)
+    names = ['d', 'a', 'c', 'b']  # in the order of the ids, by which stock takes labels
+    categories = sorted(CATEGORIES, key=lambda category: category['id'])
+    images, detections = [], []
+    for number in range(12):
+        objects, entries = [], []
+        for index in range(4):
+            x, y, width, height = (*rng.integers(0, 60, 2).tolist(), *rng.integers(8, 40, 2).tolist())
+            segmentation = polygon(x, y, width, height) if index % 2 else runs(x, y, width, height, packed=bool(index))
+            name = names[rng.integers(4)]
+            objects.append((name, [x, y, width, height], dict(
+                id=number * 4 + index + 1, segmentation=segmentation, iscrowd=int(index == 2), area=width * height * .8)))
+            dx, dy = rng.integers(-3, 4, 2).tolist()
+            x, y = max(x + dx, 0), max(y + dy, 0)
+            rows = max(height - int(rng.integers(0, 9)), 1)
+            entries.append((names.index(name), (x, y, width, height), float(rng.random()), rectangle(x, y, width, rows)))
+            entries.append((int(rng.integers(4)), (x, y, width, 5), float(rng.random()), rectangle(x, y, width, 5)))
+        images.append(objects)
+        detections.append(entries)
+    path = mask_file(images, categories)
+    stock = CocoMetric(ann_file=path, metric=['bbox', 'segm'], classwise=False)
+    stock.dataset_meta = dict(classes=names)
+    stock.process({}, [masked(number, entries) for number, entries in enumerate(detections)])
+    theirs = stock.evaluate(len(images))
+    ours, _ = evaluate_masks(path, detections, tuple(names), (2, 2))
+    for measure in MASK_MEASURES[:-1]:  # no object is large
+        assert ours[f'{measure}_all'] == pytest.approx(theirs[f'coco/{measure}'], abs=6e-4)
+    assert ours['all'] == pytest.approx(theirs['coco/bbox_mAP'], abs=6e-4)
+    assert .1 < ours['segm_mAP_all'] < .9 and ours['segm_mAP_all'] != ours['all']
+    assert theirs['coco/segm_mAP_l'] == -1 and 'segm_mAP_l_all' not in ours
+
+
+def test_no_mask_found_at_all(mask_file):
+    figures, _ = evaluate_masks(mask_file([[('a', [0, 0, 40, 40], {'segmentation': polygon(0, 0, 40, 40)})]]), [[]])
+    assert figures['segm_mAP_all'] == figures['all'] == 0
+
+
+def test_masks_told(mask_file, monkeypatch):
+    told = []
+    monkeypatch.setattr(incremental_coco_metric, 'print_log', lambda text, **kwargs: told.append(text))
+    path = mask_file([[('a', [0, 0, 40, 40], {'segmentation': polygon(0, 0, 40, 40)})]])
+    evaluate_masks(path, [[(0, (0, 0, 40, 40), .9, rectangle(0, 0, 40, 20))]])
+    boxes, masks = told[0].split('\nof masks\n')
+    assert [cell.strip() for cell in masks.splitlines()[1].strip('|').split('|')] == ['class', 'group', *MASK_MEASURES]
+    assert [cell.strip() for cell in masks.splitlines()[3].strip('|').split('|')] == [
+        'a', '0', '0.100', '1.000', '0.000', '-', '0.100', '-']
+    assert '| a     |     0 |     1 |          1 | 1.000 |' in boxes
+
+
+@pytest.mark.parametrize('mask, told', [
+    (None, r"objects\.json: the 'a' at \[0, 0, 40, 40\] of image 0 has no segmentation, but metric = .*'segm'\]"),
+    ([[0, 0, 5]], r"the 'a' at .* has the polygon \[0, 0, 5\] in its segmentation"),
+])
+@pytest.mark.parametrize('more', [{}, {'iscrowd': 1}])
+def test_masks_that_the_file_lacks(mask_file, mask, told, more):
+    path = mask_file([[('a', [0, 0, 40, 40], {'segmentation': mask, **more})]])
+    with pytest.raises(InputError, match=told):
+        evaluate_masks(path, [[]])
+    evaluate(path, [[]])  # of boxes nobody asks for it
+
+
+@pytest.mark.parametrize('asked', ['segm', ['segm', 'bbox'], 'proposal', ['bbox', 'bbox'], []])
+def test_other_metrics_are_refused(coco_file, asked):
+    with pytest.raises(InputError, match=r"metric = .* of IncrementalCocoMetric: use 'bbox' or \['bbox', 'segm'\]"):
+        METRICS.build(dict(type='mmilmil.IncrementalCocoMetric', ann_file=coco_file(KNOWN), metric=asked))
 
 
 def test_metrics_file(coco_file, tmp_path):

@@ -75,6 +75,22 @@ def _read(path: Path) -> Config:
     return Config.fromfile(path)
 
 
+# Stock detectors by the word that a config's name begins with, or has behind that of a method.
+DETECTORS = {'cascade': 'CascadeRCNN', 'maskrcnn': 'MaskRCNN', 'retinanet': 'RetinaNet', 'atss': 'ATSS', 'gfl': 'GFL',
+             'rtmdet': 'RTMDet'}
+
+
+def stock_type(path: Path) -> str:
+    """The stock detector that a config's name tells; where it tells none it is Faster R-CNN."""
+    return next((kind for word, kind in DETECTORS.items() if word in path.stem.split('_')), 'FasterRCNN')
+
+
+def class_heads(model: ConfigDict) -> list[ConfigDict]:
+    """Configs of the heads that know classes: of boxes, of each cascade stage, of masks."""
+    heads = [part[name] for part in (model, model.get('roi_head', {})) for name in ('bbox_head', 'mask_head') if name in part]
+    return [one for head in heads for one in (head if isinstance(head, list) else [head])]
+
+
 def stage_of(cfg: Config) -> Stage:
     return Stage.from_metainfo(cfg.metainfo)
 
@@ -108,7 +124,7 @@ def test_stage_agrees_with_itself_and_its_name(path):
     assert stage.classes == tuple(cfg.all_classes[:sum(groups)])
     if len(groups) > 1 and last:
         assert stage.classes == tuple(cfg.all_classes)
-    assert cfg.model.roi_head.bbox_head.num_classes == len(stage.classes)
+    assert {head.num_classes for head in class_heads(cfg.model)} == {len(stage.classes)}
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.metainfo == cfg.metainfo
     assert cfg.train_dataloader.dataset.get('keep', 'newest') == ('seen' if path.stem.startswith('joint') else 'newest')
@@ -125,10 +141,10 @@ def test_student_stands_on_the_right_teacher(path):
     cfg = load(path)
     stage = stage_of(cfg)
     if len(stage.split) == 1 or path.stem.startswith('joint'):
-        assert cfg.model.type == 'FasterRCNN'
+        assert cfg.model.type == stock_type(path)
         assert not {'teacher', 'distiller', 'merging'} & cfg.model.keys()
         return
-    assert cfg.model.type == 'IncrementalFasterRCNN'
+    assert cfg.model.type == f'Incremental{stock_type(path)}'
     config = Path(cfg.model.teacher.config)
     # Named in a file of the teacher's folder, which holds for whoever inherits that file.
     assert config.is_file() and config.parent.parent == CONFIGS
@@ -164,7 +180,7 @@ def test_schedule_ends_with_the_run(path):
     epochs = cfg.train_cfg.max_epochs
     for scheduler in cfg.param_scheduler:
         if scheduler.type == 'CosineAnnealingLR':
-            assert scheduler.end == scheduler.T_max == epochs
+            assert scheduler.end == scheduler.begin + scheduler.T_max == epochs
         elif scheduler.type == 'MultiStepLR':
             assert all(0 < milestone < epochs for milestone in scheduler.milestones)
     if 'auto_scale_lr' in cfg:
@@ -248,24 +264,72 @@ def test_heavy_form():
     assert heavy.merging == base.merging
 
 
-def test_r50_is_mmdetections_own():
+@pytest.mark.parametrize(('name', 'path'), [
+    ('frcnn', '_base_/models/faster-rcnn_r50_fpn.py'), ('cascade', '_base_/models/cascade-rcnn_r50_fpn.py'),
+    ('maskrcnn', '_base_/models/mask-rcnn_r50_fpn.py'), ('retinanet', '_base_/models/retinanet_r50_fpn.py'),
+    ('atss', 'atss/atss_r50_fpn_1x_coco.py'), ('gfl', 'gfl/gfl_r50_fpn_1x_coco.py')])
+def test_r50_is_mmdetections_own(name, path):
     """Setting by setting, so that figures compare with those of its users."""
-    ours, theirs = load('_base_/models/frcnn_r50_fpn.py').model, load(mmdet_base()).model
+    ours, theirs = load(f'_base_/models/{name}_r50_fpn.py').model, load(mmdet_config(path)).model
     names = mmengine.load(Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json')
-    scheme, name = theirs.backbone.init_cfg.checkpoint.split('://')
+    scheme, weights = theirs.backbone.init_cfg.checkpoint.split('://')
     assert scheme == 'torchvision'
-    theirs.backbone.init_cfg.checkpoint = names[name]
+    theirs.backbone.init_cfg.checkpoint = names[weights]
     assert ours.backbone.pop('base_channels') == 64  # the default of ResNet
-    for model in (ours, theirs):
-        del model.roi_head.bbox_head.num_classes
+    if name in ('atss', 'gfl'):
+        assert ours.bbox_head.pop('norm_cfg') == dict(type='GN', num_groups=32, requires_grad=True)  # the default of both
+    for head in (*class_heads(ours), *class_heads(theirs)):
+        del head.num_classes
     assert ours.to_dict() == theirs.to_dict()
 
 
-def mmdet_base() -> Path:
+def test_rtmdet_is_mmdetections_own_but_for_batch_norm_and_padding():
+    ours, theirs = load('_base_/models/rtmdet_tiny.py').model, load(mmdet_config('rtmdet/rtmdet_tiny_8xb32-300e_coco.py')).model
+    for part in ('backbone', 'neck', 'bbox_head'):
+        assert (ours[part].norm_cfg.pop('type'), theirs[part].norm_cfg.pop('type')) == ('BN', 'SyncBN')
+    assert (ours.data_preprocessor.pop('pad_size_divisor'), theirs.data_preprocessor.pop('batch_augments')) == (32, None)
+    for head in (*class_heads(ours), *class_heads(theirs)):
+        del head.num_classes
+    assert ours.to_dict() == theirs.to_dict()
+
+
+def test_learning_rates_are_mmdetections_for_its_batch():
+    """By image; of a later stage of a dense detector on VOC2007 a tenth."""
+    def share(cfg):
+        return cfg.optim_wrapper.optimizer.lr / cfg.auto_scale_lr.base_batch_size
+
+    dense = load(mmdet_config('pascal_voc/retinanet_r50_fpn_1x_voc0712.py'))
+    for name in ('retinanet', 'atss', 'gfl'):
+        assert share(load(f'ilmil/{name}_voc_15.py')) == pytest.approx(share(dense))
+        assert share(load(f'ilmil/{name}_voc_15+5.py')) == pytest.approx(share(dense) / 10)
+    theirs = load(mmdet_config('rtmdet/rtmdet_tiny_8xb32-300e_coco.py')).optim_wrapper
+    for name in ('rtmdet_voc_15', 'rtmdet_voc_15+5'):
+        ours = load(f'ilmil/{name}.py')
+        assert share(ours) == pytest.approx(0.004 / 256) == pytest.approx(theirs.optimizer.lr / (8 * 32))
+        assert ours.optim_wrapper.paramwise_cfg == theirs.paramwise_cfg
+        assert ours.optim_wrapper.optimizer.weight_decay == theirs.optimizer.weight_decay
+
+
+def mmdet_config(name: str) -> Path:
     for root in (Path(mmdet.__file__).parent / '.mim', Path(mmdet.__file__).parents[1]):
-        if (path := root / 'configs/_base_/models/faster-rcnn_r50_fpn.py').is_file():
+        if (path := root / 'configs' / name).is_file():
             return path
     pytest.skip('this MMDetection came without its configs')
+
+
+def test_masks_are_learnt_and_measured():
+    for name in ('coco_40', 'coco_40+40', 'shapes_4', 'shapes_4+2'):
+        cfg = load(f'ilmil/maskrcnn_{name}.py')
+        loading, = (step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'LoadAnnotations')
+        assert loading.with_mask and cfg.train_dataloader.dataset.type == 'IncrementalCocoDataset'
+        for split in ('val', 'test'):
+            dataset, evaluator = cfg[f'{split}_dataloader'].dataset, cfg[f'{split}_evaluator']
+            assert evaluator.metric == ['bbox', 'segm']
+            assert evaluator.ann_file == f'{dataset.data_root}/{dataset.ann_file}'
+        boxes_only = load(f'ilmil/frcnn_{name}.py')
+        for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'metainfo'):
+            assert cfg[key] == boxes_only[key]
+        assert cfg.test_dataloader.dataset.pipeline == boxes_only.test_dataloader.dataset.pipeline
 
 
 def test_vgg16_is_the_papers():

@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 import cv2
+import mmdet.datasets  # noqa: F401  (registers the pipeline's transforms)
 import numpy as np
+import pycocotools.mask as mask_utils
 import pytest
+from mmengine.registry import init_default_scope
 
 from mmilmil import InputError
 from mmilmil.data_tools import shapes as shapes_module
+from mmilmil.data_tools.mask_outline import mask_outline
 from mmilmil.data_tools.shapes import CLASSES, RECORD, ShapesSettings, draw_image, write_shapes
-from mmilmil.datasets import IncrementalVOCDataset
+from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
 
 SMALL = ShapesSettings(train=24, val=6, test=12, size=96)
 TOOL = Path(__file__).parents[1] / 'tools' / 'make_shapes_dataset.py'
@@ -60,11 +64,47 @@ def test_boxes_are_tight(monkeypatch):
         image, objects = draw_image(160, np.random.default_rng(seed), first=3)
         assert image.shape == (160, 160, 3) and image.dtype == np.uint8
         assert objects[0][0] == 'square' and len(objects) == len(masks)
-        for (_, (x1, y1, x2, y2)), mask in zip(objects, masks, strict=True):
+        for (_, (x1, y1, x2, y2), *_), mask in zip(objects, masks, strict=True):
             assert 1 <= x1 < x2 <= 160 and 1 <= y1 < y2 <= 160
             columns, rows = mask.any(axis=0), mask.any(axis=1)
             assert columns[x1 - 1] and columns[x2 - 1] and not columns[:x1 - 1].any() and not columns[x2:].any()
             assert rows[y1 - 1] and rows[y2 - 1] and not rows[:y1 - 1].any() and not rows[y2:].any()
+
+
+def decoded(outline, height, width):
+    return mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects([outline], height, width))).astype(bool)
+
+
+def test_outlines_are_those_of_the_drawn_pixels(monkeypatch):
+    """COCO's tools make the very same mask of an outline, hole and all, and so the same box and area."""
+    masks = []
+    monkeypatch.setattr(shapes_module, '_paint', lambda image, mask, rng: masks.append(mask > 127))
+    for seed in range(12):
+        masks.clear()
+        _, objects = draw_image(160, np.random.default_rng(seed), first=2)  # a ring
+        for one, mask in zip(objects, masks, strict=True):
+            assert (decoded(one.outline, 160, 160) == mask).all() and one.area == mask.sum()
+            x, y = one.outline[::2], one.outline[1::2]
+            assert [min(x) + 1, min(y) + 1, max(x), max(y)] == one.box
+
+
+def test_outline_by_hand():
+    mask = np.zeros((4, 6), bool)
+    mask[1:3, 2:5] = 1
+    x, y = (mask_outline(mask)[start::2] for start in (0, 1))
+    assert sorted(zip(x, y)) == [(2, 1), (2, 3), (5, 1), (5, 3)]
+    # The inside is to the right: its area by the shoelace formula, with y downwards, is positive.
+    assert sum(a * d - b * c for a, b, c, d in zip(x, y, [*x[1:], x[0]], [*y[1:], y[0]])) == 2 * 6
+
+
+@pytest.mark.parametrize('share', [.1, .5, .9])
+def test_outline_of_any_pixels(share):
+    """Parts apart, holes, parts in holes, pixels that touch at a corner, and all of it at the border."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        mask = rng.random(rng.integers(1, 20, 2)) < share
+        mask[0, 0] = True
+        assert (decoded(mask_outline(mask), *mask.shape) == mask).all()
 
 
 @pytest.mark.parametrize('name', CLASSES)
@@ -79,6 +119,29 @@ def test_outline_is_the_shape_it_is_called(name):
     mask = shapes_module._shape_mask(name, 200, np.random.default_rng(0))
     ys, xs = np.nonzero(mask > 127)
     assert (mask[int(ys.mean()), int(xs.mean())] > 127) == filled
+
+
+def test_coco_files_tell_what_the_xml_files_tell(shapes):
+    init_default_scope('mmilmil')
+    load_masks = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    for split, count in (('train', 24), ('val', 6), ('test', 12)):
+        voc = load(shapes, split, keep='seen')
+        coco = IncrementalCocoDataset(f'coco/{split}.json', data_root=str(shapes), data_prefix=dict(img='JPEGImages/'),
+                                      metainfo={'classes': CLASSES, 'split': (4, 2)}, keep='seen', pipeline=load_masks)
+        assert len(coco) == count and coco.report.boxes == voc.report.boxes
+        for index in range(count):
+            theirs, ours = voc.get_data_info(index), coco.get_data_info(index)
+            assert ours['img_path'] == theirs['img_path']
+            for xml, json_ in zip(theirs['instances'], ours['instances'], strict=True):
+                assert xml['bbox_label'] == json_['bbox_label']
+                # MMDetection takes a VOC box's last pixel for its border; COCO's reaches to the end of that pixel.
+                x1, y1, x2, y2 = xml['bbox']
+                assert json_['bbox'] == [x1, y1, x2 + 1, y2 + 1]
+        masks = coco[0]['gt_masks']
+        assert (masks.get_bboxes('hbox').tensor == coco[0]['gt_bboxes'].tensor).all()
+        content = json.loads((shapes / f'coco/{split}.json').read_text())
+        assert [one['id'] for one in content['annotations']] == list(range(1, len(content['annotations']) + 1))
+        assert masks.areas.tolist() == [one['area'] for one in content['annotations'] if one['image_id'] == 1]
 
 
 def test_same_seed_same_files_and_longer_sets_begin_alike(shapes, tmp_path):

@@ -156,10 +156,13 @@ def test_a_file_in_the_cache_is_checked_too(cache, server):
 
 
 @pytest.mark.parametrize('name', ['net.pth', 'net-20230101.pth', 'net-v2.pth', 'net-abc.pth'])
-def test_a_name_without_a_hash(cache, server, name):
-    """A date is none. A part of such a file cannot be read, and that says what to do."""
+def test_a_name_without_a_hash(cache, server, monkeypatch, name):
+    """A date is none. It is told, once. A part of such a file cannot be read, and that says what to do."""
+    told = []
+    monkeypatch.setattr('mmilmil.weights.print_log', lambda text, **kwargs: told.append(text))
     server.files[name] = RIGHT
-    assert local_file(f'{server.url}/{name}') == cache / name
+    assert local_file(f'{server.url}/{name}') == local_file(f'{server.url}/{name}') == cache / name
+    assert told[1:] == [f'{name} has no SHA-256 sum in its name, so it is taken as it came']
     (cache / name).write_bytes(RIGHT[:-10])
     with pytest.raises(InputError, match=f'{cache / name} of {server.url}/{name} cannot be read.*Remove it'):
         load_checkpoint_file(f'{server.url}/{name}')

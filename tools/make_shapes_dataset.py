@@ -1,4 +1,4 @@
-"""Write the built-in demo set of drawn shapes as a VOC-style folder."""
+"""Write the built-in demo set of drawn shapes as a VOC-style folder, with the same and masks as COCO files in its coco/."""
 
 import argparse
 

@@ -21,6 +21,7 @@ from ..datasets.coco_reader import is_flat, is_ignored, read_coco
 from ..datasets.image_loading import image_loader, image_size, is_loader
 from ..datasets.incremental_coco import IncrementalCocoDataset
 from ..datasets.incremental_voc import IncrementalVOCDataset
+from ..datasets.masks import has_mask_head, mask_loaders, read_mask, short_polygons
 from ..datasets.reading import decode, text_lines
 from ..datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
 from ..datasets.voc_reader import is_list_of_class, read_annotation, read_list
@@ -76,8 +77,8 @@ class Part:
         label: Its name in tables and messages.
         ann_file: The file that lists the images.
         images: One dict an image: ``img_id``, ``img_path`` (None where missing), ``source``, ``width``, ``height`` (pixels)
-            and ``instances`` with ``name``, ``bbox`` (``[x1, y1, x2, y2]``, 0-based pixels), ``ignore_flag`` and ``lost``
-            (why training leaves the box out; '' where it does not).
+            and ``instances`` with ``name``, ``bbox`` (``[x1, y1, x2, y2]``, 0-based pixels), ``ignore_flag``, ``lost``
+            (why training leaves the box out; '' where it does not) and in COCO's layout ``mask`` (its ``segmentation``).
         classes: Those whose boxes count; None for all.
     """
 
@@ -164,10 +165,12 @@ def check_config(cfg: Config, decode: bool = False) -> SetReport:
     """
     mean = ((cfg.get('model') or {}).get('data_preprocessor') or {}).get('mean') or ()
     checker = _Checker(decode, channels=len(mean) if len(mean) > 1 else None)
+    masks = has_mask_head(cfg.get('model') or {})
     for role in ('train', 'val', 'test'):
         leaves = list(innermost_datasets((cfg.get(f'{role}_dataloader') or {}).get('dataset')))
+        measured = _measures_masks(cfg.get(f'{role}_evaluator'))
         for index, leaf in enumerate(leaves):
-            checker.read_leaf(f'{role}[{index}]' if len(leaves) > 1 else role, leaf)
+            checker.read_leaf(f'{role}[{index}]' if len(leaves) > 1 else role, leaf, masks and role == 'train', measured)
     if not checker.parts and not checker.findings.errors:
         raise InputError('no data loader of the config has an IncrementalVOCDataset or IncrementalCocoDataset: check other '
                          'sets by --voc or --coco')
@@ -212,8 +215,15 @@ class _Checker:
         self.parts.append(Part(label, dataset.ann_file, self._images_of[key]))
         return self.parts[-1]
 
-    def read_leaf(self, label: str, leaf: Mapping) -> None:
-        """Read the dataset that a config describes, and tell what its stage keeps."""
+    def read_leaf(self, label: str, leaf: Mapping, learns_masks: bool = False, measures_masks: bool = False) -> None:
+        """Read the dataset that a config describes, and tell what its stage keeps.
+
+        Args:
+            label: Its name.
+            leaf: Its config.
+            learns_masks: Whether a mask head is trained on it.
+            measures_masks: Whether masks are evaluated by its file.
+        """
         kind = DATASETS.get(leaf['type'])
         if kind is None:
             self.findings.error('stops the run', f'{label}: there is no dataset type {leaf["type"]!r}')
@@ -231,10 +241,41 @@ class _Checker:
             self.names.update(dict.fromkeys(dataset.stage.classes, 0))
             part = self.read(label, dataset)
             part.classes = dataset.kept_classes
+            loaders = mask_loaders(steps)
+            if loaders or learns_masks or measures_masks:
+                polygons_only = not measures_masks and not all(loader.poly2mask for loader in loaders)
+                self._check_masks(part, dataset.mask_remedy, polygons_only, measures_masks)
+            if learns_masks and not loaders:
+                self.findings.error('stops the run', f'{label}: the model has a mask head, and the pipeline loads no masks: '
+                                    'set with_mask=True in its LoadAnnotations')
             dataset.full_init()
             self.stages.append(_stage_table(part, dataset))
         except InputError as error:
             self.findings.error('stops the run', f'{label}: {error}')
+
+    def _check_masks(self, part: Part, remedy: str, polygons_only: bool, ignored_too: bool) -> None:
+        """Tell the objects of the kept classes whose mask is missing or broken.
+
+        Args:
+            part: The images.
+            remedy: What to do about it.
+            polygons_only: Whether run lengths cannot be loaded.
+            ignored_too: Whether ignored objects need one.
+        """
+        for image in part.images:
+            for instance in image['instances']:
+                if instance['name'] not in part.classes or instance['ignore_flag'] and not ignored_too:
+                    continue
+                where = f'{instance.get("where", image["source"])}: {instance["name"]!r} {instance["bbox"]}'
+                mask = instance.get('mask')
+                try:
+                    read_mask(mask, (image['height'], image['width']), polygons_only)
+                except InputError as error:
+                    kind = 'mask that cannot be read' if mask else 'object without a mask, and the config asks for masks'
+                    self.findings.error(f'{kind}: {remedy}', f'{where} {error}')
+                    continue
+                if short := short_polygons(mask):
+                    self.findings.note('polygons of fewer than three points: left out of the mask', f'{where}: {short}')
 
     def finish(self, judge: Callable[[str, str], str | None]) -> SetReport:
         """Compare the parts with one another, and with what else is in their folders.
@@ -298,7 +339,8 @@ class _Checker:
                     'bbox': [x, y, x + w, y + h],
                     'ignore_flag': int(is_ignored(annotation)),
                     'where': f'{image["source"]}, annotation {annotation.get("id")}',
-                    'flat': is_flat(annotation)})
+                    'flat': is_flat(annotation),
+                    'mask': annotation.get('segmentation')})
             self._check_image(image, self._image_size(image['img_path'], _loader(dataset)), right_edge=0)
             images.append(image)
         for img_id, lost in content.lost.items():
@@ -413,6 +455,12 @@ def _splits(folder: Path) -> list[str]:
             return False  # told when it is read
 
     return [path.stem for path in paths if not is_of_a_class(path)]
+
+
+def _measures_masks(evaluator: Mapping | Sequence | None) -> bool:
+    """Whether one of the evaluators of a data loader looks at masks."""
+    evaluators = [evaluator] if isinstance(evaluator, Mapping) else evaluator or ()
+    return any('segm' in ([asked] if isinstance(asked := one.get('metric', ()), str) else asked) for one in evaluators)
 
 
 def _loader(dataset: StageFilterMixin) -> LoadImageFromFile:

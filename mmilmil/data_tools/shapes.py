@@ -1,4 +1,4 @@
-"""The built-in demo set: drawn shapes on cluttered backgrounds, written as a VOC-style folder.
+"""The built-in demo set: drawn shapes on cluttered backgrounds, written as a VOC-style folder and as COCO files with masks.
 
 Every image holds two to five objects of mixed classes, so that old and future objects do appear unlabelled in a new
 stage. The class shows in the outline alone: colour, size, angle and place are drawn at random, whatever the class.
@@ -11,17 +11,21 @@ import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
+from .mask_outline import mask_outline
 
 CLASSES = ('circle', 'cross', 'ring', 'square', 'star', 'triangle')
 SPLITS = ('train', 'val', 'test')
 RECORD = 'shapes.json'
 """File in the folder that tells that it was made here, and with which settings."""
-_VERSION = 1  # raise it when the same settings give other pictures
+COCO_FOLDER = 'coco'
+"""Folder in the folder that holds train.json, val.json and test.json; their images are those of the VOC layout."""
+_VERSION = 2  # raise it when the same settings give other files
 _FRACTION_BITS = 4  # of OpenCV's fixed-point coordinates
 
 
@@ -51,6 +55,22 @@ class ShapesSettings:
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f'shapes set: {name} = {getattr(self, name)}, use at least {low}')
+
+
+class DrawnObject(NamedTuple):
+    """An object of a drawn image; box and outline are of the whole of it, also where a later one lies on it.
+
+    Attributes:
+        name: Its class.
+        box: ``[xmin, ymin, xmax, ymax]`` as VOC has it: first and last pixel, counted from 1.
+        outline: The polygon around its pixels, as COCO has it (:func:`mask_outline`).
+        area: Number of its pixels.
+    """
+
+    name: str
+    box: list[int]
+    outline: list[int]
+    area: int
 
 
 def write_shapes(out: str, settings: ShapesSettings, force: bool = False,
@@ -104,7 +124,7 @@ def write_shapes(out: str, settings: ShapesSettings, force: bool = False,
     return True
 
 
-def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndarray, list[tuple[str, list[int]]]]:
+def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndarray, list[DrawnObject]]:
     """Draw one image.
 
     Args:
@@ -113,8 +133,7 @@ def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndar
         first: Label of the first object; the others are drawn at random.
 
     Returns:
-        The image as ``(size, size, 3)`` uint8, and its objects: class name and box ``[xmin, ymin, xmax, ymax]`` as VOC
-        has it (first and last pixel, counted from 1).
+        The image as ``(size, size, 3)`` uint8, and its objects.
     """
     canvas = _background(size, rng).clip(0, 255).astype(np.uint8)  # OpenCV writes text on uint8 only
     _clutter(canvas, rng)
@@ -125,7 +144,8 @@ def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndar
         name = CLASSES[label]
         for _ in range(100):
             mask = _shape_mask(name, size, rng)
-            ys, xs = np.nonzero(mask > 127)
+            covered = mask > 127  # by half or more
+            ys, xs = np.nonzero(covered)
             box = [int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())]
             area = taken[box[1]:box[3] + 1, box[0]:box[2] + 1]
             inside = min(box) >= 1 and max(box) <= size - 2
@@ -135,7 +155,7 @@ def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndar
             continue  # no room left; the first object always finds some
         taken[box[1]:box[3] + 1, box[0]:box[2] + 1] = True
         _paint(image, mask, rng)
-        objects.append((name, [value + 1 for value in box]))
+        objects.append(DrawnObject(name, [value + 1 for value in box], mask_outline(covered), int(covered.sum())))
     image += rng.normal(0, rng.uniform(2, 8), image.shape)
     return image.clip(0, 255).astype(np.uint8), objects
 
@@ -221,12 +241,13 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _write_folder(folder: str, settings: ShapesSettings, progress: Callable[[int, int], None]) -> None:
-    for name in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+    for name in ('JPEGImages', 'Annotations', 'ImageSets/Main', COCO_FOLDER):
         os.makedirs(osp.join(folder, name))
     counts = {split: getattr(settings, split) for split in SPLITS}
     total, done = sum(counts.values()), 0
     names = {split: [f'{split}_{index:06d}' for index in range(count)] for split, count in counts.items()}
     for number, split in enumerate(SPLITS):
+        drawn = {}
         for index, name in enumerate(names[split]):
             # A stream of its own for each image: it does not change with the number of images before it.
             rng = np.random.default_rng([settings.seed, number, index])
@@ -235,26 +256,44 @@ def _write_folder(folder: str, settings: ShapesSettings, progress: Callable[[int
             encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
             encoded.tofile(osp.join(folder, 'JPEGImages', file_name))
             _write_xml(osp.join(folder, 'Annotations', f'{name}.xml'), file_name, settings.size, objects)
+            drawn[file_name] = objects
             done += 1
             progress(done, total)
+        with open(osp.join(folder, COCO_FOLDER, f'{split}.json'), 'w', encoding='utf-8') as file:
+            json.dump(_coco_content(settings.size, drawn), file)
     names['trainval'] = names['train'] + names['val']
     for split, members in names.items():
         _write_lines(osp.join(folder, 'ImageSets', 'Main', f'{split}.txt'), members)
     _write_lines(osp.join(folder, 'classes.txt'), CLASSES)
 
 
-def _write_xml(path: str, file_name: str, size: int, objects: list[tuple[str, list[int]]]) -> None:
+def _coco_content(size: int, drawn: dict[str, list[DrawnObject]]) -> dict:
+    """What a split's COCO file says of its images, by file name."""
+    category_of = {name: number for number, name in enumerate(CLASSES, start=1)}
+    categories = [dict(id=number, name=name) for name, number in category_of.items()]
+    content = {'images': [], 'annotations': [], 'categories': categories}
+    for image_id, (file_name, objects) in enumerate(drawn.items(), start=1):
+        content['images'].append(dict(id=image_id, file_name=file_name, width=size, height=size))
+        for one in objects:
+            x1, y1, x2, y2 = one.box
+            content['annotations'].append(dict(
+                id=len(content['annotations']) + 1, image_id=image_id, category_id=category_of[one.name], iscrowd=0,
+                bbox=[x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1], area=one.area, segmentation=[one.outline]))
+    return content
+
+
+def _write_xml(path: str, file_name: str, size: int, objects: list[DrawnObject]) -> None:
     root = ET.Element('annotation')
     ET.SubElement(root, 'filename').text = file_name
     size_node = ET.SubElement(root, 'size')
     for tag, value in (('width', size), ('height', size), ('depth', 3)):
         ET.SubElement(size_node, tag).text = str(value)
-    for name, box in objects:
+    for one in objects:
         node = ET.SubElement(root, 'object')
-        ET.SubElement(node, 'name').text = name
+        ET.SubElement(node, 'name').text = one.name
         ET.SubElement(node, 'difficult').text = '0'
         bndbox = ET.SubElement(node, 'bndbox')
-        for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box, strict=True):
+        for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), one.box, strict=True):
             ET.SubElement(bndbox, tag).text = str(value)
     ET.indent(root)
     ET.ElementTree(root).write(path, encoding='utf-8')

@@ -23,6 +23,7 @@ from .reading import (
     number,
     plain_path,
     read_bytes,
+    shortened,
 )
 
 PARTS = ('images', 'annotations', 'categories')
@@ -150,7 +151,7 @@ def _place(path: str, part: str, index: int, entry: object) -> str:
 
 def _lacking(entry: Mapping, *keys: str) -> None:
     if lacking := [key for key in keys if key not in entry]:
-        raise InputError(f'lacks {", ".join(map(repr, lacking))}: {_short(entry)}')
+        raise InputError(f'lacks {", ".join(map(repr, lacking))}: {shortened(entry)}')
 
 
 def _category(entry: dict) -> tuple[str, str] | None:
@@ -187,7 +188,7 @@ def _annotation(entry: dict, name_of: Mapping) -> tuple[str, str] | None:
     box = entry['bbox']
     numbers = [number(value) for value in box] if isinstance(box, list) else []
     if len(numbers) != 4 or None in numbers:
-        raise InputError(f'bbox is {_short(box)}, not four numbers [x, y, width, height]; correct it')
+        raise InputError(f'bbox is {shortened(box)}, not four numbers [x, y, width, height]; correct it')
     entry['bbox'] = numbers
     if 'area' in entry:
         area = number(entry['area'])
@@ -217,8 +218,3 @@ def _names(categories: list[dict], annotations: list[dict], path: str, tell: Tel
             told = ', '.join(f'id {key!r} ({boxes[key]} boxes)' for key in same)
             tell.error('name of categories more than once', f'{path} names {len(same)} categories {name!r}: {told}; give each '
                        'its own name, or all boxes one id and take the other categories out')
-
-
-def _short(value: object, length: int = 200) -> str:
-    text = repr(value)
-    return text if len(text) <= length else f'{text[:length]}...'

@@ -20,7 +20,8 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
     The label of a box is the place of its category's NAME in ``metainfo.classes``. (MMDetection's ``CocoDataset``
     numbers them by the order in the file, whatever the order of ``classes``.) Crowd objects, and those marked
     ``ignore``, become ``ignored_instances``. Boxes are clipped to ``[0, size]`` and dropped where no area is left, or less than
-    one pixel in width or height, as MMDetection does; both are told.
+    one pixel in width or height, as MMDetection does; both are told. Where the pipeline loads masks (``LoadAnnotations`` with
+    ``with_mask=True``), every kept object that is not ignored needs one; hidden objects leave with theirs.
 
     Args:
         ann_file: The JSON file; relative to ``data_root``.
@@ -32,8 +33,8 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
         kwargs: As for MMDetection's ``CocoDataset``.
 
     Raises:
-        InputError: a file is missing or broken, a kept class is no category of the file, or in training a class has no
-            box. The message names the file, the value and the remedy.
+        InputError: a file is missing or broken, a kept class is no category of the file, in training a class has no
+            box, or a mask is asked for that is not there or is broken. The message names the file, the value and the remedy.
     """
 
     METAINFO: ClassVar[dict] = {}  # not COCO's 80 classes: the list of a stage is always explicit

@@ -37,13 +37,15 @@ class IncrementalVOCDataset(StageFilterMixin, XMLDataset):
         kwargs: As for MMDetection's ``XMLDataset``: ``pipeline``, ``test_mode``, ``filter_cfg``, ``indices``, ...
 
     Raises:
-        InputError: a file is missing or broken, an image is listed twice, or in training a class has no box. The
-            message names the file, the value and the remedy.
+        InputError: a file is missing or broken, an image is listed twice, in training a class has no box, or the pipeline loads
+            masks, which VOC XML has not. The message names the file, the value and the remedy.
 
     Attributes:
         stage (Stage): The classes and their groups.
         report (StageReport): What was kept, hidden, clipped and dropped; its summary is logged once.
     """
+
+    mask_remedy = 'VOC XML holds no masks, so give the set as a COCO file with a segmentation for each object'
 
     def __init__(self,
                  ann_file: str = 'ImageSets/Main/trainval.txt',

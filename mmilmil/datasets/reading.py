@@ -197,3 +197,9 @@ def flag(value: object, what: str) -> int:
     if known is None or not isinstance(value, (bool, int, float, str)):
         raise InputError(f'{what} is {value!r}; give 0 or 1')
     return known
+
+
+def shortened(value: object, length: int = 200) -> str:
+    """A value as code, cut off where it is long, for a message."""
+    text = repr(value)
+    return text if len(text) <= length else f'{text[:length]}...'

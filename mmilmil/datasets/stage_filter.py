@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from ..errors import InputError
 from ..stage import Stage
+from .masks import UNUSED, mask_loaders, read_mask
 from .report import StageReport
 
 # In this order of preference where one name stands with two extensions (as a mask beside its photo).
@@ -192,6 +193,9 @@ class StageFilterMixin:
     report: StageReport | None = None
     """What was kept and hidden; None until the dataset is fully initialised."""
 
+    mask_remedy: str = 'correct its segmentation in the file, or take the object out'
+    """What to do where an object has no mask that can be read."""
+
     def __init__(self, *args, keep: str = 'newest', **kwargs) -> None:
         if keep not in ('newest', 'seen'):
             raise InputError(f"dataset keep = {keep!r}: use 'newest' (the last group) or 'seen' (joint training)")
@@ -261,7 +265,8 @@ class StageFilterMixin:
             The kept images with ``bbox_label`` in the place of ``name``.
 
         Raises:
-            InputError: no image is listed; in training, a kept class has no box that is not ignored.
+            InputError: no image is listed; in training, a kept class has no box that is not ignored; the pipeline loads masks,
+                and a kept object has none.
         """
         if not images:
             raise InputError(f'{self.ann_file} lists no image: an empty file, or not the one you meant as ann_file')
@@ -272,6 +277,8 @@ class StageFilterMixin:
         report = StageReport(self.ann_file, self._purpose(), len(images), notes=list(notes))
         boxes, ignored, found = Counter(), Counter(), Counter()
         left_out = defaultdict(Counter)
+        loaders = mask_loaders(self.pipeline.transforms)
+        polygons_only = not all(loader.poly2mask for loader in loaders)
 
         data_list = []
         for image in images:
@@ -304,6 +311,8 @@ class StageFilterMixin:
                             left_out[instance['name']][f"in images too small, below filter_cfg['min_size'] = {min_image}"] += 1
                     continue
             for instance in instances:
+                if loaders:
+                    instance['mask'] = self._mask_of(instance, image, polygons_only)
                 name = instance.pop('name')
                 instance['bbox_label'] = label_of[name]
                 (ignored if instance['ignore_flag'] else boxes)[name] += 1
@@ -321,6 +330,18 @@ class StageFilterMixin:
         self.report = report
         print_log(report.summary(), logger='current')
         return data_list
+
+    def _mask_of(self, instance: Mapping, image: Mapping, polygons_only: bool) -> list | dict:
+        """An object's mask as MMDetection loads it."""
+        try:
+            return read_mask(instance.get('mask'), (image['height'], image['width']), polygons_only)
+        except InputError as error:
+            if instance['ignore_flag']:
+                return UNUSED
+            raise InputError(f"{self.ann_file}: the {instance['name']!r} at {list(instance['bbox'])} on {image['source']} "
+                             f'{error}, but the pipeline loads masks (LoadAnnotations with with_mask=True): '
+                             f'{self.mask_remedy}; a detector without a mask head needs no with_mask. tools/check_dataset.py '
+                             'CONFIG tells all such objects') from None
 
     def _purpose(self) -> str:
         if self.test_mode:

@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from ..datasets.masks import has_mask_head
 from ..errors import InputError
 from ..registry import DATASETS
 from .cli import one_line
@@ -21,13 +22,14 @@ from .cli import one_line
 _NEEDED = ('img_id', 'img_shape', 'ori_shape', 'scale_factor')
 
 
-def dry_run(evaluator: Evaluator, dataset, name: str) -> dict[str, Optional[str]]:
+def dry_run(evaluator: Evaluator, dataset, name: str, masks: bool = False) -> dict[str, Optional[str]]:
     """Let an evaluator see the first image of its dataset, with one made-up detection, and forget it.
 
     Args:
         evaluator: The evaluator; ``dataset_meta`` is set.
         dataset: The dataset, built.
         name: ``val`` or ``test``, as in ``val_evaluator``, for messages.
+        masks: Whether the detector predicts masks too.
 
     Returns:
         The figures that it will report, in their order, each with the metric's headline (the figure that ``save_best='auto'``
@@ -50,6 +52,8 @@ def dry_run(evaluator: Evaluator, dataset, name: str) -> dict[str, Optional[str]
     height, width = sample.ori_shape[:2]
     sample.pred_instances = InstanceData(
         bboxes=torch.tensor([[0., 0., width, height]]), scores=torch.tensor([0.5]), labels=torch.tensor([0]))
+    if masks:
+        sample.pred_instances.masks = torch.ones(1, height, width, dtype=torch.bool)
     figures: dict[str, Optional[str]] = {}
     for metric in evaluator.metrics:
         for figure, headline in _figures(metric, sample.to_dict(), pseudo_collate([data]), dataset, name).items():
@@ -73,7 +77,7 @@ def dry_run_test(cfg: Config) -> None:
     evaluator, dataset = Evaluator(cfg.copy().test_evaluator), DATASETS.build(cfg.test_dataloader.dataset)
     evaluator.dataset_meta = dataset.metainfo
     check_category_order(evaluator, dataset.metainfo['classes'], 'test')
-    dry_run(evaluator, dataset, 'test')
+    dry_run(evaluator, dataset, 'test', has_mask_head(cfg.model))
 
 
 def _figures(metric: BaseMetric, sample: dict, batch: Mapping, dataset, name: str) -> dict[str, Optional[str]]:

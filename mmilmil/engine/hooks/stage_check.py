@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import Tensor
 
+from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
 from ...errors import InputError
 from ...loaders import innermost_dataset
@@ -29,7 +30,8 @@ class StageCheckHook(Hook):
         InputError: the detector is not supported (:mod:`mmilmil.models.supported`), ``num_classes`` is not the number of
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
-            teacher's, lack images or cannot follow the training pipeline; the evaluator cannot evaluate the dataset, or does
+            teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
+            loaded; the evaluator cannot evaluate the dataset, or does
             not report what ``save_best`` names; in testing and resuming also: the checkpoint is another model's.
     """
 
@@ -43,6 +45,8 @@ class StageCheckHook(Hook):
         training = is_training(runner)
         stages = dict(_stages(runner))
         check_classes(stages, {f'model.{name}': head.num_classes for name, head in class_heads(detector).items()})
+        if training and has_mask_head(detector):
+            check_masks_loaded(runner.train_dataloader.dataset)
         if training and isinstance(model, IncrementalDetector):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
             if model.teacher_boxes is not None:
@@ -53,7 +57,7 @@ class StageCheckHook(Hook):
         for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
             if is_built(loop):
                 check_category_order(loop.evaluator, _dataset(loop.dataloader.dataset).metainfo['classes'], name)
-                figures[name] = dry_run(loop.evaluator, loop.dataloader.dataset, name)
+                figures[name] = dry_run(loop.evaluator, loop.dataloader.dataset, name, has_mask_head(detector))
         if training:
             validates = 'val' in figures and _validates(runner.train_loop)
             for hook in runner.hooks:

@@ -1,0 +1,13 @@
+# First stage of VOC2007, Cascade R-CNN R50-FPN: the stock detector on the first 15 classes.
+_base_ = [
+    '../_base_/models/cascade_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes[:15], split=(15, ))
+
+model = dict(roi_head=dict(bbox_head=[dict(_head, num_classes=15) for _head in _base_.model.roi_head.bbox_head]))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))

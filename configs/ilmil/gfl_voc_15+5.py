@@ -1,0 +1,16 @@
+# Second stage of VOC2007 15+5, GFL R50-FPN: pottedplant to tvmonitor are new.
+_base_ = [
+    '../_base_/models/gfl_r50_fpn.py',
+    '../_base_/datasets/voc07.py',
+    '../_base_/schedules/sgd_voc_dense_incremental.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes, split=(15, 5))
+
+model = dict(
+    type='IncrementalGFL',
+    teacher=dict(config='{{ fileDirname }}/gfl_voc_15.py', checkpoint='work_dirs/gfl_voc_15/final.pth'),
+    bbox_head=dict(num_classes=20))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
