@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
 from tiny import KINDS, OLD, SEEN, UNEQUAL, batch, build, detector_cfg, instances, shake, taught
 
@@ -69,12 +70,12 @@ def teacher_of(tmp_path_factory):
 @pytest.fixture
 def make(teacher_of):
     """``make(kind, **changes)`` builds a student as the runner does."""
-    return lambda kind, **changes: build(taught(
-        detector_cfg(kind, len(SEEN)), teacher_of(kind), method_of(kind), **{**masks_on(kind), **changes}), seed=7)
+    return lambda kind, **changes: build(
+        taught(detector_cfg(kind, len(SEEN)), teacher_of(kind), method_of(kind), **changes), seed=7)
 
 
-def masks_on(kind):
-    return {}
+def data(kind, *args, **kwargs):
+    return batch(*args, masks=kind == 'maskrcnn', **kwargs)
 
 
 def losses_of(student, *data, seed=5):
@@ -89,7 +90,7 @@ def losses_of(student, *data, seed=5):
 @torch.no_grad()
 def test_old_outputs_are_the_teachers_right_after_growth(kind, make):
     student = make(kind).eval()
-    inputs, samples = batch(shapes=UNEQUAL)
+    inputs, samples = data(kind, shapes=UNEQUAL)
     metas = [sample.metainfo for sample in samples]
     assert num_classes(student) == len(SEEN) and student.teacher.num_classes == len(OLD)
     hers = student.teacher.view.observe(inputs, metas)
@@ -103,7 +104,6 @@ def test_old_outputs_are_the_teachers_right_after_growth(kind, make):
         return
     assert len(hers.heads) == (3 if kind == 'cascade' else 1)
     for index, head in enumerate(hers.heads):
-        from mmdet.structures.bbox import bbox2roi
         stage = (index, ) if kind == 'cascade' else ()
         levels = student.extract_feat(inputs)
         found = student.roi_head._bbox_forward(*stage, levels, bbox2roi(head.bboxes))
@@ -121,7 +121,7 @@ def test_without_teacher_knowledge_it_is_the_stock_detector(kind, make, shapes):
     student = make(kind, distiller=None, merging=None).train()
     stock = build(stock_model_cfg(taught(detector_cfg(kind, len(SEEN)), 'unused.pth', method_of(kind)))).train()
     stock.load_state_dict(student.state_dict())
-    inputs, samples = batch(shapes=shapes, ignored=[[(0., 32., 32., 64.)]])
+    inputs, samples = data(kind, shapes=shapes, ignored=[[(0., 32., 32., 64.)]])
     mine, theirs = (losses_of(model, inputs, copy.deepcopy(samples)) for model in (student, stock))
     assert mine.keys() == theirs.keys() and len(mine) >= 2
     for name, value in theirs.items():
@@ -135,7 +135,7 @@ def test_every_term_is_there_finite_and_teaches(kind, make, amp):
     # Few anchors, so that hardly one stands out by two standard deviations.
     student = shake(make(kind, **(dict(distiller=dict(alpha=1.0)) if kind in DENSE else {})), seed=3, amount=0.1).train()
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=amp):
-        losses = losses_of(student, *batch(shapes=UNEQUAL))
+        losses = losses_of(student, *data(kind, shapes=UNEQUAL))
     terms = terms_of(kind)
     assert {name for name in losses if name.startswith('loss_kd')} == terms.keys()
     names, weights = zip(*student.named_parameters())
@@ -156,7 +156,7 @@ def test_a_perfect_copy_costs_nothing(kind, make):
         for name, weight in student.named_parameters():
             if name.endswith('fc_cls.bias'):
                 weight[len(OLD):len(SEEN)] = -100
-    losses = losses_of(student, *batch(shapes=UNEQUAL))
+    losses = losses_of(student, *data(kind, shapes=UNEQUAL))
     for term in terms_of(kind).keys() - {'loss_kd_score'}:
         assert losses[term].item() == pytest.approx(0, abs=1e-4), term
 
@@ -164,7 +164,7 @@ def test_a_perfect_copy_costs_nothing(kind, make):
 @kinds
 def test_batch_without_any_object(kind, make):
     student = make(kind).train()
-    total, _ = student.parse_losses(losses_of(student, *batch(((), ()), shapes=UNEQUAL)))
+    total, _ = student.parse_losses(losses_of(student, *data(kind, ((), ()), shapes=UNEQUAL)))
     total.backward()
     assert torch.isfinite(total)
 
@@ -173,10 +173,12 @@ def test_batch_without_any_object(kind, make):
 def test_merged_boxes_change_the_detectors_own_loss(kind, make):
     """The teacher's boxes are objects to it, and the batch stays as it was."""
     student = make(kind, distiller=None).train()
-    inputs, samples = batch()
+    inputs, samples = data(kind)
     before = copy.deepcopy(samples)
     apart = losses_of(student, inputs, samples)
     found = [instances([[44., 44., 60., 60.]], [1], [0.9]), instances([], [], [])]
+    for one in found:
+        one.masks = torch.ones(len(one), 64, 64, dtype=torch.bool)
     observe = student.teacher.observe
     student.teacher.observe = lambda *args, **kwargs: vars(known := observe(*args, **kwargs)).update(detections=found) or known
     merged = losses_of(student, inputs, samples)
@@ -194,7 +196,7 @@ def test_merged_boxes_change_the_detectors_own_loss(kind, make):
 @torch.no_grad()
 def test_detections_are_those_of_the_stock_detector(kind, teacher_of):
     teacher = Teacher.load(str(teacher_of(kind)), max_proposals=1000)
-    inputs, samples = batch(shapes=UNEQUAL)
+    inputs, samples = data(kind, shapes=UNEQUAL)
     cfg = teacher.detector.test_cfg.get('rcnn', teacher.detector.test_cfg)
     known = teacher.observe(inputs, samples, score_thr=cfg.score_thr)
     assert sum(map(len, known.detections)) > 0
@@ -237,12 +239,12 @@ def test_kept_logits_are_those_of_the_class_that_the_teacher_sees(monkeypatch):
 def test_own_loss_does_not_lower_what_the_teacher_sees(kind, make):
     """Without any annotation all is background to the student's loss."""
     student = make(kind, merging=None, distiller=dict(feature=None, cls=None, reg=None)).train()
-    data = batch(((), ()))
+    nothing = data(kind, ((), ()))
     grads = {}
     for keep in (True, False):
         student.distiller.keep_old = keep
         student.zero_grad()
-        total, _ = student.parse_losses(losses_of(student, *data))
+        total, _ = student.parse_losses(losses_of(student, *nothing))
         total.backward()
         grads[keep] = torch.cat([weight.grad for name, weight in student.named_parameters()
                                  if name.startswith(f'{HEAD[kind]}cls') and name.endswith('bias')])
@@ -260,7 +262,7 @@ def test_checkpoint_is_the_stock_detectors(kind, make, tmp_path):
     student = make(kind).eval()
     torch.save(student.state_dict(), tmp_path / 'weights.pth')
     Config(dict(model=stock_model_cfg(student_cfg_of(kind)).to_dict())).dump(tmp_path / 'stock.py')
-    inputs, samples = batch()
+    inputs, samples = data(kind)
     with torch.no_grad():
         found = student.predict(inputs, samples, rescale=False)
     wanted = [one.pred_instances.bboxes for one in found]

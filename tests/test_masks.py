@@ -17,7 +17,7 @@ from mmilmil import InputError
 from mmilmil.data_tools.check import check_config
 from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
 from mmilmil.datasets.masks import check_masks_loaded, has_mask_head, mask_loaders, read_mask, short_polygons
-from mmilmil.engine.rehearsal import rehearse
+from mmilmil.engine.dry_run import dry_run
 
 SIZE = (10, 12)  # height and width
 SQUARE = [[2, 1, 6, 1, 6, 5, 2, 5]]  # 4 x 4 pixels, x 2 to 5, y 1 to 4
@@ -212,9 +212,9 @@ def test_masks_are_measured_of_a_detector_that_predicts_some(tmp_path):
     dataset = stage(path, [LOAD[0], RESIZE, dict(type='PackDetInputs', meta_keys=META)], test_mode=True)
     evaluator = Evaluator([dict(type='IncrementalCocoMetric', ann_file=str(path), metric=['bbox', 'segm'])])
     evaluator.dataset_meta = dataset.metainfo
-    assert {'all', 'segm_mAP_all', 'segm_mAP_50_old'} <= rehearse(evaluator, dataset, 'test', masks=True).keys()
+    assert {'all', 'segm_mAP_all', 'segm_mAP_50_old'} <= dry_run(evaluator, dataset, 'test', masks=True).keys()
     with pytest.raises(InputError, match="measures masks, and the detector predicts none: leave 'segm' out"):
-        rehearse(evaluator, dataset, 'test')
+        dry_run(evaluator, dataset, 'test')
 
 
 # Checks of a config's sets

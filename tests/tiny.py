@@ -5,8 +5,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
@@ -73,6 +75,10 @@ _GN = dict(bbox_head=dict(norm_cfg=dict(num_groups=4)))
 KINDS = {
     'frcnn': ('frcnn_r18_fpn_small', SMALL),
     'cascade': ('cascade_r18_fpn_small', {name: SMALL[name] for name in ('backbone', 'neck', 'rpn_head', 'test_cfg')}),
+    'maskrcnn': ('maskrcnn_r18_fpn_small', dict(SMALL, roi_head=dict(
+        SMALL['roi_head'], mask_roi_extractor=dict(roi_layer=dict(output_size=4), out_channels=16),
+        mask_head=dict(in_channels=16, conv_out_channels=8, num_convs=1)), train_cfg=dict(
+            SMALL['train_cfg'], rcnn=dict(SMALL['train_cfg']['rcnn'], mask_size=8)))),
     'retinanet': ('retinanet_r18_fpn_small', _TINY_DENSE),
     'atss': ('atss_r18_fpn_small', _TINY_DENSE),
     'gfl': ('gfl_r18_fpn_small', _TINY_DENSE),
@@ -162,7 +168,7 @@ TWO_IMAGES = (((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 2
 UNEQUAL = ((64, 90), (96, 60))
 
 
-def batch(objects=TWO_IMAGES, ignored=(), shapes=None, seed: int = 0):
+def batch(objects=TWO_IMAGES, ignored=(), shapes=None, seed: int = 0, masks: bool = False):
     """Input tensor and data samples, padded with zeros as the data preprocessor does: together, and to a multiple of 32.
 
     Args:
@@ -170,6 +176,7 @@ def batch(objects=TWO_IMAGES, ignored=(), shapes=None, seed: int = 0):
         ignored: Of each image, boxes not to be trained on.
         shapes: Of each image, (height, width) in pixels; by default all are 64x64.
         seed: Of the pixels.
+        masks: Whether objects have masks: their whole boxes.
 
     Returns:
         (N, 3, H, W) and N data samples.
@@ -186,6 +193,12 @@ def batch(objects=TWO_IMAGES, ignored=(), shapes=None, seed: int = 0):
             img_shape=shapes[index], ori_shape=shapes[index], pad_shape=padded[index], batch_input_shape=tensor_shape,
             scale_factor=(1., 1.), img_id=index))
         sample.gt_instances = instances([box[1:] for box in found], [box[0] for box in found])
+        if masks:
+            bitmaps = np.zeros((len(found), *tensor_shape), dtype=np.uint8)
+            for bitmap, (_, *box) in zip(bitmaps, found):
+                x1, y1, x2, y2 = map(int, box)
+                bitmap[y1:y2, x1:x2] = 1
+            sample.gt_instances.masks = BitmapMasks(bitmaps, *tensor_shape)
         hidden = ignored[index] if index < len(ignored) else ()
         sample.ignored_instances = instances(hidden, [0] * len(hidden))
         samples.append(sample)

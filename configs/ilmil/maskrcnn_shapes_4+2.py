@@ -1,11 +1,13 @@
 # Second stage of the demo set 4+2 with masks, small Mask R-CNN: star and triangle are new.
-_base_ = './maskrcnn_shapes_4.py'
+_base_ = ['./maskrcnn_shapes_4.py', '../_base_/distillers/mfrrk.py']
 metainfo = dict(classes=_base_.all_classes, split=(4, 2))
 epochs = 7
 
 model = dict(
     type='IncrementalMaskRCNN',
     teacher=dict(config='{{ fileDirname }}/maskrcnn_shapes_4.py', checkpoint='work_dirs/maskrcnn_shapes_4/final.pth'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes=6), mask_head=dict(num_classes=6)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

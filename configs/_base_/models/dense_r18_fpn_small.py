@@ -19,5 +19,11 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
         style='pytorch'),
-    neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=channels, start_level=1, add_extra_convs='on_output', num_outs=4),
+    neck=dict(
+        type='FPN',
+        in_channels=[16, 32, 64, 128],
+        out_channels=channels,
+        start_level=1,
+        add_extra_convs='on_output',
+        num_outs=4),
     test_cfg=dict(nms_pre=500, min_bbox_size=0, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
