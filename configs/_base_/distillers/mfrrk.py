@@ -1,0 +1,18 @@
+# ILMIL with MFRRK, the full method for two-stage detectors: every term of the distillation, and how the teacher's boxes are
+# merged (docs/method.md). Which weights and thresholds were chosen on DeepPCB's validation split: docs/results.md.
+# A student's stage inherits this file and names both in its model: distiller=_base_.distiller, merging=_base_.merging.
+distiller = dict(
+    type='MFRRKDistiller',
+    feature=dict(type='FeatureNormMSELoss', loss_weight=0.2),
+    stages=(),
+    levels=(0, 1, 2, 3),
+    spare_new=True,
+    rpn_cls=dict(type='RPNObjectnessHingeLoss', loss_weight=0.02),
+    rpn_reg=dict(type='RPNForegroundDeltaLoss', loss_weight=0.02),
+    roi_cls=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2),
+    roi_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2),
+    score=dict(type='ScoreL1Loss', loss_weight=0.02),
+    candidates=128,
+    num_rois=32,
+    exclude_iou=0.3)
+merging = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)
