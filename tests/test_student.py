@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from tiny import OLD, ROOT, SEEN, TWO_IMAGES, UNEQUAL, batch, build, instances, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
+from mmilmil.engine.methods import lay_over
 from mmilmil.models import MFRRKDistiller, TeacherKnowledge
 from mmilmil.models.detectors.incremental_faster_rcnn import _matched_rows, _matched_scores
 from mmilmil.models.distillers import StudentOutputs
@@ -29,7 +30,8 @@ TERMS = {
     'loss_kd_roi_reg': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_reg'),
     'loss_kd_score': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
 }
-PAPER = Config.fromfile(ROOT / 'configs/_base_/distillers/ilmil_paper.py').paper_distiller
+PAPER = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
+                 ROOT / 'configs/_base_/methods/paper.py').model.distiller.to_dict()
 PEERS = dict(
     type='MFRRKDistiller',
     feature=dict(type='FeatureHingeLoss'),

@@ -12,7 +12,7 @@ from mmilmil.engine.atomic_file import latest_checkpoint
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, own_tools, read_config, user_errors
 from mmilmil.engine.launch import use_launcher, use_mixed_precision
-from mmilmil.engine.methods import add_method_option
+from mmilmil.engine.methods import add_method_option, check_taught
 from mmilmil.errors import InputError
 
 
@@ -46,6 +46,8 @@ def main() -> None:
     setup_cache_size_limit_of_dynamo()
     cfg = read_config(args.config, args.cfg_options, args.work_dir, args.teacher, args.method)
     check_folder(cfg.work_dir, '--work-dir')
+    if args.method:
+        check_taught(cfg, args.method)
     use_launcher(cfg, args.launcher)
     if args.amp:
         use_mixed_precision(cfg)

@@ -37,7 +37,8 @@ def method_option(tools: Path) -> Callable[[str], Path]:
         if text.endswith('.py') and Path(text).is_file():
             return Path(text)
         names = ', '.join(sorted(file.stem for file in known.glob('*.py')))
-        raise argparse.ArgumentTypeError(f'there is no method {text!r}: give one of {names}, or the path of a .py file of your own')
+        raise argparse.ArgumentTypeError(
+            f'there is no method {text!r}: give one of {names}, or the path of a .py file of your own')
 
     return find
 
@@ -97,6 +98,28 @@ def lay_over(base: Config, method: Path) -> Config:
     # Under the name of the run its config is written into the work dir.
     return Config(cfg.to_dict(), cfg_text=cfg.text, filename=str(stage.with_name(f'{run_name(stage, method)}.py')),
                   env_variables=cfg.env_variables)
+
+
+def check_taught(cfg: Config, method: Path) -> None:
+    """The earlier stage by the same method, which teaches a later one, has been trained.
+
+    Args:
+        cfg: The config of the later stage, see :func:`lay_over`.
+        method: The method's file.
+
+    Raises:
+        InputError: names the checkpoint that is missing and the commands that make it.
+    """
+    teacher = cfg.model.get('teacher')
+    checkpoint = teacher.get('checkpoint') if isinstance(teacher, dict) else None
+    if not isinstance(checkpoint, str) or is_url(checkpoint):
+        return
+    path = Path(checkpoint)
+    if path.parent.name.endswith(with_method('', method)) and not path.exists():
+        raise InputError(f'the teacher {checkpoint}, the stage before by the method {method.stem}, does not exist: train it '
+                         f'with `python tools/train.py {teacher.get("config")} --method {method}`, or the whole chain with '
+                         f'`python tools/train_chain.py`, this config and --method {method}; where it is elsewhere, give '
+                         '--teacher PATH')
 
 
 def _names_of_base(text: str, name: str) -> set[str]:
