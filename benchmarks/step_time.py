@@ -30,6 +30,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from mmilmil.engine.methods import lay_over
 from mmilmil.models.box_cache import head_line, image_line
 from mmilmil.registry import MODELS
 
@@ -37,9 +38,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 BOXES_ONLY = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None)
 MODES = ('finetune', 'ilmil', 'cached', 'boxes')
 CASES = {
-    # name: (fine-tuning config, ILMIL config, image size in pixels, batch size)
-    'r18-small': ('baselines/finetune_pcb_4+2.py', 'ilmil/frcnn_pcb_4+2.py', 256, 8),
-    'r50-fpn': ('baselines/finetune_voc_15+5.py', 'ilmil/frcnn_voc_15+5.py', 320, 2),
+    # name: (config, image size in pixels, batch size)
+    'r18-small': ('ilmil/frcnn_pcb_4+2.py', 256, 8),
+    'r50-fpn': ('ilmil/frcnn_voc_15+5.py', 320, 2),
 }
 
 
@@ -98,13 +99,14 @@ def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
     """A training step of one kind: preprocessing, losses, backward pass and optimizer."""
     init_default_scope('mmilmil')
     MMLogger.get_current_instance().setLevel('ERROR')
-    path = CASES[case][mode != 'finetune']
-    size, images = CASES[case][2:]
+    path, size, images = CASES[case]
     config = Config.fromfile(CONFIGS / path)
+    if mode == 'finetune':
+        config = lay_over(config, CONFIGS / '_base_/methods/finetune.py')
     with tempfile.TemporaryDirectory() as folder:
         config.model.teacher.checkpoint = make_teacher(config, folder)
         if mode == 'boxes':
-            config.model.distiller = dict(config.model.get('distiller', {}), **BOXES_ONLY)
+            config.model.distiller.update(BOXES_ONLY)
         model = MODELS.build(config.model)
         model.init_weights()
         if mode in ('cached', 'boxes'):

@@ -21,21 +21,53 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
     """Read a config file with a user's settings on top.
 
     Args:
-        path: Config file; a detector's, so it has a ``model``.
+        path: Config file.
         options: Settings from ``--cfg-options``.
 
     Raises:
-        InputError: the file, or one that it inherits or imports, is no valid config; the settings do not fit it; it has no
-            ``model``.
+        InputError: see :func:`read_file` and :func:`set_options`.
+    """
+    return set_options(read_file(path), options, path)
+
+
+def read_file(path: str) -> Config:
+    """Read a config file.
+
+    Args:
+        path: Config file; a detector's, so it has a ``model``.
+
+    Raises:
+        InputError: the file, or one that it inherits or imports, is no valid config; it has no ``model``.
     """
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is Python, so it can fail in any way
         raise InputError(f'the config {path} cannot be read: {told(error)}') from error
+    return _with_model(cfg, path)
+
+
+def set_options(cfg: Config, options: Optional[dict], path: str) -> Config:
+    """Put a user's settings on top of a config.
+
+    Args:
+        cfg: The config, which is changed.
+        options: Settings from ``--cfg-options``.
+        path: Its file, for messages.
+
+    Returns:
+        The config.
+
+    Raises:
+        InputError: the settings do not fit the config.
+    """
     try:
         cfg.merge_from_dict(options or {})
     except Exception as error:
         raise InputError(f'--cfg-options {options} does not fit the config {path}: {told(error)}') from error
+    return _with_model(cfg, path)
+
+
+def _with_model(cfg: Config, path: str) -> Config:
     if not isinstance(cfg.get('model'), dict):
         raise InputError(f'the config {path} has no model: give the config of a detector, such as '
                          'configs/ilmil/frcnn_voc_15+5.py')

@@ -18,6 +18,7 @@ import mmilmil.engine  # noqa: F401
 from mmilmil import InputError
 from mmilmil.checkpoint import config_values, from_plain, load_checkpoint_file, to_plain
 from mmilmil.compat import check_versions
+from mmilmil.engine.methods import lay_over
 
 
 class Line(BaseModel):
@@ -125,9 +126,11 @@ def test_config_text_of_more_than_values_is_refused(text, told):
         config_values(text)
 
 
-@pytest.mark.parametrize('name', ['ilmil/frcnn_pcb_4+2_paper', 'ilmil/frcnn_vgg16_voc_19+1'])
-def test_our_configs_can_be_read_back(name):
-    cfg = Config.fromfile(REPO / f'configs/{name}.py')
+@pytest.mark.parametrize(('name', 'method'), [('pcb_4+2', 'paper'), ('pcb_4+2', 'joint'), ('vgg16_voc_19+1', None)])
+def test_our_configs_can_be_read_back(name, method):
+    cfg = Config.fromfile(REPO / f'configs/ilmil/frcnn_{name}.py')
+    if method:
+        cfg = lay_over(cfg, REPO / f'configs/_base_/methods/{method}.py')
     assert config_values(cfg.pretty_text) == cfg.to_dict()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -17,12 +18,16 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmilmil.data_tools.shapes import CLASSES as SHAPES_CLASSES
+from mmilmil.engine.methods import lay_over
+from mmilmil.engine.student_settings import FIRST_DEFAULTS
 from mmilmil.registry import MODELS
 from mmilmil.stage import Stage, parse_split
 from mmilmil.stock import full_model_cfg, stock_model_cfg
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-STAGES = sorted(path for folder in ('ilmil', 'baselines', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
+METHODS = CONFIGS / '_base_/methods'
+STAGES = sorted(path for folder in ('ilmil', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
+STUDENTS = [path for path in STAGES if '+' in path.stem]
 # Terms of the distiller, by the name of the ablation that switches them off.
 TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls', 'roi_reg'}, 'score': {'score'}}
 LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
@@ -65,14 +70,14 @@ def _scope():
     init_default_scope('mmilmil')
 
 
-def load(name: str | Path) -> Config:
-    """A config by its path, absolute or below `configs/`; the caller may change it."""
-    return copy.deepcopy(_read(CONFIGS / name))
+def load(name: str | Path, method: str | None = None) -> Config:
+    """A config by its path, absolute or below `configs/`, as a method makes it; the caller may change it."""
+    return copy.deepcopy(_read(CONFIGS / name, method))
 
 
 @functools.cache
-def _read(path: Path) -> Config:
-    return Config.fromfile(path)
+def _read(path: Path, method: str | None) -> Config:
+    return lay_over(_read(path, None), METHODS / f'{method}.py') if method else Config.fromfile(path)
 
 
 # Stock detectors by the word that a config's name begins with, or has behind that of a method.
@@ -127,7 +132,7 @@ def test_stage_agrees_with_itself_and_its_name(path):
     assert {head.num_classes for head in class_heads(cfg.model)} == {len(stage.classes)}
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.metainfo == cfg.metainfo
-    assert cfg.train_dataloader.dataset.get('keep', 'newest') == ('seen' if path.stem.startswith('joint') else 'newest')
+    assert 'keep' not in cfg.train_dataloader.dataset
 
 
 @for_each(['voc07', 'pcb', 'shapes', 'foda20', 'foda20x4'])
@@ -140,7 +145,7 @@ def test_classes_are_in_alphabetical_order(name):
 def test_student_stands_on_the_right_teacher(path):
     cfg = load(path)
     stage = stage_of(cfg)
-    if len(stage.split) == 1 or path.stem.startswith('joint'):
+    if len(stage.split) == 1:
         assert cfg.model.type == stock_type(path)
         assert not {'teacher', 'distiller', 'merging'} & cfg.model.keys()
         return
@@ -148,7 +153,6 @@ def test_student_stands_on_the_right_teacher(path):
     config = Path(cfg.model.teacher.config)
     # Named in a file of the teacher's folder, which holds for whoever inherits that file.
     assert config.is_file() and config.parent.parent == CONFIGS
-    # Fine-tuning goes on from fine-tuning, every other method from itself.
     if len(stage.split) > 2:
         assert config.stem == re.sub(r'\d+$', str(len(stage.split) - 2), path.stem)
     assert cfg.model.teacher.checkpoint == f'work_dirs/{config.stem}/final.pth'
@@ -174,9 +178,9 @@ def test_chooses_on_val_and_reports_on_test(path):
         assert cfg.train_cfg.val_begin > cfg.train_cfg.max_epochs
 
 
-@for_each(STAGES)
-def test_schedule_ends_with_the_run(path):
-    cfg = load(path)
+@for_each([*((path, None) for path in STAGES), *((path, 'joint') for path in STUDENTS)])
+def test_schedule_ends_with_the_run(run):
+    cfg = load(*run)
     epochs = cfg.train_cfg.max_epochs
     for scheduler in cfg.param_scheduler:
         if scheduler.type == 'CosineAnnealingLR':
@@ -214,38 +218,74 @@ def test_demo_set_has_the_classes_that_are_drawn():
     assert tuple(load('ilmil/frcnn_shapes_4+2.py').metainfo.classes) == SHAPES_CLASSES
 
 
-BASELINES = sorted(path.stem.removeprefix('finetune_') for path in (CONFIGS / 'baselines').glob('finetune_*.py'))
+@for_each([*STUDENTS, *sorted((CONFIGS / 'ilmil/pruned').glob('*.py'))])
+def test_student_states_every_setting_of_distillation(path):
+    """In its config, where a single one can be changed and a checkpoint keeps it."""
+    model = load(path).model
+    asked = inspect.signature(MODELS.get(model.distiller.type)).parameters.keys() - {'self', 'init_cfg'}
+    assert model.distiller.keys() == asked | {'type'}
+    assert all('type' in term for term in model.distiller.values() if isinstance(term, dict))
+    assert model.merging.keys() == {'score_thr', 'iou_thr', 'nms_iou_thr'}
 
 
-@for_each(BASELINES)
-def test_baselines_stand_beside_the_student(name):
-    split = re.sub(r'_step\d+$', '', name)
-    student, finetune, joint = (
-        load(path) for path in (f'ilmil/frcnn_{name}.py', f'baselines/finetune_{name}.py', f'baselines/joint_{split}.py'))
-    assert finetune.model.distiller is None and finetune.model.merging is None
-    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader', 'metainfo'):
-        assert finetune[key] == student[key]
-    if len(student.metainfo.split) == 2:
-        assert finetune.model.teacher == student.model.teacher
-    if student.metainfo.classes == joint.metainfo.classes:
-        assert stock_model_cfg(student.model) == joint.model
+def test_default_method_is_that_of_the_recorded_figures():
+    """docs/results.md."""
+    model = load('ilmil/frcnn_pcb_4+2.py').model.to_dict()
+    assert model['distiller'] == dict(type='MFRRKDistiller', **FIRST_DEFAULTS['MFRRKDistiller'])
+    assert model['merging'] == FIRST_DEFAULTS['IncrementalFasterRCNN']['merging']
+
+
+@for_each(STUDENTS)
+def test_fine_tuning_differs_in_what_keeps_old_classes(path):
+    student, finetune = load(path).to_dict(), load(path, 'finetune').to_dict()
+    assert finetune['model'].pop('distiller') is None and finetune['model'].pop('merging') is None
+    del student['model']['distiller'], student['model']['merging']
+    if len(student['metainfo']['split']) > 2:  # the stage before was fine-tuned too
+        before = Path(student['model']['teacher'].pop('checkpoint')).parent.name
+        assert finetune['model']['teacher'].pop('checkpoint') == f'work_dirs/{before}_finetune/final.pth'
+    assert finetune == student
+
+
+# Epochs of joint training and the last of its learning rate's drops, by data set; docs/results.md has figures of some.
+JOINT = {'voc': (20, [15]), 'coco': (12, [8, 11]), 'pcb': (24, None), 'foda20': (14, None), 'foda20x4': (27, None),
+         'shapes': (19, None)}
+
+
+@for_each(STUDENTS)
+def test_joint_training_is_the_first_stage_of_all_classes_seen(path):
+    """With its optimizer and its data, in as many epochs as the data set's stages together."""
+    student, joint, first = load(path), load(path, 'joint'), load(path)
+    while first.model.get('teacher'):
+        first = load(first.model.teacher.config)
+    assert joint.model == stock_model_cfg(student.model) and joint.model.type == 'FasterRCNN'
+    assert joint.train_dataloader.dataset.pop('keep') == 'seen'
+    epochs, milestones = JOINT[re.search(r'(?:^|_)(voc|coco|pcb|foda20|foda20x4|shapes)_', path.stem)[1]]
+    for part, name, value in ((first.train_cfg, 'max_epochs', epochs), (first.param_scheduler[1], 'milestones', milestones)):
+        if name in part:
+            part[name] = value
+    if milestones is None:
+        first.train_cfg.val_interval = first.param_scheduler[1].end = first.param_scheduler[1].T_max = epochs
+    for key in ('train_cfg', 'param_scheduler', 'optim_wrapper', 'auto_scale_lr', 'default_hooks', 'randomness'):
+        assert joint[key] == first[key], key
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator'):
+        assert joint[key] == student[key], key
 
 
 @for_each(['feature', 'rpn', 'rcn', 'merge', 'score'])
 def test_ablation_takes_one_term_away(term):
-    full, ablated = (load(f'ablations/{name}').to_dict() for name in ('pcb_4+2_full.py', f'pcb_4+2_no_{term}.py'))
+    full, ablated = (load('ablations/pcb_4+2.py', method).to_dict() for method in (None, f'no_{term}'))
     if term == 'merge':
         assert ablated['model'].pop('merging') is None
-        full['model'].pop('merging', None)
+        full['model'].pop('merging')
     else:
         off = {key: None for key in TERMS[term]}
-        assert ablated['model'].pop('distiller') == {**full['model'].pop('distiller', {}), **off}
+        assert ablated['model'].pop('distiller') == {**full['model'].pop('distiller'), **off}
     assert ablated == full
 
 
 @pytest.mark.parametrize('name', ['pcb_4+2', 'vgg16_voc_19+1'])
 def test_paper_form(name):
-    model = build(load(f'ilmil/frcnn_{name}_paper.py').model)
+    model = build(load(f'ilmil/frcnn_{name}.py', 'paper').model)
     distiller = model.distiller
     assert type(distiller.feature).__name__ == 'FeatureMSELoss' and type(distiller.score).__name__ == 'ScoreL1Loss'
     assert (distiller.stages, distiller.levels, distiller.spare_new) == ((-2, -1), (), False)
@@ -255,7 +295,7 @@ def test_paper_form(name):
 
 def test_heavy_form():
     """The default distiller but for its weights, which are 25 times as large."""
-    base, heavy = (build(load(f'ilmil/frcnn_foda20_15+5{suffix}.py').model) for suffix in ('', '_heavy'))
+    base, heavy = (build(load('ilmil/frcnn_foda20_15+5.py', method).model) for method in (None, 'heavy'))
     for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'):
         mine, theirs = (dict(vars(getattr(model.distiller, term))) for model in (heavy, base))
         assert mine.pop('loss_weight') == pytest.approx(25 * theirs.pop('loss_weight'))
@@ -366,13 +406,13 @@ def step(model: torch.nn.Module, label: int) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ('student', 'kd'),
-    [('frcnn_voc_15+5', KD_LOSSES), ('frcnn_vgg16_voc_19+1', KD_LOSSES),
-     ('frcnn_vgg16_voc_19+1_paper', {'loss_kd_feature', 'loss_kd_score'})])
-def test_full_size_models_train(student, kd, tmp_path, monkeypatch):
+    ('student', 'method', 'kd'),
+    [('frcnn_voc_15+5', None, KD_LOSSES), ('frcnn_vgg16_voc_19+1', None, KD_LOSSES),
+     ('frcnn_vgg16_voc_19+1', 'paper', {'loss_kd_feature', 'loss_kd_score'})])
+def test_full_size_models_train(student, method, kd, tmp_path, monkeypatch):
     """Teacher and student at their full width, but for VGG16's FC layers, which alone would be a file of 480 MB."""
     torch.manual_seed(0)
-    cfg = load(f'ilmil/{student}.py')
+    cfg = load(f'ilmil/{student}.py', method)
     teacher_cfg = load(cfg.model.teacher.config)
     for model in (cfg.model, teacher_cfg.model):
         if 'vgg16' in student:

@@ -24,10 +24,10 @@ def test_four_rows_a_picture_and_a_second_call(tmp_path):
     assert rows[2:] == ['teacher (old classes only)', 'fine-tuning', 'ILMIL', 'joint']
     assert all(column in table.splitlines()[0] for column in ('old', 'new', 'all', 'old/teacher', 'all/joint'))
     assert table in done.stdout
-    for stage in ('frcnn_shapes_4', 'finetune_shapes_4+2', 'frcnn_shapes_4+2', 'joint_shapes_4+2'):
+    for stage in ('frcnn_shapes_4', *(f'frcnn_shapes_4+2{method}' for method in ('', '_finetune', '_joint'))):
         assert f'{stage}: training' in done.stdout
         assert (tmp_path / 'demo' / stage / 'metrics.json').is_file()
-    assert 'joint_shapes_4+2: training beside the other stages' in done.stdout
+    assert 'frcnn_shapes_4+2_joint: training beside the other stages' in done.stdout
     # Ground truth and three detectors side by side, two images below each other.
     height, width = cv2.imread(str(tmp_path / 'demo/comparison.png')).shape[:2]
     assert width > 4 * 400 and height > 2 * 400

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from tiny import OLD, ROOT, SEEN, TWO_IMAGES, UNEQUAL, batch, build, instances, shake, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
+from mmilmil.engine.methods import lay_over
 from mmilmil.models import MFRRKDistiller
 from mmilmil.models.annotation import Annotation
 from mmilmil.models.distillers.base import compared_cells
@@ -31,7 +32,8 @@ TERMS = {
     'loss_kd_score': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
 }
 MFRRK = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').distiller.to_dict()
-PAPER = Config.fromfile(ROOT / 'configs/_base_/distillers/ilmil_paper.py').paper_distiller
+PAPER = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
+                 ROOT / 'configs/_base_/methods/paper.py').model.distiller.to_dict()
 PEERS = dict(
     _delete_=True,
     type='MFRRKDistiller',

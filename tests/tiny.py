@@ -241,11 +241,13 @@ train_cfg = dict(max_epochs=2, val_interval=2)
 param_scheduler = []
 """
 STUDENT_CONFIG = """
-_base_ = './base.py'
+_base_ = ['./base.py', '{root}/configs/_base_/distillers/mfrrk.py']
 metainfo = dict(classes={seen}, split={split})
 model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{{{ fileDirname }}}}/base.py', checkpoint='{teacher}'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes={num_seen})))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
@@ -276,5 +278,5 @@ def write_configs(folder: Path, data: Path, teacher: str = 'work_dirs/base/final
     (folder / 'base.py').write_text(BASE_CONFIG.format(
         root=ROOT, old=tuple(old), old_split=(len(old), ), data=data, small=small))
     (folder / 'student.py').write_text(STUDENT_CONFIG.format(
-        seen=tuple(seen), split=split or (len(old), len(seen) - len(old)), num_seen=len(seen), teacher=teacher))
+        root=ROOT, seen=tuple(seen), split=split or (len(old), len(seen) - len(old)), num_seen=len(seen), teacher=teacher))
     return folder / 'base.py', folder / 'student.py'

@@ -20,8 +20,9 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from mmilmil.datasets.moves import check_moves
 from mmilmil.engine.atomic_file import write_atomically
-from mmilmil.engine.cli import CfgOptions, check_file, number, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
+from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
@@ -32,6 +33,7 @@ from mmilmil.registry import DATASETS, MODELS
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cache the teacher's boxes on a stage's training images")
     parser.add_argument('config', help="config file of the student's stage")
+    add_method_option(parser, own_tools(__file__))
     parser.add_argument('--out', help='the cache; default teacher_boxes.jsonl in the work dir of the config')
     parser.add_argument('--score-thr', type=number(float, 0, 1), default=0.3,
                         help='leave out detections of a lower score; default 0.3')
@@ -100,7 +102,7 @@ def training_images(cfg: Config) -> tuple[ConcatDataset, list]:
 
 def main() -> None:
     args = parse_args()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, method=args.method)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
     merging = cfg.model.get('merging')

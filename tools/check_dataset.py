@@ -10,7 +10,8 @@ import sys
 from mmengine.logging import MMLogger
 
 from mmilmil.data_tools.check import check_coco, check_config, check_voc
-from mmilmil.engine.cli import CfgOptions, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, own_tools, read_config, user_errors
+from mmilmil.engine.methods import add_method_option
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument('config', nargs='?', help='config file: check the sets of its data loaders')
     what.add_argument('--voc', metavar='ROOT', help='folder of a VOC-style set, with JPEGImages in it')
     what.add_argument('--coco', metavar='ANN_FILE', help='JSON file of a COCO-style set')
+    add_method_option(parser, own_tools(__file__))
     parser.add_argument('--split', nargs='+', default=[], metavar='NAME',
                         help='with --voc: lists in ImageSets/Main to check (default: all)')
     parser.add_argument('--images', metavar='DIR',
@@ -31,6 +33,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.coco and not args.images:
         parser.error('--coco needs --images')
+    if args.method and not args.config:
+        parser.error('--method goes with a config')
     if args.images and args.config:
         parser.error('--images goes with --coco or --voc')
     if (args.split or args.annotations) and not args.voc:
@@ -48,7 +52,7 @@ def main() -> int:
     elif args.coco:
         report = check_coco(args.coco, args.images, args.decode)
     else:
-        report = check_config(read_config(args.config, args.cfg_options), args.decode)
+        report = check_config(read_config(args.config, args.cfg_options, method=args.method), args.decode)
     print(report.text(args.show))
     return 1 if report.findings.errors else 0
 

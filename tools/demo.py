@@ -23,6 +23,7 @@ from mmilmil.data_tools.shapes import ShapesSettings, write_shapes
 from mmilmil.engine.chain import ChainStage, ending_with_this_process, run_stage, stages_of
 from mmilmil.engine.cli import check_folder, number, own_tools, user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
+from mmilmil.engine.methods import method_option
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS
@@ -31,12 +32,8 @@ from mmilmil.visualization import draw_comparison
 TOOLS = own_tools(__file__)
 CONFIGS = TOOLS.parent / 'configs'
 TEACHER, JOINT = 'teacher (old classes only)', 'joint'
-ROWS = {
-    TEACHER: 'ilmil/frcnn_shapes_4.py',
-    'fine-tuning': 'baselines/finetune_shapes_4+2.py',
-    'ILMIL': 'ilmil/frcnn_shapes_4+2.py',
-    JOINT: 'baselines/joint_shapes_4+2.py',
-}
+CONFIG = CONFIGS / 'ilmil/frcnn_shapes_4+2.py'
+METHODS = {'fine-tuning': 'finetune', 'ILMIL': None, JOINT: 'joint'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,6 +50,8 @@ def parse_args() -> argparse.Namespace:
 def in_background(stage: ChainStage, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
     """Train and test ``stage`` in a process of its own that writes to ``log``; it ends with the block at the latest."""
     command = [sys.executable, str(TOOLS / 'train_chain.py'), str(stage.config), '--work-dir', str(stage.work_dir.parent)]
+    if stage.method:
+        command += ['--method', str(stage.method)]
     if options:
         command += ['--cfg-options', *options]
     with log.open('w') as output:
@@ -119,7 +118,9 @@ def main() -> None:
     # the order of summation, so every figure, does not depend on the number of cores.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     out.mkdir(parents=True, exist_ok=True)
-    stages = {title: stages_of(str(CONFIGS / config), args.work_dir)[-1] for title, config in ROWS.items()}
+    find = method_option(TOOLS)
+    chains = {title: stages_of(str(CONFIG), args.work_dir, name and find(name)) for title, name in METHODS.items()}
+    stages = {TEACHER: chains['ILMIL'][0], **{title: chain[-1] for title, chain in chains.items()}}
     log = out / f'{stages[JOINT].name}.log'
     rows = {}
     with in_background(stages[JOINT], args.cfg_options, log) as joint:

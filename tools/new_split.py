@@ -1,7 +1,8 @@
 """Write the configs of a split: `python tools/new_split.py --dataset voc07 --split 10+5+5`.
 
 Also for one's own data: `--ann FOLDER` in the layout of VOC, COCO or Roboflow, or `--ann train.json --val-ann val.json
---test-ann test.json` in COCO's format. Writes the stages, fine-tuning and joint training, and tells how to train them.
+--test-ann test.json` in COCO's format. Writes the stages, and tells how to train them, with fine-tuning and joint training
+beside them.
 """
 
 import argparse
@@ -201,19 +202,17 @@ def check_configs(paths: Iterable[Path], classes: tuple[str, ...], root: Path | 
 
 def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str) -> str:
     """What to do next, with the command."""
-    command = f'  {tool_command(TOOLS, "train_chain.py", out / split.last)} \\\n      --beside '
-    command += shlex.quote(str(out / split.last_finetune))
+    command = f'  {tool_command(TOOLS, "train_chain.py", out / split.last)} --methods finetune'
     without = untrained(data, split.sizes, split.classes) if data else []
     if not without:
         return ('Train the stages, with fine-tuning and joint training beside them:\n'
-                f'{command} \\\n      --joint {shlex.quote(str(out / split.joint))}')
+                f'{command} joint')
     ends = [sum(split.sizes[:step + 1]) for step in range(len(split.sizes))]
     step, known = next((step, end) for step, end in enumerate(ends, start=1) if not set(without) & set(split.classes[end:]))
-    configs = [split.stage(step)] + ([split.finetune(step)] if step > 1 else [])
     return (f'{ann} has no box to train on for {", ".join(map(repr, without))}: neither the stage that learns '
             f'{"it" if len(without) == 1 else "them"} nor joint training can be trained.\n'
             f'With a detector that has learnt the first {known} classes, in this order: name it as model.teacher in '
-            f'{" and in ".join(str(out / config) for config in configs)} (docs/own_data.md, section 6), then\n{command}\n'
+            f'{out / split.stage(step)} (docs/own_data.md, section 6), then\n{command}\n'
             'Without one: put images with such boxes into train, or leave the classes out by --classes, and run this again.')
 
 

@@ -21,8 +21,9 @@ from torch import nn
 from mmilmil.checkpoint import to_plain
 from mmilmil.engine.atomic_file import save_atomically
 from mmilmil.engine.building import build_runner
-from mmilmil.engine.cli import CfgOptions, check_folder, number, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.metrics_file import TEST_FILE
+from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.loaders import innermost_dataset, test_loader
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Prune a detector with MMRazor')
     parser.add_argument('config', help='config file that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='checkpoint file, or its URL; it stays as it is')
+    add_method_option(parser, own_tools(__file__))
     parser.add_argument('--out', required=True, help='folder for the pruned detector')
     how = parser.add_mutually_exclusive_group()
     how.add_argument('--ratio', type=float, help='share of the channels of every unit that is kept; default 0.5')
@@ -143,7 +145,7 @@ def save(content: dict, channels: dict[str, int], out: Path) -> Path:
 
 def main() -> None:
     args = parse_args()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, method=args.method)
     out = check_folder(args.out, '--out')
     if not args.no_eval and not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
         raise InputError(f'{args.config} has no val_dataloader and val_evaluator to measure AP by: add them, or give --no-eval')

@@ -11,8 +11,9 @@ from mmdet.evaluation import DumpDetResults
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 
 from mmilmil.engine.building import build_runner
-from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, own_tools, read_config, user_errors
 from mmilmil.engine.launch import end_together, use_launcher
+from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.weights import may_exist
 
@@ -21,7 +22,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a detector')
     parser.add_argument('config', help='config file of the stage')
     parser.add_argument('checkpoint', help='checkpoint file, or its URL')
-    parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>')
+    parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>, by a '
+                        'method <name of the config>_<name of the method>')
+    add_method_option(parser, own_tools(__file__))
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
@@ -42,7 +45,7 @@ def main() -> None:
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
-    cfg = read_config(args.config, args.cfg_options, args.work_dir)
+    cfg = read_config(args.config, args.cfg_options, args.work_dir, method=args.method)
     work_dir = check_folder(cfg.work_dir, '--work-dir')
     if args.out:
         check_file(args.out, '--out')

@@ -1,4 +1,7 @@
-"""Train one stage: `python tools/train.py configs/ilmil/frcnn_voc_15+5.py`. Flags are those of MMDetection's own tool."""
+"""Train one stage: `python tools/train.py configs/ilmil/frcnn_voc_15+5.py`, by a method `--method finetune`.
+
+The other flags are those of MMDetection's own tool, but for `--teacher`.
+"""
 
 import argparse
 import os
@@ -7,15 +10,18 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 
 from mmilmil.engine.atomic_file import latest_checkpoint
 from mmilmil.engine.building import build_runner
-from mmilmil.engine.cli import CfgOptions, check_folder, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_folder, own_tools, read_config, user_errors
 from mmilmil.engine.launch import use_launcher, use_mixed_precision
+from mmilmil.engine.methods import add_method_option, check_taught
 from mmilmil.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train one stage of an incremental detector')
     parser.add_argument('config', help='config file of the stage')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<name of the config>')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints; default work_dirs/<name of the config>, by a '
+                        'method <name of the config>_<name of the method>')
+    add_method_option(parser, own_tools(__file__))
     parser.add_argument(
         '--teacher', metavar='CHECKPOINT', help="the teacher, in place of the config's model.teacher.checkpoint")
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
@@ -38,8 +44,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
-    cfg = read_config(args.config, args.cfg_options, args.work_dir, args.teacher)
+    cfg = read_config(args.config, args.cfg_options, args.work_dir, args.teacher, args.method)
     check_folder(cfg.work_dir, '--work-dir')
+    if args.method:
+        check_taught(cfg, args.method)
     use_launcher(cfg, args.launcher)
     if args.amp:
         use_mixed_precision(cfg)

@@ -1,36 +1,51 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
 Finished stages are skipped, a stopped one is resumed; a finished one that its config no longer describes stops the run. Every
-stage is tested; the figures, and what the chain forgot, end the run as tables.
+stage is tested; the figures, and what the chain forgot, end the run as tables. `--methods finetune joint` trains the chain by
+these too, for the same tables.
 """
 
 import argparse
-from pathlib import Path
 
-from mmilmil.engine.chain import check_finished, check_folders, check_testable, run_stage, stages_of
+from mmilmil.engine.chain import ChainStage, check_finished, check_folders, check_testable, run_stage, stages_of
 from mmilmil.engine.cli import own_tools, user_errors
+from mmilmil.engine.methods import method_option
 from mmilmil.evaluation import chains_table, results_table
 
 
 def parse_args() -> argparse.Namespace:
+    method = method_option(own_tools(__file__))
     parser = argparse.ArgumentParser(description='Train a chain of stages and what stands beside it')
     parser.add_argument('config', help='config file of the last stage')
     parser.add_argument(
-        '--beside', nargs='+', default=[], metavar='CONFIG',
-        help='further configs for the same table, such as fine-tuning')
-    parser.add_argument('--joint', metavar='CONFIG', help='joint training, of which the other rows are told as shares')
+        '--method', type=method, metavar='METHOD',
+        help="by what the chain itself is trained; default: as its configs say. See train.py's --method")
+    parser.add_argument(
+        '--methods', nargs='+', default=[], type=method, metavar='METHOD',
+        help='train the chain by these too, for the same tables, such as finetune joint. The first one that is trained on '
+        'the boxes of all classes, as joint is, is what the other rows are told as shares of')
+    parser.add_argument(
+        '--beside', nargs='+', default=[], metavar='CONFIG', help='further configs for the same tables, each with its chain')
     parser.add_argument(
         '--work-dir', help="folder that gets one work dir a stage; default: where each stage's config puts it")
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
 
 
+def chains_of(args: argparse.Namespace) -> list[list[ChainStage]]:
+    """The chain of the config first, then the others in the order that they were asked for."""
+    asked = [(args.config, args.method), *((args.config, method) for method in args.methods),
+             *((config, None) for config in args.beside)]
+    return [stages_of(config, args.work_dir, method) for config, method in asked]
+
+
 def main() -> None:
     args = parse_args()
+    chains = chains_of(args)
     stages = {}
-    for config in filter(None, [args.config, *args.beside, args.joint]):
-        for stage in stages_of(config, args.work_dir):
-            stages.setdefault(stage.config.resolve(), stage)
+    for chain in chains:
+        for stage in chain:
+            stages.setdefault(stage.files, stage)
     check_folders(stages.values())
     options = tuple(args.cfg_options)
     for stage in stages.values():  # not after hours of training the ones before
@@ -39,8 +54,7 @@ def main() -> None:
         check_testable(stage, options)
     tools = own_tools(__file__)
     rows = {stage.name: run_stage(stage, options, tools) for stage in stages.values()}
-    joint = args.joint and Path(args.joint).stem
-    chains = [stages_of(config, args.work_dir) for config in (args.config, *args.beside)]
+    joint = next((stage.name for stage in stages.values() if stage.is_joint), None)
     first, *later = chains[0]
     print(results_table(rows, teacher=first.name if later else None, joint=joint))
     if later:

@@ -1,7 +1,7 @@
 # Second stage of VOC2007 19+1, VGG16: tvmonitor is new.
 _base_ = [
     '../_base_/models/frcnn_vgg16.py', '../_base_/datasets/voc07.py', '../_base_/schedules/sgd_voc_incremental.py',
-    '../_base_/default_runtime.py'
+    '../_base_/default_runtime.py', '../_base_/distillers/mfrrk.py'
 ]
 metainfo = dict(classes=_base_.all_classes, split=(19, 1))
 
@@ -9,7 +9,8 @@ model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{ fileDirname }}/frcnn_vgg16_voc_19.py', checkpoint='work_dirs/frcnn_vgg16_voc_19/final.pth'),
     # Hints on levels 4 and 5 of the backbone; the neck's only level is level 5 once more.
-    distiller=dict(stages=(-2, -1), levels=()),
+    distiller=dict(_base_.distiller, stages=(-2, -1), levels=()),
+    merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

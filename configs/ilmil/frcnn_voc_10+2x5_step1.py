@@ -4,12 +4,15 @@ _base_ = [
     '../_base_/datasets/voc07.py',
     '../_base_/schedules/sgd_voc_incremental.py',
     '../_base_/default_runtime.py',
+    '../_base_/distillers/mfrrk.py',
 ]
 metainfo = dict(classes=_base_.all_classes[:12], split=(10, 2))
 
 model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{ fileDirname }}/frcnn_voc_10.py', checkpoint='work_dirs/frcnn_voc_10/final.pth'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes=12)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -4,12 +4,15 @@ _base_ = [
     '../_base_/datasets/voc07.py',
     '../_base_/schedules/sgd_voc_incremental_large.py',
     '../_base_/default_runtime.py',
+    '../_base_/distillers/mfrrk.py',
 ]
 metainfo = dict(classes=_base_.all_classes, split=(5, 15))
 
 model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{ fileDirname }}/frcnn_voc_5.py', checkpoint='work_dirs/frcnn_voc_5/final.pth'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

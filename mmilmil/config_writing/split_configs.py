@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from os.path import relpath
 from pathlib import Path
 from typing import Optional
 
@@ -11,9 +10,15 @@ from ..errors import InputError
 from ..stage import parse_split
 
 BASES = Path('_base_')
-STAGES, BASELINES = Path('ilmil'), Path('baselines')
+STAGES = Path('ilmil')
 ORDINALS = ('First', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth', 'Seventh', 'Eighth', 'Ninth', 'Tenth', 'Eleventh')
 LARGE_GROUP = 10  # classes
+DISTILLER = BASES / 'distillers/mfrrk.py'
+_JOINT = [
+    'joint = dict(',
+    '    train_cfg=dict(max_epochs=joint_epochs, val_interval=joint_epochs),',
+    '    param_scheduler=[param_scheduler[0], dict(param_scheduler[1], end=joint_epochs, T_max=joint_epochs)])',
+]
 
 
 @dataclass(frozen=True)
@@ -24,15 +29,14 @@ class Schedules:
         first: Of the first stage.
         later: Of the others.
         large: Of those with :data:`LARGE_GROUP` new classes or more, which have more images.
-        joint: Of joint training.
         epochs: Where a schedule leaves the number of epochs to the config: that of a first stage, a later one, and joint
-            training, which should see at least as many images as all stages together.
+            training, which should see at least as many images as all stages together. The other schedules say it of joint
+            training themselves, in `joint`.
     """
 
     first: str
     later: str
     large: str
-    joint: str
     epochs: Optional[tuple[int, int, int]] = None
 
     def of_group(self, size: int) -> str:
@@ -40,9 +44,9 @@ class Schedules:
         return self.large if size >= LARGE_GROUP else self.later
 
 
-SGD_VOC = Schedules('sgd_voc', 'sgd_voc_incremental', 'sgd_voc_incremental_large', 'sgd_voc_joint')
-SGD_COCO = Schedules('sgd_coco', 'sgd_coco_incremental', 'sgd_coco_incremental', 'sgd_coco_joint')
-ADAMW_SMALL = Schedules(*['adamw_small'] * 4, epochs=(14, 10, 24))
+SGD_VOC = Schedules('sgd_voc', 'sgd_voc_incremental', 'sgd_voc_incremental_large')
+SGD_COCO = Schedules('sgd_coco', 'sgd_coco_incremental', 'sgd_coco_incremental')
+ADAMW_SMALL = Schedules(*['adamw_small'] * 3, epochs=(14, 10, 24))
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ RECIPES = {
 
 
 class SplitConfigs:
-    """The files of one split: its stages, the same by fine-tuning, and joint training.
+    """The files of one split: its stages. Fine-tuning and joint training are methods that are laid over them.
 
     Args:
         recipe: How the stages are trained.
@@ -109,39 +113,20 @@ class SplitConfigs:
         """The config of the last stage, which stands on all others."""
         return self.stage(len(self.sizes) - 1)
 
-    @property
-    def last_finetune(self) -> Path:
-        """The same of plain fine-tuning."""
-        return self.finetune(len(self.sizes) - 1)
-
     def stage(self, step: int) -> Path:
         """The config of a stage; 0 is the first."""
-        return STAGES / f'{self._name("frcnn", step)}.py'
-
-    def finetune(self, step: int) -> Path:
-        """The same of plain fine-tuning, of a later stage."""
-        return BASELINES / f'{self._name("finetune", step)}.py'
-
-    @property
-    def joint(self) -> Path:
-        """The config of joint training."""
-        return BASELINES / f'joint_{self.recipe.prefix}_{self.split}.py'
+        return STAGES / f'{self._name(step)}.py'
 
     def files(self) -> dict[Path, str]:
         """Content by path, relative to the folder of configs."""
-        later = range(1, len(self.sizes))
-        files = {self.stage(0): self._first()}
-        files.update({self.stage(step): self._later(step) for step in later})
-        files.update({self.finetune(step): self._finetune(step) for step in later})
-        files[self.joint] = self._joint()
-        return files
+        return {self.stage(0): self._first(), **{self.stage(step): self._later(step) for step in range(1, len(self.sizes))}}
 
-    def _name(self, method: str, step: int) -> str:
+    def _name(self, step: int) -> str:
         """A stage's config without its ending. First stages are shared by all splits that begin alike."""
         if step == 0:
             return f'frcnn_{self.recipe.prefix}_{self.sizes[0]}'
         suffix = f'_step{step}' if len(self.sizes) > 2 else ''
-        return f'{method}_{self.recipe.prefix}_{self.split}{suffix}'
+        return f'frcnn_{self.recipe.prefix}_{self.split}{suffix}'
 
     def _title(self) -> str:
         return f'{self.recipe.title} {self.split}, {MODEL_TITLES.get(self.recipe.model, self.recipe.model)}'
@@ -151,9 +136,9 @@ class SplitConfigs:
         title = self._title().replace(f' {self.split}', '')
         return '\n'.join([
             _comment(f'First stage of {title}: a stock Faster R-CNN on the first {count} classes.'),
-            self._base_list(self.recipe.schedules.first),
+            _base_list(self._bases(self.recipe.schedules.first)),
             f'metainfo = dict(classes=_base_.all_classes[:{count}], split=({count}, ))',
-            *self._epochs(0),
+            *self._epochs('epochs'),
             '',
             f'model = dict(roi_head=dict(bbox_head=dict(num_classes={count})))',
             *_datasets(),
@@ -163,65 +148,39 @@ class SplitConfigs:
     def _later(self, step: int) -> str:
         seen, size = sum(self.sizes[:step + 1]), self.sizes[step]
         classes = '_base_.all_classes' if seen == len(self.classes) else f'_base_.all_classes[:{seen}]'
-        before = self._name('frcnn', step - 1)
+        before = self._name(step - 1)
         schedules = self.recipe.schedules
         # A step inherits the one before it where only the classes differ.
         schedule_changes = step == 1 or schedules.of_group(size) != schedules.of_group(self.sizes[step - 1])
         by_epochs = schedules.epochs is not None and step == 1
         inherits = schedules.epochs is not None or not schedule_changes
-        type_line = ["    type='IncrementalFasterRCNN',"] if step == 1 or not inherits else []
+        bases = [f'./{before}.py'] if inherits else self._bases(schedules.of_group(size))
+        # What makes it a student; a step that inherits another one has it from there.
+        own = step == 1 or not inherits
         return '\n'.join([
             _comment(f'{_ordinal(step)} stage of {self._title()}: {self._new(step)} new.'),
-            f"_base_ = './{before}.py'" if inherits else self._base_list(schedules.of_group(size)),
+            _base_list([*bases, *([f'{self.shipped}/{DISTILLER}'] if own else [])]),
             f'metainfo = dict(classes={classes}, split={self.sizes[:step + 1]})',
-            *(self._epochs(1) if by_epochs else []),
+            *(self._epochs('epochs', 'joint_epochs') if by_epochs else []),
             '',
             'model = dict(',
-            *type_line,
+            *(["    type='IncrementalFasterRCNN',"] if own else []),
             *_teacher(before, f'work_dirs/{before}/final.pth'),
+            *(['    distiller=_base_.distiller,', '    merging=_base_.merging,'] if own else []),
             f'    roi_head=dict(bbox_head=dict(num_classes={seen})))',
             *_datasets(),
-            *(self._epochs_used() if by_epochs else []),
+            *(self._epochs_used() + _JOINT if by_epochs else []),
         ]) + '\n'
 
-    def _finetune(self, step: int) -> str:
-        student = self._name('frcnn', step)
-        stage = f'{_ordinal(step)} stage of ' if len(self.sizes) > 2 else ''
-        lines = [
-            _comment(f"{stage}{self._title()}, by plain fine-tuning: the earlier detector's weights, the new data and nothing "
-                     'that keeps the old classes.'),
-            f"_base_ = '{relpath(STAGES, BASELINES)}/{student}.py'",
-        ]
-        if step == 1:
-            lines.append('model = dict(distiller=None, merging=None)')
-        else:
-            before = self._name('finetune', step - 1)
-            teacher = _teacher(before, f'work_dirs/{before}/final.pth')
-            lines += ['', 'model = dict(', '    distiller=None,', '    merging=None,', *teacher[:-1], f'{teacher[-1][:-1]})']
-        return '\n'.join(lines) + '\n'
-
-    def _joint(self) -> str:
-        schedules = self.recipe.schedules
-        first = f"_base_ = '{relpath(STAGES, BASELINES)}/{self._name('frcnn', 0)}.py'"
-        return '\n'.join([
-            _comment(f'{self._title()}, with all {len(self.classes)} classes annotated from the start: the upper bound.'),
-            self._base_list(schedules.joint) if schedules.epochs is None else first,
-            f'metainfo = dict(classes=_base_.all_classes, split={self.sizes})',
-            *self._epochs(2),
-            '',
-            f'model = dict(roi_head=dict(bbox_head=dict(num_classes={len(self.classes)})))',
-            *_datasets(train=", keep='seen'"),
-            *self._epochs_used(),
-        ]) + '\n'
-
-    def _base_list(self, schedule: str) -> str:
+    def _bases(self, schedule: str) -> list[str]:
         parts = ((self.shipped, f'models/{self.recipe.model}'), (self.datasets, f'datasets/{self.recipe.dataset}'),
                  (self.shipped, f'schedules/{schedule}'), (self.shipped, 'default_runtime'))
-        return '\n'.join(['_base_ = [', *(f'    {f"{folder}/{BASES}/{name}.py"!r},' for folder, name in parts), ']'])
+        return [f'{folder}/{BASES}/{name}.py' for folder, name in parts]
 
-    def _epochs(self, kind: int) -> list[str]:
+    def _epochs(self, *names: str) -> list[str]:
+        """Of a first stage, or with `joint_epochs` of a later one."""
         epochs = self.recipe.schedules.epochs
-        return [] if epochs is None else [f'epochs = {epochs[kind]}']
+        return [] if epochs is None else [f'{name} = {value}' for name, value in zip(names, epochs[len(names) - 1:])]
 
     def _epochs_used(self) -> list[str]:
         if self.recipe.schedules.epochs is None:
@@ -255,6 +214,12 @@ def _teacher(config: str, checkpoint: str) -> list[str]:
     return ['    teacher=dict(', f"        config='{{{{ fileDirname }}}}/{config}.py',", f"        checkpoint='{checkpoint}'),"]
 
 
-def _datasets(train: str = '') -> list[str]:
-    return [f'{name}_dataloader = dict(dataset=dict(metainfo=metainfo{more}))'
-            for name, more in (('train', train), ('val', ''), ('test', ''))]
+def _base_list(paths: Sequence[str]) -> str:
+    if len(paths) == 1:
+        return f'_base_ = {paths[0]!r}'
+    line = f'_base_ = [{", ".join(map(repr, paths))}]'
+    return line if len(line) <= 120 else '\n'.join(['_base_ = [', *(f'    {path!r},' for path in paths), ']'])
+
+
+def _datasets() -> list[str]:
+    return [f'{name}_dataloader = dict(dataset=dict(metainfo=metainfo))' for name in ('train', 'val', 'test')]

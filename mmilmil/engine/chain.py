@@ -17,15 +17,16 @@ from mmengine.registry import init_default_scope
 
 from ..checkpoint import config_values, load_checkpoint_file
 from ..errors import InputError
+from ..loaders import innermost_dataset
 from ..models.teacher import load_detector, weights_hash
 from ..stock import INCREMENTAL_KEYS
 from ..weights import is_url, may_exist
 from .atomic_file import latest_checkpoint
-from .cli import check_folder, default_work_dir, parse_options, read_config
+from .cli import check_folder, parse_options, read_config
 from .dry_run import dry_run_test
-from .hooks.final_model import FINAL_CHECKPOINT
 from .hooks.metrics_file import TEST_FILE, read_figures
 from .resume_check import TESTING, differences, saved_settings
+from .work_dir import FINAL_CHECKPOINT, run_name
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 if not TOOLS.is_dir():  # installed as a wheel, the tools travel in the package
@@ -41,16 +42,40 @@ class ChainStage:
         work_dir: Folder of the run.
         teacher: Work dir of the stage whose final model is the teacher; ``None`` for a run without one, or with one that the
             user brings.
+        method: File of the method by which the stage is run, see :mod:`mmilmil.engine.methods`; ``None`` for as its config
+            says.
     """
 
     config: Path
     work_dir: Path
     teacher: Optional[Path] = None
+    method: Optional[Path] = None
 
     @property
     def name(self) -> str:
-        """The config file's name without its ending."""
-        return self.config.stem
+        """The config file's name without its ending, with the method's behind it."""
+        return run_name(self.config, self.method)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What the stage is: the files of its config and its method."""
+        return tuple(path.resolve() for path in (self.config, self.method) if path)
+
+    def read(self, options: tuple[str, ...] = (), teacher: Optional[str] = None) -> Config:
+        """The stage's config.
+
+        Args:
+            options: Settings for ``--cfg-options``, as ``key=value``.
+            teacher: The teacher's checkpoint, in place of the config's.
+        """
+        return read_config(str(self.config), parse_options(options), teacher=teacher, method=self.method)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether it is trained on the boxes of all classes seen, without a teacher: the upper bound of a chain."""
+        cfg = self.read()
+        keep = innermost_dataset(cfg.train_dataloader.dataset).get('keep') if cfg.get('train_dataloader') else None
+        return keep == 'seen' and not cfg.model.get('teacher')
 
     @property
     def final(self) -> Path:
@@ -71,7 +96,7 @@ class ChainStage:
     def _differently_tested(self, cfg: Config) -> bool:
         try:
             # MMEngine leaves the config of the last run in a folder there.
-            tested = config_values((self.work_dir / self.config.name).read_text())
+            tested = config_values((self.work_dir / f'{self.name}.py').read_text())
         except (OSError, ValueError):
             return False  # nothing to compare with
         return bool(differences(tested, cfg.to_dict(), TESTING))
@@ -81,7 +106,7 @@ class ChainStage:
         return read_figures(self.work_dir / TEST_FILE)
 
 
-def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
+def stages_of(config: str, root: Optional[str] = None, method: Optional[Path] = None) -> list[ChainStage]:
     """The stages behind ``config``, the first to train first and ``config`` itself last.
 
     A teacher whose checkpoint is not called ``final.pth`` was not made by a stage of ours: it is used as it is, and the chain
@@ -91,21 +116,23 @@ def stages_of(config: str, root: Optional[str] = None) -> list[ChainStage]:
         config: Config file of the last stage.
         root: Folder that gets one work dir a stage. Without it each stage has its own default, and a teacher the folder in
             which the student's config looks for it.
+        method: File of the method by which the students are run; the first stage is the same by all methods.
 
     Raises:
-        InputError: a config is missing, two stages share a work dir, or a config is its own teacher.
+        InputError: a config is missing, two stages share a work dir, or a config is its own teacher; or the method does not
+            fit (:func:`mmilmil.engine.methods.lay_over`).
     """
     stages: list[ChainStage] = []
     work_dir = None
     while config:
         if any(Path(config).resolve() == stage.config.resolve() for stage in stages):
             raise InputError(f'{config} is its own teacher, directly or through others: correct model.teacher.config')
-        cfg = read_config(str(config), work_dir=work_dir)
-        path = Path(root) / Path(config).stem if root else Path(cfg.work_dir)
-        stages.append(ChainStage(Path(config), path))
+        if stages and not read_config(str(config)).model.get('teacher'):
+            method = None
+        cfg = read_config(str(config), work_dir=work_dir, method=method)
+        path = Path(root) / run_name(config, method) if root else Path(cfg.work_dir)
+        stages.append(ChainStage(Path(config), path, method=method))
         config, work_dir = _teacher(cfg)
-        if config and root is None and work_dir is None:
-            work_dir = str(default_work_dir(config))
     stages.reverse()
     for teacher, student in zip(stages, stages[1:]):
         student.teacher = teacher.work_dir
@@ -123,9 +150,10 @@ def check_folders(stages: Iterable[ChainStage]) -> None:
     for stage in stages:
         check_folder(stage.work_dir, '--work-dir')
         other = owner.setdefault(stage.work_dir.resolve(), stage)
-        if other.config.resolve() != stage.config.resolve():
-            raise InputError(f'two stages would share the folder {stage.work_dir}, {other.config} and {stage.config}: give '
-                             'their configs different names')
+        if other.files != stage.files:
+            mine, hers = (' by '.join(map(str, filter(None, (one.config, one.method)))) for one in (stage, other))
+            raise InputError(f'two stages would share the folder {stage.work_dir}, {hers} and {mine}: give their files '
+                             'different names')
 
 
 def _teacher(cfg: Config) -> tuple[Optional[str], Optional[str]]:
@@ -156,7 +184,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     if not stage.final.is_file():
         return
     content = load_checkpoint_file(str(stage.final))
-    meta, cfg = content.get('meta') or {}, _config(stage, *_options(stage, options))
+    meta, cfg = content.get('meta') or {}, stage.read(*_options(stage, options))
     remedy = f'give another --work-dir, or delete {stage.work_dir} to train the stage again'
     try:
         found = differences(saved_settings(meta), cfg.to_dict())
@@ -190,7 +218,7 @@ def check_testable(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     Raises:
         InputError: see :func:`mmilmil.engine.dry_run.dry_run_test`.
     """
-    cfg = _config(stage, *_options(stage, options))
+    cfg = stage.read(*_options(stage, options))
     if stage.final.is_file() and stage.tested(cfg):
         return
     try:
@@ -229,14 +257,15 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
     for option in options:
         if option not in settings:
             print(f'{stage.name}: {option} is left out, this stage has nothing that it could set', flush=True)
-    shared = ['--work-dir', str(stage.work_dir), *(['--cfg-options', *settings] if settings else [])]
+    method = ['--method', str(stage.method)] if stage.method else []
+    shared = [*method, '--work-dir', str(stage.work_dir), *(['--cfg-options', *settings] if settings else [])]
     if stage.final.is_file():
         print(f'{stage.name}: already trained, {stage.final}', flush=True)
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"resuming training" if resume else "training"} in {stage.work_dir}', flush=True)
         _call(tools / 'train.py', str(stage.config), *resume, *(['--teacher', teacher] if teacher else []), *shared)
-    if not stage.tested(_config(stage, settings, teacher)):
+    if not stage.tested(stage.read(settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
@@ -248,7 +277,7 @@ def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ..
     """The settings that a stage has a use for, and its teacher's checkpoint where that is a stage's."""
     teacher = str(stage.teacher / FINAL_CHECKPOINT) if stage.teacher else None
     if any(_student_key(option) for option in options):
-        model = read_config(str(stage.config)).model
+        model = stage.read().model
         options = tuple(option for option in options if _applies(option, model))
     return options, teacher
 
@@ -265,10 +294,6 @@ def _applies(option: str, model: Mapping) -> bool:
         return True
     switched_off = key in model and model[key] is None and option.startswith(f'model.{key}.')
     return bool(model.get('teacher')) and not switched_off
-
-
-def _config(stage: ChainStage, options: tuple[str, ...], teacher: Optional[str]) -> Config:
-    return read_config(str(stage.config), parse_options(options), teacher=teacher)
 
 
 def _call(tool: Path, *args: str) -> None:

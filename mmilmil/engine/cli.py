@@ -14,9 +14,11 @@ from typing import Optional, Union
 
 from mmengine.config import Config, DictAction
 
-from ..config import building_error, load_config
+from ..config import building_error, read_file, set_options
 from ..errors import InputError
+from .methods import lay_over
 from .required_hooks import complete_hooks
+from .work_dir import default_work_dir
 
 TRACEBACK = 'MMILMIL_TRACEBACK'
 """Environment variable: set to 1, a tool prints the traceback above its one line."""
@@ -196,36 +198,38 @@ def parse_options(options: Sequence[str]) -> dict:
 
 
 def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[str] = None,
-                teacher: Optional[str] = None) -> Config:
-    """Read a config file with a user's settings on top.
+                teacher: Optional[str] = None, method: Optional[Path] = None) -> Config:
+    """Read a config file with a method laid over it and a user's settings on top.
 
     Args:
         path: Config file.
         options: Settings from ``--cfg-options``.
-        work_dir: Folder of the run; without it the config's own, or ``work_dirs/<name of the config file>``.
+        work_dir: Folder of the run; without it the config's own, or ``work_dirs/<name of the config file>``, by a method with
+            its name behind.
         teacher: The teacher's checkpoint, in place of the config's. (``--cfg-options`` cannot take every path: MMEngine takes
             out blanks and parts at commas.)
+        method: File of the method by which the stage is run, see :func:`mmilmil.engine.methods.lay_over`.
 
     Raises:
         InputError: the file does not exist, a teacher is named that the config has no use for, or see
-            :func:`mmilmil.config.load_config` and :func:`mmilmil.engine.required_hooks.complete_hooks`.
+            :mod:`mmilmil.config`, :func:`mmilmil.engine.methods.lay_over` and
+            :func:`mmilmil.engine.required_hooks.complete_hooks`.
     """
     if not Path(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
                          'configs/ilmil/frcnn_voc_15+5.py')
-    cfg = load_config(path, options)
+    cfg = read_file(path)
+    if method:
+        cfg = lay_over(cfg, method)
+    cfg = set_options(cfg, options, path)
     if teacher:
         if not cfg.model.get('teacher'):
-            raise InputError(f'--teacher {teacher}: the config {path} has no teacher (model.teacher), so leave it out, or give '
-                             "the config of a student's stage")
+            by = f' by the method {method.stem}' if method else ''
+            raise InputError(f'--teacher {teacher}: the config {path} has no teacher (model.teacher){by}, so leave it out, or '
+                             "give the config of a student's stage")
         cfg.model.teacher.checkpoint = teacher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or str(default_work_dir(path))
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(default_work_dir(path, method))
     if not isinstance(cfg.work_dir, str):
         raise InputError(f'work_dir = {cfg.work_dir!r}: it must be the path of a folder')
     complete_hooks(cfg)
     return cfg
-
-
-def default_work_dir(config: str) -> Path:
-    """``work_dirs/<name of the config file without its ending>``, as in MMDetection."""
-    return Path('work_dirs') / Path(config).stem

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mmilmil.checkpoint import load_checkpoint_file
 from mmilmil.engine.cli import check_folder, user_errors
-from mmilmil.engine.hooks.final_model import FINAL_CHECKPOINT
 from mmilmil.engine.hooks.metrics_file import TEST_FILE, read_figures
+from mmilmil.engine.work_dir import FINAL_CHECKPOINT
 from mmilmil.errors import InputError
 from mmilmil.evaluation import chains_table, mean_figures, results_table
 

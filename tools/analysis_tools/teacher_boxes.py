@@ -16,8 +16,9 @@ from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
 from torch.utils.data import ConcatDataset
 
-from mmilmil.engine.cli import CfgOptions, number, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
+from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
@@ -28,6 +29,7 @@ from mmilmil.registry import DATASETS
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Tell what the teacher sees on a stage's training images")
     parser.add_argument('config', help="config file of the student's stage")
+    add_method_option(parser, own_tools(__file__))
     parser.add_argument('--images', type=number(int, 1), help='look at so many images, drawn at random; default all')
     parser.add_argument(
         '--proposals', nargs='+', type=number(int, 1), default=[32, 64, 128],
@@ -68,7 +70,7 @@ def ground_truth(sample: DetDataSample) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def main() -> None:
     args = parse_args()
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, method=args.method)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
     init_default_scope(cfg.get('default_scope', 'mmilmil'))

@@ -12,8 +12,8 @@ from ...registry import HOOKS
 from ...stock import stock_config
 from ..atomic_file import save_atomically
 from ..runner_state import bare_model, is_training
+from ..work_dir import FINAL_CHECKPOINT
 
-FINAL_CHECKPOINT = 'final.pth'
 STOCK_CONFIG = 'stock_config.py'
 
 

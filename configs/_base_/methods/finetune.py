@@ -1,0 +1,2 @@
+# Plain fine-tuning: the earlier detector's weights, the new data and nothing that keeps the old classes.
+model = dict(distiller=None, merging=None)

@@ -1,0 +1,2 @@
+# Ablation: without hints.
+model = dict(distiller=dict(feature=None))

@@ -1,0 +1,2 @@
+# Ablation: without the teacher's boxes in the ground truth.
+model = dict(merging=None)

@@ -1,0 +1,2 @@
+# Ablation: without distillation of the RPN; the merged boxes still teach it.
+model = dict(distiller=dict(rpn_cls=None, rpn_reg=None))

@@ -1,0 +1,2 @@
+# Ablation: without the score term.
+model = dict(distiller=dict(score=None))

@@ -1,0 +1,15 @@
+# The ILMIL paper's own form (docs/method.md): hints by mean squared error on the last two backbone levels and the L1 score
+# term. RPN and RCN knowledge come from the merged boxes alone. The hint is the mean over both levels; the paper's code also
+# has variants that amount to loss_weight=2 and 10.
+model = dict(
+    distiller=dict(
+        feature=dict(_delete_=True, type='FeatureMSELoss', loss_weight=1.0),
+        backbone_levels=(-2, -1),
+        neck_levels=(),
+        spare_new=False,
+        rpn_cls=None,
+        rpn_reg=None,
+        roi_cls=None,
+        roi_reg=None,
+        score=dict(_delete_=True, type='ScoreL1Loss', loss_weight=1.0)),
+    merging=dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None))

@@ -1,4 +1,0 @@
-# Second stage of DeepPCB 2+2+2, small R18-FPN, by plain fine-tuning: the earlier detector's weights, the new data and
-# nothing that keeps the old classes.
-_base_ = '../ilmil/frcnn_pcb_2+2+2_step1.py'
-model = dict(distiller=None, merging=None)

@@ -1,4 +1,0 @@
-# DeepPCB 5+1, small R18-FPN, by plain fine-tuning: the earlier detector's weights, the new data and nothing that keeps
-# the old classes.
-_base_ = '../ilmil/frcnn_pcb_5+1.py'
-model = dict(distiller=None, merging=None)

@@ -1,4 +1,0 @@
-# Second stage of VOC2007 10+5+5, R50-FPN, by plain fine-tuning: the earlier detector's weights, the new data and
-# nothing that keeps the old classes.
-_base_ = '../ilmil/frcnn_voc_10+5+5_step1.py'
-model = dict(distiller=None, merging=None)

@@ -1,4 +1,0 @@
-# VOC2007 15+5, R50-FPN, by plain fine-tuning: the earlier detector's weights, the new data and nothing that keeps the
-# old classes.
-_base_ = '../ilmil/frcnn_voc_15+5.py'
-model = dict(distiller=None, merging=None)

@@ -1,4 +1,0 @@
-# VOC2007 19+1, R50-FPN, by plain fine-tuning: the earlier detector's weights, the new data and nothing that keeps the
-# old classes.
-_base_ = '../ilmil/frcnn_voc_19+1.py'
-model = dict(distiller=None, merging=None)
