@@ -2,6 +2,7 @@
 _base_ = ['./retinanet_pcb_4.py', '../_base_/distillers/dense.py']
 metainfo = dict(classes=_base_.all_classes, split=(4, 2))
 epochs = 10
+joint_epochs = 24
 
 model = dict(
     type='IncrementalRetinaNet',
@@ -14,3 +15,6 @@ val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]
+joint = dict(
+    train_cfg=dict(max_epochs=joint_epochs, val_interval=joint_epochs),
+    param_scheduler=[param_scheduler[0], dict(param_scheduler[1], end=joint_epochs, T_max=joint_epochs)])
