@@ -11,8 +11,6 @@ from mmilmil import InputError
 from mmilmil.config import building_error, load_config
 from mmilmil.engine.building import check_loaders
 from mmilmil.loaders import test_loader as loader_of
-from mmilmil.models import MFRRKDistiller
-from mmilmil.models.distillers.mfrrk import FEATURE, ROI_CLS
 from mmilmil.registry import MODELS
 from mmilmil.stock import stock_config
 
@@ -25,7 +23,7 @@ def scope():
 @MODELS.register_module()
 class LossWithAParameter(nn.Module):
 
-    def __init__(self):
+    def __init__(self, loss_weight):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
 
@@ -40,18 +38,15 @@ def with_options(options, base='configs/ilmil/frcnn_pcb_4+2.py'):
 
 
 @pytest.mark.parametrize('options, term, kind, weights', [
-    ({'model.distiller.feature.loss_weight': 1.0}, 'feature', FEATURE['type'], dict(loss_weight=1.0)),
-    ({'model.distiller.roi_cls.temperature': 2.0}, 'roi_cls', ROI_CLS['type'], dict(
+    ({'model.distiller.feature.loss_weight': 1.0}, 'feature', 'FeatureNormMSELoss', dict(loss_weight=1.0)),
+    ({'model.distiller.roi_cls.temperature': 2.0}, 'roi_cls', 'UnbiasedKDLoss', dict(
         temperature=2.0, subtract_entropy=True, normalize=False, loss_weight=0.2)),
-    ({'model.distiller.feature.type': 'FeatureMSELoss'}, 'feature', 'FeatureMSELoss', dict(loss_weight=1.0)),
+    ({'model.distiller.feature.type': 'FeatureMSELoss'}, 'feature', 'FeatureMSELoss', dict(loss_weight=0.2)),
 ])
-def test_term_without_a_type_is_the_default_one(options, term, kind, weights):
-    """One with a type stands alone."""
+def test_one_setting_of_a_term_is_changed(options, term, kind, weights):
     loss = getattr(MODELS.build(with_options(options)).distiller, term)
     assert type(loss).__name__ == kind
     assert {name: getattr(loss, name) for name in weights} == weights
-    assert type(getattr(MFRRKDistiller(**{term: weights}), term)).__name__ == getattr(
-        MFRRKDistiller(), term).__class__.__name__
 
 
 def test_term_can_be_switched_off():
@@ -77,10 +72,10 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
 
 
 @pytest.mark.parametrize('options, words', [
-    ({'distiller.levels': []}, ['model.distiller.levels and model.distiller.stages are empty', 'feature=None']),
-    ({'distiller.levels': 2}, ['model.distiller.levels = 2', 'whole numbers']),
-    ({'distiller.levels': [0, 0]}, ['model.distiller.levels = [0, 0]', 'different']),
-    ({'distiller.stages': [0.5]}, ['model.distiller.stages = [0.5]']),
+    ({'distiller.neck_levels': []}, ['model.distiller.neck_levels and model.distiller.backbone_levels are empty', 'feature=None']),
+    ({'distiller.neck_levels': 2}, ['model.distiller.neck_levels = 2', 'whole numbers']),
+    ({'distiller.neck_levels': [0, 0]}, ['model.distiller.neck_levels = [0, 0]', 'different']),
+    ({'distiller.backbone_levels': [0.5]}, ['model.distiller.backbone_levels = [0.5]']),
     ({'distiller.candidates': 0}, ['model.distiller.candidates = 0', 'of 1 or more']),
     ({'distiller.num_rois': -1}, ['model.distiller.num_rois = -1', 'whole number']),
     ({'distiller.num_rois': 2.5}, ['model.distiller.num_rois = 2.5', 'whole number']),
@@ -112,14 +107,16 @@ def test_setting_is_told_by_its_name(options, words):
 @pytest.mark.parametrize('teacher', ['a.pth', dict(config='a.py'), dict(checkpoint=None)])
 def test_teacher_without_its_checkpoint(teacher):
     with pytest.raises(InputError, match=r'model\.teacher(\.checkpoint)? = '):
-        MODELS.build(ConfigDict(stock_cfg(5), type='IncrementalFasterRCNN', teacher=teacher))
+        MODELS.build(ConfigDict(stock_cfg(5), type='IncrementalFasterRCNN', teacher=teacher, distiller=None,
+                                merging=None))
 
 
 @pytest.mark.parametrize('distiller, words', [
-    (dict(levels=(0, 4)), r'model.distiller.levels = \[0, 4\]: the neck gives 4 maps, so 4 is none .* from 0 to 3'),
-    (dict(levels=(), stages=(-5, )), r'model.distiller.stages = \[-5\]: the backbone gives 4 maps, so -5 is none'),
-    (dict(levels=(-4, 3), stages=(0, -1)), None),
-    (dict(feature=None, levels=(9, )), None),
+    (dict(neck_levels=(0, 4)), r'model.distiller.neck_levels = \[0, 4\]: the neck gives 4 maps, so 4 is none .* from 0 to 3'),
+    (dict(neck_levels=(), backbone_levels=(-5, )),
+     r'model.distiller.backbone_levels = \[-5\]: the backbone gives 4 maps, so -5 is none'),
+    (dict(neck_levels=(-4, 3), backbone_levels=(0, -1)), None),
+    (dict(feature=None, neck_levels=(9, )), None),
 ])
 def test_maps_that_are_not_there(tmp_path, distiller, words):
     cfg = student_cfg(teacher_file(tmp_path / 'teacher.pth'), distiller=distiller)

@@ -2,3 +2,4 @@
 # learning rate.
 _base_ = './sgd_voc_incremental.py'
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
+joint = dict(optim_wrapper=dict(optimizer=dict(lr=5e-3)))
