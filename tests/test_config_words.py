@@ -43,10 +43,12 @@ def with_options(options, base='configs/ilmil/frcnn_pcb_4+2.py'):
     ({'model.distiller.feature.loss_weight': 1.0}, 'feature', FEATURE['type'], dict(loss_weight=1.0)),
     ({'model.distiller.roi_cls.temperature': 2.0}, 'roi_cls', ROI_CLS['type'], dict(
         temperature=2.0, subtract_entropy=True, normalize=False, loss_weight=0.2)),
-    ({'model.distiller.feature.type': 'FeatureMSELoss'}, 'feature', 'FeatureMSELoss', dict(loss_weight=1.0)),
+    ({'model.distiller.feature.type': 'FeatureMSELoss'}, 'feature', 'FeatureMSELoss', dict(loss_weight=0.2)),
+    ({'model.distiller.roi_cls._delete_': True, 'model.distiller.roi_cls.type': 'LogitMSELoss'}, 'roi_cls', 'LogitMSELoss',
+     dict(loss_weight=1.0)),
 ])
-def test_term_without_a_type_is_the_default_one(options, term, kind, weights):
-    """One with a type stands alone."""
+def test_single_setting_of_a_term(options, term, kind, weights):
+    """The others stay as the config states them, unless they are deleted."""
     loss = getattr(MODELS.build(with_options(options)).distiller, term)
     assert type(loss).__name__ == kind
     assert {name: getattr(loss, name) for name in weights} == weights
