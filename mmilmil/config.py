@@ -130,5 +130,6 @@ def told(error: BaseException) -> str:
     if switched_off:
         name = switched_off[1]
         text = (f'{name} is None in the config below, that is switched off, and has no settings to change: to switch it on, '
-                f'give {name}._delete_=True beside them, in a config file {name}=dict(_delete_=True, ...)')
+                f'give {name}._delete_=True and all of its settings, its type too; in a config file '
+                f'{name}=dict(_delete_=True, type=..., ...)')
     return ' '.join(text.split()).split(' Please check whether the value of')[0]

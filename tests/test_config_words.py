@@ -42,8 +42,11 @@ def with_options(options, base='configs/ilmil/frcnn_pcb_4+2.py'):
     ({'model.distiller.roi_cls.temperature': 2.0}, 'roi_cls', 'UnbiasedKDLoss', dict(
         temperature=2.0, subtract_entropy=True, normalize=False, loss_weight=0.2)),
     ({'model.distiller.feature.type': 'FeatureMSELoss'}, 'feature', 'FeatureMSELoss', dict(loss_weight=0.2)),
+    ({'model.distiller.roi_cls._delete_': True, 'model.distiller.roi_cls.type': 'LogitMSELoss'}, 'roi_cls', 'LogitMSELoss',
+     dict(loss_weight=1.0)),
 ])
-def test_one_setting_of_a_term_is_changed(options, term, kind, weights):
+def test_single_setting_of_a_term(options, term, kind, weights):
+    """The others stay as the config states them, unless they are deleted."""
     loss = getattr(MODELS.build(with_options(options)).distiller, term)
     assert type(loss).__name__ == kind
     assert {name: getattr(loss, name) for name in weights} == weights
@@ -57,14 +60,15 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
     (tmp_path / 'off.py').write_text(f"_base_ = '{ROOT}/configs/ilmil/frcnn_pcb_4+2.py'\n"
                                      'model = dict(distiller=dict(feature=None))\n')
     (tmp_path / 'half.py').write_text("_base_ = 'off.py'\nmodel = dict(distiller=dict(feature=dict(loss_weight=1.0)))\n")
-    words = r'feature is None in the config below.*switched off.*feature._delete_=True'
+    words = r'feature is None in the config below.*switched off.*feature._delete_=True and all of its settings'
     with pytest.raises(InputError, match=words) as error:
         load_config(str(tmp_path / 'half.py'))
     assert 'half.py' in str(error.value) and '\n' not in str(error.value)
     options = {'model.distiller.feature.loss_weight': 1.0}
     with pytest.raises(InputError, match=words):
         load_config(str(tmp_path / 'off.py'), options)
-    on = with_options({**options, 'model.distiller.feature._delete_': True}, tmp_path / 'off.py')
+    on = with_options({**options, 'model.distiller.feature._delete_': True,
+                       'model.distiller.feature.type': 'FeatureMSELoss'}, tmp_path / 'off.py')
     assert MODELS.build(on).distiller.feature.loss_weight == 1.0  # the remedy
 
 
@@ -72,7 +76,7 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
 
 
 @pytest.mark.parametrize('options, words', [
-    ({'distiller.neck_levels': []}, ['model.distiller.neck_levels and model.distiller.backbone_levels are empty', 'feature=None']),
+    ({'distiller.neck_levels': []}, ['neck_levels and model.distiller.backbone_levels are empty', 'feature=None']),
     ({'distiller.neck_levels': 2}, ['model.distiller.neck_levels = 2', 'whole numbers']),
     ({'distiller.neck_levels': [0, 0]}, ['model.distiller.neck_levels = [0, 0]', 'different']),
     ({'distiller.backbone_levels': [0.5]}, ['model.distiller.backbone_levels = [0.5]']),

@@ -232,7 +232,7 @@ def test_files_that_a_person_changed_stay(tool, tmp_path):
     (('--dataset', 'voc07', '--split', '15+6'), 'adds up to 21 classes, but VOC2007 has 20'),
     (('--dataset', 'voc07', '--split', '20'), 'has one group, so nothing is learnt later: write one such as 19+1'),
     (('--dataset', 'pcb', '--split', '1', '--classes', 'spur', '--name', 'a'), 'it takes two classes at least'),
-    (('--dataset', 'voc07', '--split', '15+x'), "not read at 'x'"),
+    (('--dataset', 'voc07', '--split', '15+x'), "is invalid at 'x'"),
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'copper', 'Spurs', '--name', 'a'), "did you mean 'spur'?"),
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'spur', 'spur', '--name', 'a'), "'spur' more than once"),
     (('--dataset', 'pcb', '--split', '1+1', '--classes', 'spur', 'open'), 'give the split a --name'),

@@ -9,7 +9,7 @@ model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{ fileDirname }}/frcnn_vgg16_voc_19.py', checkpoint='work_dirs/frcnn_vgg16_voc_19/final.pth'),
     # Hints on levels 4 and 5 of the backbone; the neck's only level is level 5 once more.
-    distiller=dict(_base_.distiller, stages=(-2, -1), levels=()),
+    distiller=dict(_base_.distiller, backbone_levels=(-2, -1), neck_levels=()),
     merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
