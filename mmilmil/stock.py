@@ -32,6 +32,8 @@ def stock_model_cfg(model: dict) -> ConfigDict:
         return ConfigDict(detector, type=f'Pruned{detector.type}', pruned=stock['checkpoint'])
     for key in INCREMENTAL_KEYS:
         stock.pop(key, None)
+    if not stock.get('pruned'):
+        stock.pop('pruned', None)
     name = stock_type(stock['type'])
     if name is not None:
         stock['type'] = f'Pruned{name}' if stock.get('pruned') else name

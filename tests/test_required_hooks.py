@@ -237,7 +237,7 @@ def test_names_of_a_foreign_metrics_figures(evaluation):
 @pytest.mark.parametrize('metrics, pipeline, told', [
     ([dict(type='IncrementalVOCMetric')], PIPELINE[:2] + PIPELINE[3:], 'came without annotations'),
     ([dict(type='IncrementalVOCMetric')], [PIPELINE[0], *PIPELINE[2:]], "val_dataloader: .* no scale_factor.*type='Resize'"),
-    ([dict(type='IncrementalVOCMetric')], PIPELINE[:3], "no data_samples: it ends in dict.type='PackDetInputs'"),
+    ([dict(type='IncrementalVOCMetric')], PIPELINE[:3], "no data_samples: it must end in dict.type='PackDetInputs'"),
     ([dict(type='IncrementalVOCMetric')] * 2, PIPELINE, "two metrics report 'old': give each a prefix"),
     ([dict(type='CocoMetric', metric='bbox')], PIPELINE, 'CocoMetric cannot evaluate the first image, .*one.jpg'),
     ([dict(type='VOCMetric', iou_thrs=1)], PIPELINE, 'val_evaluator: VOCMetric cannot evaluate the first image'),
