@@ -71,14 +71,23 @@ _TINY_DENSE = dict(
     backbone=dict(base_channels=8),
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
     bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1))
+_TINY_CASCADE = {name: SMALL[name] for name in ('backbone', 'neck', 'rpn_head', 'test_cfg')}
+_MASK = dict(
+    mask_roi_extractor=dict(type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=4), out_channels=16,
+                            featmap_strides=[4, 8, 16, 32]),
+    mask_head=dict(type='FCNMaskHead', in_channels=16, conv_out_channels=8, num_convs=1,
+                   loss_mask=dict(type='CrossEntropyLoss', use_mask=True)))
 _GN = dict(bbox_head=dict(norm_cfg=dict(num_groups=4)))
 KINDS = {
     'frcnn': ('frcnn_r18_fpn_small', SMALL),
-    'cascade': ('cascade_r18_fpn_small', {name: SMALL[name] for name in ('backbone', 'neck', 'rpn_head', 'test_cfg')}),
+    'cascade': ('cascade_r18_fpn_small', _TINY_CASCADE),
     'maskrcnn': ('maskrcnn_r18_fpn_small', dict(SMALL, roi_head=dict(
         SMALL['roi_head'], mask_roi_extractor=dict(roi_layer=dict(output_size=4), out_channels=16),
         mask_head=dict(in_channels=16, conv_out_channels=8, num_convs=1)), train_cfg=dict(
             SMALL['train_cfg'], rcnn=dict(SMALL['train_cfg']['rcnn'], mask_size=8)))),
+    # Forms that no shipped config has: class-wise boxes, and masks in a cascade.
+    'cascade_wise': ('cascade_r18_fpn_small', _TINY_CASCADE),
+    'cascade_masks': ('cascade_r18_fpn_small', _TINY_CASCADE),
     'retinanet': ('retinanet_r18_fpn_small', _TINY_DENSE),
     'atss': ('atss_r18_fpn_small', _TINY_DENSE),
     'gfl': ('gfl_r18_fpn_small', _TINY_DENSE),
@@ -97,12 +106,19 @@ def detector_cfg(kind: str, num_classes: int, **changes) -> ConfigDict:
     base, small = KINDS[kind]
     cfg = Config.fromfile(ROOT / f'configs/_base_/models/{base}.py')
     cfg.merge_from_dict(dict(model=small))
-    if kind == 'cascade':
+    if kind.startswith('cascade'):
         cfg.model.roi_head.bbox_roi_extractor.update(out_channels=16)
         for head in cfg.model.roi_head.bbox_head:
             head.update(in_channels=16, fc_out_channels=16)
+            head.reg_class_agnostic = kind != 'cascade_wise'
         for rcnn in cfg.model.train_cfg.rcnn:
             rcnn.sampler.num = 16
+            rcnn.mask_size = 8
+        if kind == 'cascade_masks':
+            masks = copy.deepcopy(_MASK)
+            cfg.model.roi_head.update(masks, mask_head=[copy.deepcopy(masks['mask_head']) for _ in range(3)])
+            cfg.model.test_cfg.rcnn.mask_thr_binary = 0.5
+            cfg.model.data_preprocessor.pad_mask = True
     if kind in ('atss', 'gfl'):
         cfg.merge_from_dict(dict(model=_GN))
     heads = cfg.model.get('roi_head') or cfg.model

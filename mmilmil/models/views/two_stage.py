@@ -149,8 +149,8 @@ class TwoStageView(View):
         heads = box_heads(self.detector)
         counts, known = [len(boxes) for boxes in bboxes], []
         for index, head in enumerate(heads):
-            stage = (index, ) if isinstance(self.detector.roi_head.bbox_head, nn.ModuleList) else ()
-            outputs = self.detector.roi_head._bbox_forward(*stage, levels, bbox2roi(bboxes))
+            cascade_stage = (index, ) if isinstance(self.detector.roi_head.bbox_head, nn.ModuleList) else ()
+            outputs = self.detector.roi_head._bbox_forward(*cascade_stage, levels, bbox2roi(bboxes))
             logits, deltas = (full_precision(outputs[name]).split(counts) for name in ('cls_score', 'bbox_pred'))
             known.append(HeadKnowledge(bboxes, logits, deltas))
             if head is not heads[-1]:
