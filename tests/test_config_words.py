@@ -77,6 +77,7 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
 
 @pytest.mark.parametrize('options, words', [
     ({'distiller.neck_levels': []}, ['neck_levels and model.distiller.backbone_levels are empty', 'feature=None']),
+    ({'distiller.stages': [1]}, ['model.distiller has no setting stages any more: it is called backbone_levels now']),
     ({'distiller.neck_levels': 2}, ['model.distiller.neck_levels = 2', 'whole numbers']),
     ({'distiller.neck_levels': [0, 0]}, ['model.distiller.neck_levels = [0, 0]', 'different']),
     ({'distiller.backbone_levels': [0.5]}, ['model.distiller.backbone_levels = [0.5]']),

@@ -1,10 +1,21 @@
 from . import backbones, losses, necks, roi_heads  # noqa: F401
-from .detectors import IncrementalDetector, IncrementalFasterRCNN
+from .detectors import (
+    IncrementalATSS,
+    IncrementalCascadeRCNN,
+    IncrementalDetector,
+    IncrementalFasterRCNN,
+    IncrementalGFL,
+    IncrementalMaskRCNN,
+    IncrementalRetinaNet,
+    IncrementalRTMDet,
+)
 from .distillers import DenseDistiller, MFRRKDistiller
 from .heads import num_classes
 from .teacher import Teacher
 from .views import view_of
 
 __all__ = [
-    'DenseDistiller', 'IncrementalDetector', 'IncrementalFasterRCNN', 'MFRRKDistiller', 'Teacher', 'num_classes', 'view_of'
+    'DenseDistiller', 'IncrementalATSS', 'IncrementalCascadeRCNN', 'IncrementalDetector', 'IncrementalFasterRCNN',
+    'IncrementalGFL', 'IncrementalMaskRCNN', 'IncrementalRTMDet', 'IncrementalRetinaNet', 'MFRRKDistiller', 'Teacher',
+    'num_classes', 'view_of'
 ]

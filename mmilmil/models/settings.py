@@ -4,25 +4,29 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..config import building_error, told
 from ..errors import InputError
 
 
-def check_names(given: Mapping, known: Iterable[str], where: str) -> None:
+def check_names(given: Mapping, known: Iterable[str], where: str, former: Mapping[str, str] = MappingProxyType({})) -> None:
     """Every key is a setting.
 
     Args:
         given: Settings, without ``type``.
         known: Names that are settings.
         where: What they belong to, for the message, as ``model.merging``.
+        former: By a name that a setting had once, its name of now.
 
     Raises:
         InputError: names the unknown key and the nearest one.
     """
     known = list(known)
     for name in given:
+        if name in former:
+            raise InputError(f'{where} has no setting {name} any more: it is called {former[name]} now')
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f'did you mean {near[0]}? It' if near else 'it'

@@ -9,6 +9,7 @@ from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...former_names import FORMER_SETTINGS
 from ...registry import MODELS
 from ..annotation import Annotation
 from ..box_cache import TeacherBoxCache
@@ -253,7 +254,8 @@ def _distiller(cfg: dict, student: IncrementalDetector) -> nn.Module:
         if not isinstance(student.view, kind.view):
             raise InputError(f'model.distiller is a {kind.__name__}, whose terms a {type(student).__name__} has no place for: '
                              f'{_INHERIT}')
-        check_names({name: value for name, value in cfg.items() if name != 'type'}, settings_of(kind), 'model.distiller')
+        check_names({name: value for name, value in cfg.items() if name != 'type'}, settings_of(kind), 'model.distiller',
+                    FORMER_SETTINGS.get(kind.__name__, {}))
     distiller = built(MODELS.build, cfg, 'model.distiller')
     weights = list(distiller.state_dict())
     if weights:
