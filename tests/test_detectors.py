@@ -8,44 +8,42 @@ import pytest
 import torch
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
-from tiny import KINDS, OLD, SEEN, UNEQUAL, batch, build, detector_cfg, instances, shake, taught
+from tiny import (
+    DENSE,
+    DENSE_LAYERS,
+    KINDS,
+    OLD,
+    SEEN,
+    UNEQUAL,
+    batch,
+    build,
+    detector_cfg,
+    detector_file,
+    distiller_of,
+    instances,
+    shake,
+    taught,
+)
 
 from mmilmil import InputError
-from mmilmil.models import Teacher, num_classes, view_of
+from mmilmil.models import Teacher, num_classes
 from mmilmil.models.distillers.dense import DenseDistiller, _never_lowered
 from mmilmil.models.views import DenseOutputs, flat
 from mmilmil.registry import MODELS
 from mmilmil.stock import stock_model_cfg
 
-DENSE = ('retinanet', 'atss', 'gfl', 'rtmdet')
 TWO_STAGE = tuple(kind for kind in KINDS if kind not in DENSE)
 kinds = pytest.mark.parametrize('kind', KINDS)
-# By distiller each term and the parts of the student that it must teach.
-HEAD = {'retinanet': 'bbox_head.retina_', 'atss': 'bbox_head.atss_', 'gfl': 'bbox_head.gfl_', 'rtmdet': 'bbox_head.rtm_'}
 
 
 def terms_of(kind):
+    """By distillation term the parts of the student that it must teach."""
     if kind in DENSE:
-        head = HEAD[kind]
+        head = DENSE_LAYERS[kind]
         return {'loss_kd_feature': 'neck', 'loss_kd_cls': f'{head}cls', 'loss_kd_reg': f'{head}reg'}
     heads = 'roi_head.bbox_head.2.' if kind.startswith('cascade') else 'roi_head.bbox_head.'
     return {'loss_kd_feature': 'neck', 'loss_kd_rpn_cls': 'rpn_head.rpn_cls', 'loss_kd_rpn_reg': 'rpn_head.rpn_reg',
             'loss_kd_roi_cls': f'{heads}fc_cls', 'loss_kd_roi_reg': f'{heads}fc_reg', 'loss_kd_score': f'{heads}fc_cls'}
-
-
-def method_of(kind):
-    return {'gfl': 'dense_distribution'}.get(kind, 'dense' if kind in DENSE else 'mfrrk')
-
-
-@torch.no_grad()
-def decide(detector, head):
-    """Scores that differ: most are low, and some stand out."""
-    inputs, samples = batch()
-    logits = view_of(detector).observe(inputs, [sample.metainfo for sample in samples], detect=False).logits
-    factor = 1.5 / torch.cat([level.flatten() for level in logits]).std()
-    for name, weight in detector.named_parameters():
-        if name.startswith(f'{head}cls'):
-            weight.copy_(weight * factor if 'weight' in name else torch.full_like(weight, -2.5))
 
 
 @pytest.fixture(scope='module')
@@ -55,13 +53,7 @@ def teacher_of(tmp_path_factory):
 
     def make(kind):
         if kind not in made:
-            cfg = detector_cfg(kind, len(OLD))
-            model = shake(build(cfg, seed=1), seed=1)
-            if kind in DENSE:
-                decide(model.eval(), HEAD[kind])
-            meta = dict(cfg=Config(dict(model=cfg)).pretty_text, dataset_meta=dict(classes=OLD, split=(len(OLD), )))
-            made[kind] = folder / f'{kind}.pth'
-            torch.save(dict(meta=meta, state_dict=model.state_dict()), made[kind])
+            made[kind] = detector_file(folder / f'{kind}.pth', kind)
         return made[kind]
 
     return make
@@ -71,7 +63,7 @@ def teacher_of(tmp_path_factory):
 def make(teacher_of):
     """``make(kind, **changes)`` builds a student as the runner does."""
     return lambda kind, **changes: build(
-        taught(detector_cfg(kind, len(SEEN)), teacher_of(kind), method_of(kind), **changes), seed=7)
+        taught(detector_cfg(kind, len(SEEN)), teacher_of(kind), distiller_of(kind), **changes), seed=7)
 
 
 def data(kind, *args, **kwargs):
@@ -119,7 +111,7 @@ def test_old_outputs_are_the_teachers_right_after_growth(kind, make):
 @pytest.mark.parametrize('shapes', [None, UNEQUAL], ids=['equal', 'unequal'])
 def test_without_teacher_knowledge_it_is_the_stock_detector(kind, make, shapes):
     student = make(kind, distiller=None, merging=None).train()
-    stock = build(stock_model_cfg(taught(detector_cfg(kind, len(SEEN)), 'unused.pth', method_of(kind)))).train()
+    stock = build(stock_model_cfg(taught(detector_cfg(kind, len(SEEN)), 'unused.pth', distiller_of(kind)))).train()
     stock.load_state_dict(student.state_dict())
     inputs, samples = data(kind, shapes=shapes, ignored=[[(0., 32., 32., 64.)]])
     mine, theirs = (losses_of(model, inputs, copy.deepcopy(samples)) for model in (student, stock))
@@ -247,7 +239,7 @@ def test_own_loss_does_not_lower_what_the_teacher_sees(kind, make):
         total, _ = student.parse_losses(losses_of(student, *nothing))
         total.backward()
         grads[keep] = torch.cat([weight.grad for name, weight in student.named_parameters()
-                                 if name.startswith(f'{HEAD[kind]}cls') and name.endswith('bias')])
+                                 if name.startswith(f'{DENSE_LAYERS[kind]}cls') and name.endswith('bias')])
     old = (torch.arange(len(grads[True])) % len(SEEN)) < len(OLD)
     assert (grads[True][old] <= grads[False][old] * 1.0001).all() and (grads[True][old] < grads[False][old] * 0.99).any()
     assert torch.allclose(grads[True][~old], grads[False][~old], rtol=1e-4)
@@ -289,7 +281,7 @@ assert 'mmilmil' not in sys.modules
 
 
 def student_cfg_of(kind):
-    return taught(detector_cfg(kind, len(SEEN)), 'unused.pth', method_of(kind))
+    return taught(detector_cfg(kind, len(SEEN)), 'unused.pth', distiller_of(kind))
 
 
 # Bad input
@@ -318,7 +310,7 @@ def test_a_box_term_of_another_form_is_refused_before_training(kind, method, tea
 @pytest.mark.parametrize('kind, hers', [('frcnn', 'cascade'), ('atss', 'gfl'), ('retinanet', 'frcnn')])
 def test_a_teacher_of_another_family_is_refused(kind, hers, teacher_of):
     with pytest.raises(InputError, match=r'model.type is .* there and .* in the student'):
-        build(taught(detector_cfg(kind, len(SEEN)), teacher_of(hers), method_of(kind)))
+        build(taught(detector_cfg(kind, len(SEEN)), teacher_of(hers), distiller_of(kind)))
 
 
 def test_cascade_stages_that_do_not_pair_up_are_refused(teacher_of):

@@ -4,6 +4,7 @@ import copy
 import json
 from functools import lru_cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import mmilmil  # noqa: F401
+from mmilmil.models import view_of
 from mmilmil.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +95,16 @@ KINDS = {
     'gfl': ('gfl_r18_fpn_small', _TINY_DENSE),
     'rtmdet': ('rtmdet_small', {}),
 }
+
+
+DENSE = ('retinanet', 'atss', 'gfl', 'rtmdet')
+# What the names of the dense head's layers begin with.
+DENSE_LAYERS = dict(retinanet='bbox_head.retina_', atss='bbox_head.atss_', gfl='bbox_head.gfl_', rtmdet='bbox_head.rtm_')
+
+
+def distiller_of(kind: str) -> str:
+    """The file in configs/_base_/distillers for a detector."""
+    return {'gfl': 'dense_distribution'}.get(kind, 'dense' if kind in DENSE else 'mfrrk')
 
 
 def detector_cfg(kind: str, num_classes: int, **changes) -> ConfigDict:
@@ -177,6 +189,28 @@ def _teacher_content(cfg: str) -> tuple[str, dict]:
     return Config(dict(model=cfg)).pretty_text, model.state_dict()
 
 
+def detector_file(path: Path, kind: str) -> Path:
+    """Write the checkpoint of a tiny detector of the old classes that finds objects."""
+    cfg = detector_cfg(kind, len(OLD))
+    model = shake(build(cfg, seed=1), seed=1)
+    if kind in DENSE:
+        _decide(model.eval(), f'{DENSE_LAYERS[kind]}cls')
+    meta = dict(cfg=Config(dict(model=cfg)).pretty_text, dataset_meta=dict(classes=OLD, split=(len(OLD), )))
+    torch.save(dict(meta=meta, state_dict=model.state_dict()), path)
+    return path
+
+
+@torch.no_grad()
+def _decide(detector: torch.nn.Module, layers: str) -> None:
+    """Scores that differ: most are low, and some stand out."""
+    inputs, samples = batch()
+    logits = view_of(detector).observe(inputs, [sample.metainfo for sample in samples], detect=False).logits
+    factor = 1.5 / torch.cat([level.flatten() for level in logits]).std()
+    for name, weight in detector.named_parameters():
+        if name.startswith(layers):
+            weight.copy_(weight * factor if 'weight' in name else torch.full_like(weight, -2.5))
+
+
 TWO_IMAGES = (((3, 8., 8., 40., 40.), ), ((4, 30., 20., 60., 50.), (3, 4., 4., 28., 28.)))
 
 
@@ -231,12 +265,12 @@ def instances(bboxes, labels, scores=None) -> InstanceData:
 
 
 BASE_CONFIG = """
-_base_ = '{root}/configs/ilmil/frcnn_pcb_4.py'
+_base_ = '{root}/configs/ilmil/{shipped}.py'
 metainfo = dict(classes={old}, split={old_split})
 data_root = '{data}'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask={masks}),
     dict(type='Resize', scale=(64, 64), keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'homography_matrix')),
@@ -251,20 +285,25 @@ model = {small}
 loading = dict(batch_size=2, num_workers=0, persistent_workers=False)
 train_dataloader = dict(**loading, dataset=dict(metainfo=metainfo, data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(**loading, dataset=dict(
-    metainfo=metainfo, data_root=data_root, pipeline=test_pipeline, ann_file='ImageSets/Main/test.txt'))
+    metainfo=metainfo, data_root=data_root, pipeline=test_pipeline, ann_file='{test}'))
 test_dataloader = dict(**loading, dataset=dict(metainfo=metainfo, data_root=data_root, pipeline=test_pipeline))
 train_cfg = dict(max_epochs=2, val_interval=2)
 param_scheduler = []
 """
+# The shipped config with masks reads COCO files.
+COCO_EVALUATORS = """
+val_evaluator = dict(ann_file='{data}/coco/test.json')
+test_evaluator = dict(ann_file='{data}/coco/test.json')
+"""
 STUDENT_CONFIG = """
-_base_ = ['./base.py', '{root}/configs/_base_/distillers/mfrrk.py']
+_base_ = ['./base.py', '{root}/configs/_base_/distillers/{method}.py']
 metainfo = dict(classes={seen}, split={split})
 model = dict(
-    type='IncrementalFasterRCNN',
+    type='Incremental{type}',
     teacher=dict(config='{{{{ fileDirname }}}}/base.py', checkpoint='{teacher}'),
     distiller=_base_.distiller,
     merging=_base_.merging,
-    roi_head=dict(bbox_head=dict(num_classes={num_seen})))
+    **{heads})
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))
 test_dataloader = dict(dataset=dict(metainfo=metainfo))
@@ -279,20 +318,60 @@ OBJECTS = {
 
 
 def write_configs(folder: Path, data: Path, teacher: str = 'work_dirs/base/final.pth', old=OLD, seen=SEEN,
-                  split=None, changes=None) -> tuple[Path, Path]:
+                  split=None, changes=None, kind: str = 'frcnn') -> tuple[Path, Path]:
     """Write ``base.py`` and ``student.py``, a first and a second stage that inherit the project's configs.
 
     Args:
         folder: Where to.
-        data: VOC-style set, with splits train and test.
+        data: VOC-style set, with splits train and test; for a detector with masks :func:`write_coco` has been called on it.
         teacher: The student's teacher.
         old, seen: Classes of the two stages.
         split: The student's groups, by default ``old`` and the rest.
         changes: Merged into the model's config.
+        kind: One of :data:`KINDS`.
     """
-    small = stock_cfg(len(old), **(changes or {})).to_dict()
-    (folder / 'base.py').write_text(BASE_CONFIG.format(
-        root=ROOT, old=tuple(old), old_split=(len(old), ), data=data, small=small))
+    masks = kind == 'maskrcnn'
+    small = detector_cfg(kind, len(old), **(changes or {})).to_dict()
+    base = BASE_CONFIG.format(
+        root=ROOT, shipped=f'{kind}_{"shapes" if masks else "pcb"}_4', old=tuple(old), old_split=(len(old), ), data=data,
+        small=small, masks=masks, test='coco/test.json' if masks else 'ImageSets/Main/test.txt')
+    (folder / 'base.py').write_text(base + (COCO_EVALUATORS.format(data=data) if masks else ''))
     (folder / 'student.py').write_text(STUDENT_CONFIG.format(
-        root=ROOT, seen=tuple(seen), split=split or (len(old), len(seen) - len(old)), num_seen=len(seen), teacher=teacher))
+        root=ROOT, method=distiller_of(kind), type=small['type'], seen=tuple(seen),
+        split=split or (len(old), len(seen) - len(old)), heads=_heads(kind, len(seen), changes), teacher=teacher))
     return folder / 'base.py', folder / 'student.py'
+
+
+def _heads(kind: str, num_classes: int, changes) -> dict:
+    """What a student's config says of its heads; lists are replaced, not merged."""
+    cfg = detector_cfg(kind, num_classes, **(changes or {})).to_dict()
+    heads = cfg.get('roi_head', cfg)
+    heads = {name: heads[name] if isinstance(heads[name], list) else dict(num_classes=num_classes)
+             for name in ('bbox_head', 'mask_head') if name in heads}
+    return dict(roi_head=heads) if 'roi_head' in cfg else heads
+
+
+def write_coco(data: Path) -> Path:
+    """Write a VOC-style set's splits as COCO files in its folder ``coco`` as well, each object with a mask: its whole box.
+
+    Returns:
+        ``data``.
+    """
+    (data / 'coco').mkdir()
+    classes = {}
+    for split in ('train', 'test'):
+        images, annotations = [], []
+        for name in (data / f'ImageSets/Main/{split}.txt').read_text().split():
+            root = ElementTree.parse(data / f'Annotations/{name}.xml').getroot()
+            size = [int(root.find(f'size/{side}').text) for side in ('width', 'height')]
+            images.append(dict(id=len(images) + 1, file_name=f'{name}.jpg', width=size[0], height=size[1]))
+            for found in root.iter('object'):
+                x1, y1, x2, y2 = (int(found.find(f'bndbox/{side}').text) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+                annotations.append(dict(
+                    id=len(annotations) + 1, image_id=len(images), bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1),
+                    category_id=classes.setdefault(found.find('name').text, len(classes) + 1), iscrowd=0,
+                    segmentation=[[x1, y1, x2, y1, x2, y2, x1, y2]]))
+        categories = [dict(id=number, name=name) for name, number in classes.items()]
+        content = dict(images=images, annotations=annotations, categories=categories)
+        (data / f'coco/{split}.json').write_text(json.dumps(content))
+    return data
