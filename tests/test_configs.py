@@ -327,6 +327,7 @@ def test_r50_is_mmdetections_own(name, path):
 
 def test_rtmdet_is_mmdetections_own_but_for_batch_norm_and_padding():
     ours, theirs = load('_base_/models/rtmdet_tiny.py').model, load(mmdet_config('rtmdet/rtmdet_tiny_8xb32-300e_coco.py')).model
+    assert ours.pop('use_syncbn') is False
     for part in ('backbone', 'neck', 'bbox_head'):
         assert (ours[part].norm_cfg.pop('type'), theirs[part].norm_cfg.pop('type')) == ('BN', 'SyncBN')
     assert (ours.data_preprocessor.pop('pad_size_divisor'), theirs.data_preprocessor.pop('batch_augments')) == (32, None)

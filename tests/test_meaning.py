@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 from test_growth import agnostic
-from tiny import OLD, batch, build, stock_cfg, student_cfg, teacher_file
+from tiny import OLD, SEEN, batch, build, detector_cfg, stock_cfg, student_cfg, taught, teacher_file
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmilmil import InputError
 from mmilmil.models.meaning import count_levels, differences
@@ -99,6 +100,19 @@ def test_dropout_alone_is_no_other_head(checkpoint):
 def test_batch_norm_of_several_processes_is_the_same(checkpoint):
     changes = dict(backbone=dict(norm_cfg=dict(type='SyncBN')))
     assert not list(differences(MODELS.build(stock_cfg(3)), MODELS.build(stock_cfg(3, **changes))))
+
+
+@torch.no_grad()
+def test_rtmdet_of_several_processes_teaches_one_of_a_single_one(tmp_path):
+    """MMDetection's RTMDet has SyncBN in all its parts."""
+    changes = {part: dict(norm_cfg=dict(type='SyncBN')) for part in ('backbone', 'neck', 'bbox_head')}
+    teacher = teacher_file(tmp_path / 'teacher.pth', cfg=detector_cfg('rtmdet', len(OLD), **changes))
+    student = build(taught(detector_cfg('rtmdet', len(SEEN)), teacher, 'dense')).eval()
+    norms = [{type(module) for module in detector.modules() if isinstance(module, _BatchNorm)}
+             for detector in (student.teacher.detector, student)]
+    assert norms == [{torch.nn.SyncBatchNorm}, {torch.nn.BatchNorm2d}]
+    losses = student.loss(*batch())
+    assert losses['loss_kd_feature'] == 0 and losses['loss_kd_reg'] == 0
 
 
 def test_several_differences_are_counted(checkpoint):

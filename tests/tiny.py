@@ -184,8 +184,9 @@ def _teacher_content(cfg: str) -> tuple[str, dict]:
     cfg = ConfigDict(json.loads(cfg))
     model = shake(build(cfg, seed=1), seed=1)
     with torch.no_grad():
-        model.rpn_head.rpn_cls.weight *= 20
-        model.roi_head.bbox_head.fc_cls.weight *= 10
+        if hasattr(model, 'rpn_head'):
+            model.rpn_head.rpn_cls.weight *= 20
+            model.roi_head.bbox_head.fc_cls.weight *= 10
     return Config(dict(model=cfg)).pretty_text, model.state_dict()
 
 

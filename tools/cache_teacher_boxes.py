@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
+from mmilmil.datasets.masks import has_mask_head
 from mmilmil.datasets.moves import check_moves
 from mmilmil.engine.atomic_file import write_atomically
 from mmilmil.engine.cli import CfgOptions, check_file, number, own_tools, read_config, user_errors
@@ -105,6 +106,9 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options, method=args.method)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
+    if has_mask_head(cfg.model):
+        raise InputError(f'{args.config} has a mask head (model.roi_head.mask_head), and a cache holds boxes without masks: '
+                         'train without one, so that the teacher finds both in the batch')
     merging = cfg.model.get('merging')
     wanted = (merging or {}).get('score_thr', args.score_thr)
     if args.score_thr > wanted:

@@ -1,4 +1,4 @@
-"""Prune a detector: `python tools/prune.py CONFIG CHECKPOINT --ratio 0.5 --out DIR`.
+"""Prune a Faster R-CNN: `python tools/prune.py CONFIG CHECKPOINT --ratio 0.5 --out DIR`.
 
 MMRazor finds the units of channels that depend on one another and ranks their channels by L1 norm. DIR gets `pruned.pth`, a
 static detector that carries its structure, and `channels.json`, its channels by unit for `--config`. One table compares the
@@ -27,6 +27,7 @@ from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.loaders import innermost_dataset, test_loader
+from mmilmil.models.pruned import check_prunable
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
 from mmilmil.pruning.check import Outputs, check_pruned, layer_outputs
@@ -38,7 +39,7 @@ UNITS = {'l1': 'L1MutableChannelUnit', 'random': 'RandomMutableChannelUnit'}
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Prune a detector with MMRazor')
+    parser = argparse.ArgumentParser(description='Prune a Faster R-CNN with MMRazor')
     parser.add_argument('config', help='config file that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='checkpoint file, or its URL; it stays as it is')
     add_method_option(parser, own_tools(__file__))
@@ -146,12 +147,13 @@ def save(content: dict, channels: dict[str, int], out: Path) -> Path:
 def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options, method=args.method)
+    init_default_scope('mmilmil')
+    check_prunable(cfg.model, f'the model of {args.config}')
     out = check_folder(args.out, '--out')
     if not args.no_eval and not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
         raise InputError(f'{args.config} has no val_dataloader and val_evaluator to measure AP by: add them, or give --no-eval')
     if (out / PRUNED).resolve() == Path(args.checkpoint).resolve():
         raise InputError(f'--out {out} would overwrite the checkpoint {args.checkpoint}: name another folder')
-    init_default_scope('mmilmil')
     set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
     size = tuple(args.size) if args.size else input_size(cfg)
     full, classes = load_detector(args.checkpoint, cfg.model, 'the ', '')

@@ -40,9 +40,16 @@ def build_runner(cfg: Config) -> Runner:
     """The runner of a config.
 
     Raises:
-        InputError: see :func:`check_loaders`; or the detector is not supported (:mod:`mmilmil.models.supported`).
+        InputError: see :func:`check_loaders`; the detector is not supported (:mod:`mmilmil.models.supported`); or its
+            SyncBN asks for GPUs that several processes do not have.
     """
     check_loaders(cfg)
     if 'detector' not in cfg.model:  # a pruning algorithm's detector is checked when it is built
         check_supported(cfg.model, f'the model of {cfg.filename or "the config"}')
-    return Runner.from_cfg(cfg)
+    try:
+        return Runner.from_cfg(cfg)
+    except ValueError as error:
+        if 'SyncBatchNorm layers only work with GPU modules' not in str(error):  # torch's, when processes are joined
+            raise
+        raise InputError('the model has SyncBN, by norm_cfg or, of RTMDet, by use_syncbn, which several processes without GPUs '
+                         "cannot train: set these to dict(type='BN') and False, or train in one process") from error

@@ -1,11 +1,33 @@
 """A pruned checkpoint as the structure and first weights of a detector."""
 
+from collections.abc import Mapping
+
+from mmdet.models.detectors import FasterRCNN
 from torch import Tensor, nn
 
 from ..checkpoint import load_checkpoint_file
 from ..errors import InputError
+from ..registry import MODELS
+from ..stock import full_model_cfg
 from ..weights import may_exist
 from .structure import Structure, cut, read_structure
+
+
+def check_prunable(model: Mapping, whose: str) -> None:
+    """Stop where a detector is none that can be pruned.
+
+    Args:
+        model: Its config, a student's or that of an algorithm which prunes it; the detector's type is looked at.
+        whose: Whose it is, for the message, as ``the model of config.py``.
+
+    Raises:
+        InputError: names the detector.
+    """
+    kind = full_model_cfg(model)['type']
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(kind, type) and not issubclass(kind, FasterRCNN):
+        raise InputError(f'{whose} is a {kind.__name__}, and only Faster R-CNN can be pruned: train it as it is, without '
+                         'model.pruned')
 
 
 def cut_to(detector: nn.Module, path: str | None) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_checkpoint_file
 from ..errors import InputError
+from ..models.pruned import check_prunable
 from ..registry import MODELS
 from ..stock import full_model_cfg
 from .analysis import analysing, mutator_cfg, prunable_units
@@ -44,6 +45,11 @@ class _PruningInTraining:
         return static_detector(self)
 
 
+def _full_detector(detector: Mapping) -> nn.Module:
+    check_prunable(detector, 'the detector to be pruned (model.detector)')
+    return MODELS.build(full_model_cfg(detector))
+
+
 @MODELS.register_module()
 class IterativePruning(_PruningInTraining, ItePruneAlgorithm):
     """L1 pruning in several steps during training (MMRazor's ``ItePruneAlgorithm``, Li et al. 2017).
@@ -66,7 +72,7 @@ class IterativePruning(_PruningInTraining, ItePruneAlgorithm):
                  exclude: Sequence[str] = (),
                  every: int = 1,
                  times: int = 1) -> None:
-        architecture = MODELS.build(full_model_cfg(detector))
+        architecture = _full_detector(detector)
         unit = dict(type='L1MutableChannelUnit', default_args=dict(choice_mode='number'))
         with analysing(architecture):
             super().__init__(architecture, mutator_cfg=mutator_cfg(unit), step_freq=every, prune_times=times)
@@ -101,7 +107,7 @@ class GroupFisherPruning(_PruningInTraining, GroupFisherAlgorithm):
                  normalization: str = 'act') -> None:
         if not 0 < target_flops < 1:
             raise InputError(f'model.target_flops = {target_flops} is not between 0 and 1: it is a share of the full FLOPs')
-        architecture = MODELS.build(full_model_cfg(detector))
+        architecture = _full_detector(detector)
         flops = layer_flops(architecture, tuple(size))
         unit = dict(type='GroupFisherChannelUnit', default_args=dict(normalization_type=normalization))
         with analysing(architecture):

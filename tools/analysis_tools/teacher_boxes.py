@@ -1,8 +1,8 @@
 """Tell what the teacher sees on the training images of a stage, to choose `merging` and `max_proposals` for one's own data.
 
 `python tools/analysis_tools/teacher_boxes.py configs/ilmil/frcnn_pcb_4+2.py`: how many old objects that the stage hides the
-teacher finds, how many of its boxes are right by score and by IoU with the annotated boxes, and how many of its detections
-fewer proposals would find. The annotation must name the old objects too; training never reads them.
+teacher finds, how many of its boxes are right by score and by IoU with the annotated boxes, and, of a two-stage detector, how
+many of its detections fewer proposals would find. The annotation must name the old objects too; training never reads them.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.teacher import Teacher, teacher_settings
+from mmilmil.models.views import TwoStageView
 from mmilmil.registry import DATASETS
 
 
@@ -32,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     add_method_option(parser, own_tools(__file__))
     parser.add_argument('--images', type=number(int, 1), help='look at so many images, drawn at random; default all')
     parser.add_argument(
-        '--proposals', nargs='+', type=number(int, 1), default=[32, 64, 128],
-        help='proposals an image to try; default 32 64 128')
+        '--proposals', nargs='+', type=number(int, 1),
+        help='of a two-stage detector, proposals an image to try; default 32 64 128')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
@@ -52,9 +53,10 @@ def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
     return ConcatDataset(sets), indices
 
 
-def detect(teacher: Teacher, data: dict, proposals: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes with scores (D, 5) in pixels of the image file, and labels (D,), out of so many proposals."""
-    teacher.max_proposals = proposals
+def detect(teacher: Teacher, data: dict, proposals: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes with scores (D, 5) in pixels of the image file, and labels (D,), out of so many proposals; by default its own."""
+    if isinstance(teacher.view, TwoStageView):
+        teacher.max_proposals = proposals or teacher.detector.test_cfg.rpn.max_per_img
     found = teacher.observe(data['inputs'], data['data_samples']).detections[0]
     scale = found.bboxes.new_tensor(data['data_samples'][0].scale_factor).repeat(2)
     return np.column_stack([(found.bboxes / scale).numpy(), found.scores.numpy()]), found.labels.numpy()
@@ -78,12 +80,20 @@ def main() -> None:
     seen, indices = training_images(cfg)
     teacher = Teacher.load(**teacher_settings(cfg.model.teacher))
     check_teacher(seen.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
+    proposals = args.proposals
+    if not isinstance(teacher.view, TwoStageView):
+        if proposals:
+            raise InputError(f'--proposals: the teacher {cfg.model.teacher.checkpoint} is a one-stage detector, a '
+                             f'{type(teacher.detector).__name__}, and makes none: leave it out')
+        proposals = ()
+    elif proposals is None:
+        proposals = (32, 64, 128)
     if args.images:
         indices = np.random.permutation(indices)[:args.images].tolist()
-    counts, by_number, every = TeacherBoxes(), dict.fromkeys(args.proposals, 0), 0
+    counts, by_number, every = TeacherBoxes(), dict.fromkeys(proposals, 0), 0
     for index in track_iter_progress(indices):
         data = teacher.detector.data_preprocessor(pseudo_collate([seen[index]]))
-        detections, classes = detect(teacher, data, teacher.detector.test_cfg.rpn.max_per_img)
+        detections, classes = detect(teacher, data)
         counts.add(detections, classes, *ground_truth(data['data_samples'][0]), teacher.num_classes)
         every += len(detections)
         for count in by_number:

@@ -4,6 +4,8 @@ _act = dict(type='SiLU', inplace=True)
 
 model = dict(
     type='RTMDet',
+    # MMDetection's RTMDet makes BN SyncBN wherever there are several processes, on CPU too, which has none.
+    use_syncbn=False,
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         mean=[103.53, 116.28, 123.675],

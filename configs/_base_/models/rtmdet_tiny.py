@@ -2,7 +2,7 @@
 # for two settings; a test compares the two. What is said here is the difference to the small model.
 #
 # Batch norm is BN in the place of SyncBN, which several processes on CPU cannot run; weights have the same names and
-# shapes. On several GPUs MMEngine's `sync_bn = 'torch'` in a config makes it SyncBN. And images are padded to a multiple
+# shapes. On several GPUs `model.use_syncbn=True` makes it SyncBN. And images are padded to a multiple
 # of 32 by the data preprocessor, in the place of a grey frame up to 640x640 by the pipeline, which would count as a part
 # of the image.
 _base_ = './rtmdet_small.py'

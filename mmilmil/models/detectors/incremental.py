@@ -20,12 +20,12 @@ from ..loading import carries_config, load_detector
 from ..losses import UnbiasedCrossEntropyLoss
 from ..meaning import check_same_meaning
 from ..merging import MERGING, merge_teacher_boxes
-from ..pruned import cut_to, pruned_checkpoint
+from ..pruned import check_prunable, cut_to, pruned_checkpoint
 from ..settings import built, check_names, check_number, settings_of
 from ..structure import common_channels, cut, equal
 from ..supported import check_supported
 from ..teacher import Teacher, teacher_settings
-from ..views import Outputs, view_of
+from ..views import Outputs, TwoStageView, view_of
 
 UNSET: Any = 'unset'
 """Of a setting that has no default: what a method keeps of the old classes is to be read in the config."""
@@ -43,15 +43,15 @@ class IncrementalDetector:
 
     Args:
         *args: The stock detector's.
-        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config``, ``max_proposals``. The files are read when
-            training starts.
+        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config`` and, of a two-stage detector, ``max_proposals``.
+            The files are read when training starts.
         distiller: Settings of the distiller, ``MFRRKDistiller`` of a two-stage detector and ``DenseDistiller`` of a one-stage
             one; ``None`` distils nothing.
         merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes.
             With neither distiller nor merging this is plain fine-tuning.
         teacher_boxes: File that ``tools/cache_teacher_boxes.py`` wrote, whose boxes are merged instead of those that the
             teacher finds in the batch. The teacher then looks at the batch only as far as the distiller asks for it.
-        pruned: Checkpoint of a pruned detector, see :class:`PrunedDetector`.
+        pruned: Checkpoint of a pruned detector, see :class:`PrunedDetector`; of Faster R-CNN only.
         start: Of a pruned student, whose weights it starts from: ``pruned``, the pruned checkpoint's (it may have been trained
             further since), or ``teacher``, the teacher's, cut to the structure.
         **kwargs: The stock detector's.
@@ -77,12 +77,18 @@ class IncrementalDetector:
         whose = f'the model of the student (type="{type(self).__name__}")'
         if not args:
             check_supported(dict(kwargs, type=type(self)), whose)
+        if pruned is not None:
+            check_prunable(dict(type=type(self)), whose)
         super().__init__(*args, **kwargs)
         check_supported(self, whose)
         self.pruned = pruned
         cut_to(self, pruned)
         self.teacher_cfg = teacher_settings(teacher)
         self.view = view_of(self)
+        if 'max_proposals' in self.teacher_cfg and not isinstance(self.view, TwoStageView):
+            number = self.teacher_cfg['max_proposals']
+            raise InputError(f'model.teacher.max_proposals = {number!r} is of two-stage detectors, and {type(self).__name__} '
+                             'has no proposals: leave it out')
         self.distiller = None if distiller is None else _distiller(distiller, self)
         self.merging = None if merging is None else _merging(merging)
         if start not in ('pruned', 'teacher'):
