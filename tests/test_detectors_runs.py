@@ -163,6 +163,10 @@ BAD = {
     'cascade_stages': ('cascade', 'model = dict(roi_head=dict(num_stages=2, stage_loss_weights=[1, 0.5], '
                        f'bbox_head={HEAD}[:2]), train_cfg=dict(rcnn={RCNN}[:2]))',
                        'model.roi_head.num_stages is 3 there and 2 in the student'),
+    'cascade_settings': ('cascade', f'model = dict(train_cfg=dict(rcnn={RCNN}[:2]))',
+                         'model.train_cfg.rcnn has 2 entries, and model.roi_head.num_stages = 3'),
+    'cascade_heads': ('cascade', 'model = dict(roi_head=dict(num_stages=2))',
+                      'model.roi_head.bbox_head has 3 entries, and model.roi_head.num_stages = 2'),
     'one_head': ('cascade', f'model = dict(roi_head=dict(bbox_head=[*{HEAD}[:2], dict({HEAD}[2], num_classes=4)]))',
                  'num_classes = 4 in model.roi_head.bbox_head.2'),
     'masks': ('maskrcnn', 'train_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadAnnotations", with_bbox=True) if '

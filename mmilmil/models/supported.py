@@ -78,6 +78,8 @@ def _reasons(detector: Union[nn.Module, Mapping]) -> Iterator[str]:
             return
     yield from _flow_reasons(kind, _DETECTORS, 'model')
     yield from (_two_stage_reasons if len(names) == 2 else _dense_reasons)(_kinds(detector))
+    if not built:
+        yield from _cascade_reasons(detector)
     if built:
         yield from (_built_two_stage if len(names) == 2 else _built_dense)(detector)
 
@@ -96,6 +98,24 @@ def _two_stage_reasons(kinds: Kinds) -> Iterator[str]:
         for part in (where, f'{where}.pos_sampler', f'{where}.neg_sampler'):
             for kind in kinds[part]:
                 yield from _sampler_reasons(kind, part)
+
+
+def _cascade_reasons(cfg: Mapping) -> Iterator[str]:
+    """What a cascade's config does not say once a cascade stage."""
+    roi = cfg.get('roi_head')
+    kind = _kind_in(roi)
+    if kind is None or not issubclass(kind, CascadeRoIHead):
+        return
+    number = roi.get('num_stages')
+    parts = {'model.roi_head.bbox_head': roi.get('bbox_head'), 'model.roi_head.mask_head': roi.get('mask_head'),
+             'model.roi_head.stage_loss_weights': roi.get('stage_loss_weights')}
+    for name, part in parts.items():
+        if isinstance(part, (list, tuple)) and len(part) != number:
+            yield f'{name} has {len(part)} entries, and model.roi_head.num_stages = {number} asks for one a cascade stage'
+    rcnn = (cfg.get('train_cfg') or {}).get('rcnn')
+    if rcnn is not None and not (isinstance(rcnn, (list, tuple)) and len(rcnn) == number):
+        found = f'has {len(rcnn)} entries' if isinstance(rcnn, (list, tuple)) else 'is no list'
+        yield f'model.train_cfg.rcnn {found}, and model.roi_head.num_stages = {number} asks for one a cascade stage'
 
 
 def _dense_reasons(kinds: Kinds) -> Iterator[str]:
