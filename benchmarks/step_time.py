@@ -151,7 +151,7 @@ def main() -> None:
     torch.set_num_threads(threads)
     print(f'torch {torch.__version__}, {args.device}, {threads} threads, medians of {args.steps} steps in turn')
     for case in args.models:
-        size, images = CASES[case][2:]
+        _, size, images = CASES[case]
         # A fresh process for each, so that one's peak does not hide the other's.
         with multiprocessing.get_context('spawn').Pool(1, maxtasksperchild=1) as pool:
             memory = [pool.apply(peak_memory, (case, mode, args.device, threads)) for mode in MODES]

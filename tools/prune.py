@@ -28,6 +28,7 @@ from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.loaders import innermost_dataset, test_loader
 from mmilmil.models.pruned import check_prunable
+from mmilmil.models.supported import check_supported
 from mmilmil.models.teacher import load_detector
 from mmilmil.pruning import analysis, complexity, prune
 from mmilmil.pruning.check import Outputs, check_pruned, layer_outputs
@@ -148,7 +149,8 @@ def main() -> None:
     args = parse_args()
     cfg = read_config(args.config, args.cfg_options, method=args.method)
     init_default_scope('mmilmil')
-    check_prunable(cfg.model, f'the model of {args.config}')
+    for check in (check_supported, check_prunable):
+        check(cfg.model, f'the model of {args.config}')
     out = check_folder(args.out, '--out')
     if not args.no_eval and not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
         raise InputError(f'{args.config} has no val_dataloader and val_evaluator to measure AP by: add them, or give --no-eval')
