@@ -34,7 +34,7 @@ from mmilmil.engine.hooks import ResumeCheckHook
 from mmilmil.engine.hooks.random_state import SeededBatches
 from mmilmil.engine.hooks.work_dir_lock import LOCK_FILE
 from mmilmil.engine.resume_check import FREE_IN_RESUMING, TESTING, differences, saved_settings
-from mmilmil.engine.student_settings import FIRST_DEFAULTS, defaults_now, first_defaults
+from mmilmil.engine.student_settings import FIRST_DEFAULTS, completed, defaults_now, first_defaults
 from mmilmil.models.teacher import weights_hash
 
 # Three epochs of two steps with schedules of both kinds, and a validation after each.
@@ -567,6 +567,13 @@ def test_another_value_is_another_run(unbroken, recorded, option, value, words):
     dict(STUDENT, merging=dict(nms_iou_thr=0.4))])
 def test_what_an_earlier_run_left_out_is_the_same_run(old):
     assert differences(dict(model=old), dict(model=WRITTEN_OUT)) == []
+
+
+def test_completed_settings_are_all_understood():
+    """A one-stage teacher has no proposals; the config in the work dir is built again, say for a test."""
+    given = dict(STUDENT, distiller=None, merging=None)
+    assert completed(given)['teacher'] == dict(checkpoint='a.pth', max_proposals=128)
+    assert completed(dict(given, type='IncrementalGFL'))['teacher'] == dict(checkpoint='a.pth')
 
 
 def test_settings_had_other_names():

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mmdet.models import TwoStageDetector
+
 from ..models import Teacher
 from ..models.detectors.incremental import UNSET
 from ..registry import MODELS
@@ -85,7 +87,8 @@ def completed(model: Mapping, defaults: Defaults = defaults_now) -> dict:
             whole[name] = {**own[name], **whole[name]}
     if isinstance(whole.get('distiller'), Mapping) and 'type' in whole['distiller']:
         whole['distiller'] = _completed_distiller(whole['distiller'], defaults)
-    if isinstance(whole.get('teacher'), Mapping):
+    # Proposals are a two-stage teacher's only setting with a default.
+    if isinstance(whole.get('teacher'), Mapping) and issubclass(MODELS.get(_name(model['type'])), TwoStageDetector):
         whole['teacher'] = {**whole['teacher'], **{
             name: value for name, value in defaults('Teacher').items() if name not in whole['teacher']}}
     return whole
