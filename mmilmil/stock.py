@@ -56,6 +56,7 @@ def stock_type(kind: str | type) -> Optional[str]:
 def _own_name(kind: str | type | None) -> Optional[str]:
     """The name of one of our own detectors, without the scope."""
     name = kind.removeprefix('mmilmil.') if isinstance(kind, str) else getattr(kind, '__name__', None)
+    MODELS.import_from_location()  # they register themselves when they are first asked for
     return name if name in MODELS.module_dict else None
 
 

@@ -525,11 +525,13 @@ test_dataloader = dict(**loading, dataset=dict(metainfo=metainfo, pipeline=test_
 train_cfg = dict(max_epochs=1)
 """
 LATER_CONFIG = """
-_base_ = './base.py'
+_base_ = ['./base.py', '{root}/configs/_base_/distillers/mfrrk.py']
 metainfo = dict(classes={seen}, split=(3, 2))
 model = dict(
     type='IncrementalFasterRCNN',
     teacher=dict(config='{{{{ fileDirname }}}}/base.py', checkpoint='{teacher}'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
     roi_head=dict(bbox_head=dict(num_classes=5)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(

@@ -93,6 +93,11 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
     ({'distiller.feature.weight': 3}, ['model.distiller.feature = ', 'FeatureNormMSELoss', "argument 'weight'"]),
     ({'distiller.feature.type': 'FeatureLoss'}, ['model.distiller.feature', 'FeatureLoss is not in']),
     ({'distiller.feature.type': 'LossWithAParameter'}, ['feature.scale', 'weights of its own', 'without parameters']),
+    ({'distiller.spare_new': 'false'}, ["model.distiller.spare_new = 'false': give True or False"]),
+    ({'distiller.roi_cls.loss_weight': 'a'}, ["loss_weight of UnbiasedKDLoss = 'a': give a number"]),
+    ({'distiller.rpn_reg': dict(_delete_=True, type='DenseDeltaKDLoss')}, [
+        'model.distiller.rpn_reg is a DenseDeltaKDLoss, which is no loss of this term', '4 tensors and mask by name']),
+    ({'distiller': dict(_delete_=True, type='FeatureMSELoss')}, ['model.distiller is a FeatureMSELoss, which is no dist']),
     ({'merging.score_thr': 1.5}, ['model.merging.score_thr = 1.5', 'from 0 to 1']),
     ({'merging.iou_thr': None}, ['model.merging.iou_thr = None', 'from 0 to 1']),
     ({'merging.nms_iou_thr': -0.1}, ['model.merging.nms_iou_thr = -0.1', 'from 0 to 1']),

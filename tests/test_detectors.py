@@ -181,6 +181,27 @@ def test_merged_boxes_change_the_detectors_own_loss(kind, make):
         assert 'scores' not in sample.gt_instances
 
 
+@torch.no_grad()
+def test_masks_of_a_flipped_image_are_those_of_the_input(make):
+    """A cascade's test undoes the flip of an augmented test; here the input is what it is."""
+    student = make('cascade_masks')
+    inputs, samples = data('cascade_masks')
+    found = {}
+    for flip in (False, True):
+        for sample in samples:
+            sample.set_metainfo(dict(flip=flip, flip_direction='horizontal'))
+        found[flip] = student.teacher.observe(inputs, samples, score_thr=0.05).detections
+    assert sum(map(len, found[True])) > 0
+    for one, other in zip(*found.values(), strict=True):
+        assert torch.equal(one.masks, other.masks)
+
+
+@pytest.mark.parametrize('kind', ['frcnn', 'gfl'])
+def test_masks_without_a_mask_head_are_left_alone(kind, make):
+    """As a pipeline with with_mask=True gives them to any detector."""
+    assert losses_of(make(kind).train(), *batch(masks=True))
+
+
 # The teacher's detections
 
 

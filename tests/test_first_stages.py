@@ -235,7 +235,8 @@ def test_each_detector_is_trained_on_each_set(user, tool, tmp_path, monkeypatch,
         before = {name: weight.detach().clone() for name, weight in heads.items()}
         run_iter(loop, index, batch)
         losses = {name: value.current() for name, value in loop.runner.message_hub.log_scalars.items() if 'loss' in name}
-        assert all(math.isfinite(loss) and loss > 0 for loss in losses.values()), losses
+        # No anchor may lie on an object of these images, which has no box to correct then.
+        assert all(map(math.isfinite, losses.values())) and losses['train/loss'] > 0, losses
         assert heads and not any(torch.equal(weight, before[name]) for name, weight in heads.items())
         assert ('train/loss_mask' in losses) == stage.startswith('maskrcnn')
         raise Stop

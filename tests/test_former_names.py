@@ -48,6 +48,11 @@ def test_a_checkpoints_config_is_that_of_the_same_run():
     assert differences(old, new.to_dict(), ['custom_hooks', 'model']) == []
 
 
+def test_a_run_with_a_former_name_is_the_same_run_as_itself():
+    old = Config.fromstring("model = dict(type='FasterRCNN', neck=dict(type='SelectStages', indices=(-1, )))", '.py')
+    assert differences(config_values(old.pretty_text), old.to_dict(), ['model']) == []
+
+
 def test_a_stock_config_of_then_is_still_built():
     """It is read by MMDetection alone, which knows of no former names."""
     assert type(build(dict(type='mmilmil.SelectStages'))) is MODELS.get('SelectLevels')

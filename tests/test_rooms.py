@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,9 @@ def test_links_lead_somewhere(page):
             slugs = {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
             lost += [] if anchor in slugs else [f'{target}#{anchor}']
     assert lost == []
+
+
+def test_stock_config_is_found_before_anything_else_is_imported():
+    code = ("from mmilmil.stock import stock_model_cfg\n"
+            "assert stock_model_cfg(dict(type='IncrementalGFL', teacher=dict(checkpoint='a'))) == dict(type='GFL')")
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)

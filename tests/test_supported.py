@@ -9,7 +9,7 @@ from tiny import OLD, ROOT, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
 from mmilmil.engine.hooks import StageCheckHook
-from mmilmil.models import Teacher
+from mmilmil.models import IncrementalFasterRCNN, Teacher
 from mmilmil.models.supported import check_supported
 from mmilmil.registry import MODELS
 
@@ -131,6 +131,16 @@ def test_one_stage_detectors(model, words):
 def test_it_is_told_before_anything_is_built(model, words):
     with pytest.raises(InputError, match=words):
         check_supported(model, 'the model')
+
+
+def test_a_students_own_loss_is_another():
+    class Mine(IncrementalFasterRCNN):
+
+        def loss(self, batch_inputs, batch_data_samples):
+            return {}
+
+    with pytest.raises(InputError, match=r'model is a Mine, whose loss\(\) is another than that of TwoStageDetector'):
+        check_supported(dict(student_cfg('gone.pth'), type=Mine), 'the model')
 
 
 def test_student_without_a_part():

@@ -150,7 +150,7 @@ def test_learning_rate_follows_the_batch(train, tmp_path):
     assert [line['lr'] for line in logged(tmp_path / 'work')] == pytest.approx([0.5e-3] * 2)
 
 
-@pytest.mark.parametrize('name', ['shapes_4+2', 'pcb_4+2', 'foda20_10+10', 'voc_15', 'voc_15+5', 'vgg16_voc_19+1'])
+@pytest.mark.parametrize('name', ['shapes_4+2', 'pcb_4+2', 'foda20_15+5', 'voc_15', 'voc_15+5', 'vgg16_voc_19+1'])
 def test_learning_rates_are_for_the_configs_own_batch(name):
     cfg = Config.fromfile(REPO / f'configs/ilmil/frcnn_{name}.py')
     assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=cfg.train_dataloader.batch_size)

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from ..checkpoint import config_values
+from ..former_names import with_current_names
 from ..registry import HOOKS
 from .required_hooks import hook_type, others
 from .student_settings import Defaults, completed, defaults_now, first_defaults
@@ -54,7 +55,8 @@ def differences(old: Mapping, new: Mapping, keys: Iterable[str] = TRAINING, free
         One ``key: old -> new`` each, in the order of the configs; empty where the runs are the same.
     """
     free = (*_FREE, *free)
-    old, new = _whole(old, first_defaults), _whole(new, defaults_now)
+    old, new = (_whole(with_current_names(cfg), defaults)
+                for cfg, defaults in ((old, first_defaults), (new, defaults_now)))
     if old.get('resume'):  # its `load_from` is a checkpoint of its own
         free = (*free, 'load_from')
     return [told(path, before, after) for key in keys for path, before, after in _compare(key, _part(old, key), _part(new, key))

@@ -43,7 +43,7 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
     Args:
         gt: Annotated objects, ``bboxes`` (G, 4), ``labels`` (G,), and ``masks`` where a mask head is trained.
         detections: The teacher's, ``bboxes`` (D, 4), ``labels`` (D,) and ``scores`` (D,), in the same coordinates; ``masks``
-            (D, H, W), bool, where the annotated objects have some.
+            (D, H, W), bool, of a teacher with a mask head.
         ignored: Boxes of difficult new objects and crowds, (K, 4): a detection on one of them is of a new object, not of an
             old one. They are not part of the result.
         score_thr: A detection is kept when its score is higher.
@@ -66,7 +66,7 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
         bboxes=torch.cat([gt.bboxes, added.bboxes.to(gt.bboxes)]),
         labels=torch.cat([gt.labels, added.labels]),
         scores=torch.cat([gt.bboxes.new_ones(len(gt.bboxes)), added.scores.to(gt.bboxes)]))
-    if 'masks' in gt:
+    if 'masks' in gt and 'masks' in added:  # else no mask head is there that learns from them
         merged.masks = merged_masks(gt.masks, added.masks)
     return merged
 

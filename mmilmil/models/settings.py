@@ -51,6 +51,17 @@ def check_number(value: Any, where: str, low: float, high: float = math.inf, who
         raise InputError(f'{where} = {value!r}: give a {"whole " if whole else ""}number {limits}')
 
 
+def check_switch(value: Any, where: str) -> bool:
+    """True or False, and nothing that only passes for one.
+
+    Raises:
+        InputError: names the setting and the value.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f'{where} = {value!r}: give True or False')
+    return value
+
+
 def check_indices(values: Any, where: str) -> tuple[int, ...]:
     """A list of whole numbers, none of them twice.
 

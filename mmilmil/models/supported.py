@@ -174,7 +174,7 @@ def _kinds(detector: Union[nn.Module, Mapping]) -> Kinds:
         samplers = {_RPN_SAMPLER: get(get(train, 'rpn'), 'sampler'),
                     _ROI_SAMPLER: [get(one, 'sampler') for one in rcnn] if several else get(rcnn, 'sampler')}
     for name, sampler in samplers.items():
-        several = [getattr(one, 'sampler', one) for one in (sampler if isinstance(sampler, list) else [sampler])]
+        several = sampler if isinstance(sampler, list) else [sampler]
         found[name] = kinds(several, TASK_UTILS)
         for part in ('pos_sampler', 'neg_sampler'):
             found[f'{name}.{part}'] = kinds([one for one in (get(sampler, part) for sampler in several) if one], TASK_UTILS)
@@ -196,10 +196,15 @@ def _flow_reasons(kind: Optional[type], bases: tuple[type, ...], where: str) -> 
         names = [base.__name__ for base in bases]
         yield f'{where} is a {kind.__name__}, not a {" or ".join(filter(None, (", ".join(names[:-1]), names[-1])))}'
         return
-    own = next((name for name in _FLOW[base] if getattr(kind, name) is not getattr(base, name)
-                and not (name == 'loss' and getattr(kind, 'calls_stock_loss', False))), None)
+    own = next((name for name in _FLOW[base] if _method(kind, name) is not getattr(base, name)), None)
     if own:
         yield f'{where} is a {kind.__name__}, whose {own}() is another than that of {base.__name__}'
+
+
+def _method(kind: type, name: str) -> Any:
+    """A class's own method, past a student's ``loss``, which calls the one behind it."""
+    owners = [base for base in kind.__mro__ if name in vars(base)]
+    return vars(owners[1 if 'calls_stock_loss' in vars(owners[0]) else 0])[name]
 
 
 def _sampler_reasons(kind: Optional[type], where: str) -> Iterator[str]:

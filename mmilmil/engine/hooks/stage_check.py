@@ -49,7 +49,7 @@ class StageCheckHook(Hook):
             check_masks_loaded(runner.train_dataloader.dataset)
         if training and isinstance(model, IncrementalDetector):
             check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
-            if model.teacher_boxes is not None:
+            if model.teacher_boxes is not None and model.merging is not None:
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)
                 model.cache.check_images(dataset.get_data_info(index)['img_id'] for index in range(len(dataset)))

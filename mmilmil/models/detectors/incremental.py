@@ -140,7 +140,7 @@ class IncrementalDetector:
                 if getattr(module, 'init_cfg', None):
                     module.init_cfg = _without_pretrained(module.init_cfg)
             head.init_weights()
-        if isinstance(self.distiller, Distiller):
+        if self.distiller is not None:
             self.distiller.check(self)
         weights, detector = self._first_weights()
         self.load_state_dict(grown_state_dict(weights, self, detector))
@@ -256,7 +256,9 @@ def _distiller(cfg: dict, student: IncrementalDetector) -> nn.Module:
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise InputError(f'model.distiller = {cfg!r}: give its settings as dict(type=...), or None to distil nothing')
     kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if isinstance(kind, type) and issubclass(kind, Distiller):
+    if isinstance(kind, type) and not issubclass(kind, Distiller):
+        raise InputError(f'model.distiller is a {kind.__name__}, which is no distiller: {_INHERIT}')
+    if isinstance(kind, type):
         if not isinstance(student.view, kind.view):
             raise InputError(f'model.distiller is a {kind.__name__}, whose terms a {type(student).__name__} has no place for: '
                              f'{_INHERIT}')

@@ -1,6 +1,7 @@
 """What all distillers share: terms that are switches, hints on feature maps, and the cells that are compared."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Optional
 
@@ -12,7 +13,7 @@ from ...errors import InputError
 from ...registry import MODELS
 from ..annotation import Annotation
 from ..meaning import count_levels
-from ..settings import built, check_indices
+from ..settings import built, check_indices, check_switch
 from ..views import Outputs, View
 
 Cells = Callable[[tuple[int, int], tuple[float, float]], Tensor]
@@ -35,6 +36,8 @@ class Distiller(BaseModule):
 
     view: type[View]
     """The detectors that it has terms for."""
+    asked: Mapping[str, tuple[int, tuple[str, ...]]]
+    """By term, how its loss is called: with how many tensors, and which more by name."""
     needs_rois = False
     """Whether a term compares RoI heads, so that RoIs must be chosen and pass the student's head."""
 
@@ -42,13 +45,13 @@ class Distiller(BaseModule):
                  spare_new: bool) -> None:
         super().__init__()
         for name, cfg in terms.items():
-            setattr(self, name, _term(cfg, f'model.distiller.{name}'))
+            setattr(self, name, _term(cfg, f'model.distiller.{name}', *self.asked[name]))
         self.backbone_levels = check_indices(backbone_levels, 'model.distiller.backbone_levels')
         self.neck_levels = check_indices(neck_levels, 'model.distiller.neck_levels')
         if self.feature is not None and not self.backbone_levels and not self.neck_levels:
             raise InputError('model.distiller.neck_levels and model.distiller.backbone_levels are empty, so the feature term '
                              'has no map to compare: name some, or switch it off by model.distiller.feature=None')
-        self.spare_new = spare_new
+        self.spare_new = check_switch(spare_new, 'model.distiller.spare_new')
 
     def check(self, student: nn.Module) -> None:
         """The student has what the terms compare.
@@ -99,12 +102,19 @@ class Distiller(BaseModule):
         return sum(terms) / len(terms)
 
 
-def _term(cfg: Optional[dict], where: str) -> Optional[BaseModule]:
+def _term(cfg: Optional[dict], where: str, tensors: int, named: tuple[str, ...]) -> Optional[nn.Module]:
     if cfg is None:
         return None
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise InputError(f'{where} = {cfg!r}: give the loss as dict(type=..., loss_weight=...), or None to switch the term off')
-    return built(MODELS.build, cfg, f'{where} = {cfg}')
+    loss = built(MODELS.build, cfg, f'{where} = {cfg}')
+    try:
+        inspect.signature(loss.forward).bind(*[None] * tensors, **dict.fromkeys(named))
+    except TypeError as error:
+        more = f' and {", ".join(named)} by name' if named else ''
+        raise InputError(f'{where} is a {type(loss).__name__}, which is no loss of this term: it is called with {tensors} '
+                         f'tensors{more} ({error}); docs/method.md lists those that fit') from error
+    return loss
 
 
 def _stride(level: Tensor, input_shape: tuple[int, int]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...registry import MODELS
 from ..annotation import Annotation
 from ..losses.dense import DenseDeltaKDLoss, DistributionKDLoss, elastic_selection
-from ..settings import check_number
+from ..settings import check_number, check_switch
 from ..views import DenseOutputs, DenseView, flat
 from .base import Distiller
 
@@ -40,6 +40,7 @@ class DenseDistiller(Distiller):
     """
 
     view = DenseView
+    asked = dict(feature=(3, ()), cls=(3, ()), reg=(3, ()))
 
     def __init__(self,
                  feature: Optional[dict] = None,
@@ -53,7 +54,7 @@ class DenseDistiller(Distiller):
         super().__init__(dict(feature=feature, cls=cls, reg=reg), backbone_levels, neck_levels, spare_new)
         check_number(alpha, 'model.distiller.alpha', 0)
         self.alpha = alpha
-        self.keep_old = keep_old
+        self.keep_old = check_switch(keep_old, 'model.distiller.keep_old')
 
     def check(self, student: nn.Module) -> None:
         """See :class:`Distiller`.
@@ -94,11 +95,14 @@ class DenseDistiller(Distiller):
         return logits
 
     def selected(self, knowledge: DenseOutputs, annotation: Annotation) -> Tensor:
-        """The anchors at which the teacher responds to an old object, (N, K), bool."""
+        """The anchors at which the teacher responds to an old object, (N, K), bool; worked out once a batch."""
+        if knowledge.selected is not None:
+            return knowledge.selected
         cells = self.cells(annotation, knowledge.logits[0].device)
         mask = flat([cells(level.shape[-2:], stride).expand(-1, level.size(1) // knowledge.num_classes, -1, -1)
                      for level, stride in zip(knowledge.logits, knowledge.strides, strict=True)], 1).squeeze(2)
-        return elastic_selection(flat(knowledge.logits, knowledge.num_classes), mask, self.alpha)
+        knowledge.selected = elastic_selection(flat(knowledge.logits, knowledge.num_classes), mask, self.alpha)
+        return knowledge.selected
 
     def forward(self, student: DenseOutputs, knowledge: Optional[DenseOutputs], annotation: Annotation) -> dict[str, Tensor]:
         """See :class:`Distiller`."""

@@ -45,6 +45,8 @@ class MFRRKDistiller(Distiller):
     """
 
     view = TwoStageView
+    asked = dict(feature=(3, ()), rpn_cls=(2, ('mask', )), rpn_reg=(4, ('mask', )), roi_cls=(2, ()),
+                 roi_reg=(2, ('teacher_logits', )), score=(3, ()))
 
     def __init__(self,
                  feature: Optional[dict] = None,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ..settings import settings_of
+from ..settings import check_number, settings_of
 
 EPS = 1e-6  # least divisor of a weighted mean
 SAME_ANCHORS = 'student and teacher must list the same anchors in the same order'
@@ -22,6 +22,7 @@ class WeightedLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_number(loss_weight, f'loss_weight of {type(self).__name__}', 0)
         self.loss_weight = loss_weight
 
     def extra_repr(self) -> str:
@@ -43,8 +44,8 @@ def check_columns(student: Tensor, teacher: Tensor, what: str, rows: tuple[str, 
 
 
 def check_temperature(loss: nn.Module, temperature: float) -> None:
-    if temperature <= 0:
-        raise InputError(f'{type(loss).__name__}: temperature={temperature} must be greater than 0')
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not temperature > 0:
+        raise InputError(f'{type(loss).__name__}: temperature={temperature} must be greater than 0, a number')
 
 
 def roi_mean(value: Tensor, weight: Tensor | None = None) -> Tensor:

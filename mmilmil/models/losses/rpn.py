@@ -5,6 +5,8 @@ loss, divided by that image's own anchors: what an image costs does not depend o
 bool, tells which anchors count, in the divisor as well.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,6 +66,8 @@ class RPNDeltaLoss(WeightedLoss):
 
     def __init__(self, margin: float | None = 0.1, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
+        if margin is not None:
+            check_number(margin, f'margin of {type(self).__name__}', -math.inf)
         self.margin = margin
 
     def forward(self, student_deltas: Tensor, teacher_deltas: Tensor, student_logits: Tensor, teacher_logits: Tensor,
@@ -92,6 +96,7 @@ class RPNForegroundDeltaLoss(WeightedLoss):
     def __init__(self, threshold: float = 0.5, loss_weight: float = 1.0, beta: float = 1 / 9) -> None:
         super().__init__(loss_weight)
         check_number(beta, 'beta of RPNForegroundDeltaLoss', 0)
+        check_number(threshold, f'threshold of {type(self).__name__}', 0, 1)
         self.threshold = threshold
         self.beta = beta
 

@@ -52,7 +52,7 @@ class View(ABC):
         Args:
             join: What a distiller puts into that pass, see the views.
 
-        Returns:
+        Yields:
             The outputs, with gradient, complete when the context ends.
         """
         with ExitStack() as stack:

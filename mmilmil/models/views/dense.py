@@ -21,11 +21,13 @@ class DenseOutputs(Outputs):
         logits: Before the sigmoid, by level, each (N, A * C, H, W), the classes of one anchor beside each other.
         boxes: By level, each (N, A * D, H, W): D = 4 deltas, or distances from the point to the sides in strides; of a
             detector with box distributions (GFL) D = 4 * bins, before the softmax.
+        selected: Of a teacher, what a distiller has found of it: the anchors that are compared, (N, K), bool.
     """
 
     num_classes: int = 0
     logits: list[Tensor] = field(default_factory=list)
     boxes: list[Tensor] = field(default_factory=list)
+    selected: Optional[Tensor] = None
 
 
 class DenseView(View):

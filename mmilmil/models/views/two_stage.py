@@ -171,8 +171,8 @@ class TwoStageView(View):
 
     def _with_masks(self, levels: list[Tensor], found: list[InstanceData], metas: list[dict],
                     shape: tuple[int, int]) -> list[InstanceData]:
-        # Masks of the input's size, whatever the image file's was.
-        metas = [dict(meta, ori_shape=shape, img_shape=shape, scale_factor=(1.0, 1.0)) for meta in metas]
+        # Masks of the input as it is: of its size, whatever the image file's was, and not flipped back.
+        metas = [dict(meta, ori_shape=shape, img_shape=shape, scale_factor=(1.0, 1.0), flip=False) for meta in metas]
         return self.detector.roi_head.predict_mask(levels, metas, found, rescale=False)
 
     def _watch(self, outputs: TwoStageOutputs, join: Optional[Callable]) -> Iterator[Any]:
@@ -180,9 +180,10 @@ class TwoStageView(View):
         rpn, roi = self.detector.rpn_head, self.detector.roi_head
         yield rpn.register_forward_hook(
             lambda head, args, found: vars(outputs).update(rpn_logits=list(found[0]), rpn_deltas=list(found[1])))
-        samplers = self._recording_samplers()
+        samplers = [RecordingSampler(one) for one in _as_list(roi.bbox_sampler)]
+        yield _Samplers(roi, roi.bbox_sampler)
+        roi.bbox_sampler = samplers if isinstance(roi.bbox_sampler, list) else samplers[0]
         sampled_rois: list[int] = []
-        yield _Forget(samplers)
 
         def add_rois(extractor, args: tuple) -> tuple:
             levels, rois, *rest = args
@@ -204,27 +205,20 @@ class TwoStageView(View):
         for head in box_heads(self.detector):
             yield head.register_forward_hook(take_apart)
 
-    def _recording_samplers(self) -> list[RecordingSampler]:
-        """The RoI head's samplers, made to remember."""
-        roi = self.detector.roi_head
-        several = isinstance(roi.bbox_sampler, list)
-        samplers = [one if isinstance(one, RecordingSampler) else RecordingSampler(one)
-                    for one in (roi.bbox_sampler if several else [roi.bbox_sampler])]
-        roi.bbox_sampler = samplers if several else samplers[0]
-        for sampler in samplers:
-            sampler.sampled = []
-        return samplers
-
 
 @dataclass
-class _Forget:
-    """Lets go of what samplers remember when the pass is over."""
+class _Samplers:
+    """Puts a RoI head's own samplers back when the pass is over."""
 
-    samplers: list[RecordingSampler]
+    roi_head: nn.Module
+    samplers: Any
 
     def remove(self) -> None:
-        for sampler in self.samplers:
-            sampler.sampled = []
+        self.roi_head.bbox_sampler = self.samplers
+
+
+def _as_list(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 def _head_outputs(logits: Tensor, deltas: Tensor, number: int, sampled: list[tuple[SamplingResult, InstanceData]],
