@@ -565,7 +565,7 @@ def make_coco(root):
 def test_two_stages_through_the_tools(tmp_path, tool, monkeypatch):
     monkeypatch.setenv('MMILMIL_COCO_ROOT', str(make_coco(tmp_path / 'data')))
     (tmp_path / 'base.py').write_text(CONFIG.format(root=ROOT, old=OLD, small=stock_cfg(len(OLD)).to_dict()))
-    (tmp_path / 'later.py').write_text(LATER_CONFIG.format(seen=SEEN, teacher=tmp_path / 'base/final.pth'))
+    (tmp_path / 'later.py').write_text(LATER_CONFIG.format(root=ROOT, seen=SEEN, teacher=tmp_path / 'base/final.pth'))
     metrics = {}
     for stage in ('base', 'later'):
         config, work_dir = tmp_path / f'{stage}.py', tmp_path / stage
