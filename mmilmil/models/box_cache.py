@@ -26,7 +26,7 @@ class TeacherBoxCache:
         path: The file.
         teacher: Hash of the teacher's weights (:func:`weights_hash`).
         score_thr: Detections of a lower score were left out.
-        images: By image id, (D, 6): box, label and score.
+        images: By image id, a tensor (D, 6): box, label and score of each detection.
     """
 
     path: Path

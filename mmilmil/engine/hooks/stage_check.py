@@ -31,8 +31,8 @@ class StageCheckHook(Hook):
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
             teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
-            loaded; the evaluator cannot evaluate the dataset, or does
-            not report what ``save_best`` names; in testing and resuming also: the checkpoint is another model's.
+            loaded; the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and
+            resuming also: the checkpoint is another model's.
     """
 
     priority = 'VERY_HIGH'
