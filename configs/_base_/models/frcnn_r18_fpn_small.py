@@ -1,25 +1,10 @@
 # Faster R-CNN with a quarter-width ResNet-18 and FPN, 1.2 M parameters: small enough to train from scratch on two cores. FPN
 # and heads, where most of the time goes, have 32 channels.
+_base_ = './resnet18_small.py'
 channels = 32
 
 model = dict(
     type='FasterRCNN',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=16,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        style='pytorch'),
     neck=dict(type='FPN', in_channels=[16, 32, 64, 128], out_channels=channels, num_outs=4),
     rpn_head=dict(
         type='RPNHead',

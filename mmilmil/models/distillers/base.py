@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Optional
 
@@ -70,13 +71,14 @@ class Distiller(BaseModule):
                                  f'so {beyond[0]} is none of them. Choose from 0 to {count - 1}')
 
     @property
+    @abstractmethod
     def needs_teacher(self) -> bool:
         """Whether a term looks at what the teacher sees in the batch."""
-        raise NotImplementedError
 
     def join(self, knowledge: Optional[Outputs], annotation: Annotation) -> Optional[Callable]:
         """What joins the student's pass; see :meth:`mmilmil.models.views.View.watch`. By default nothing."""
 
+    @abstractmethod
     def forward(self, student: Outputs, knowledge: Optional[Outputs], annotation: Annotation) -> dict[str, Tensor]:
         """The distillation losses, by name; a term that is switched off is absent.
 
@@ -85,7 +87,6 @@ class Distiller(BaseModule):
             knowledge: The teacher's; ``None`` where :attr:`needs_teacher` is false.
             annotation: The batch's, without what is merged into it.
         """
-        raise NotImplementedError
 
     def cells(self, annotation: Annotation, device: torch.device) -> Cells:
         """The cells that are compared; cached, as several terms look at maps of the same sizes."""
