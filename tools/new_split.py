@@ -8,24 +8,17 @@ beside them.
 import argparse
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
 
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
-from mmilmil.data_tools.layouts import SPLITS, coco_files, folder_kind, part_of, voc_folder
-from mmilmil.data_tools.own_data import (
-    OwnData,
-    check_categories,
-    chosen_classes,
-    coco_data,
-    untrained,
-    voc_data,
-)
+from mmilmil.data_tools.finding import find_data
+from mmilmil.data_tools.own_data import OwnData, check_categories, chosen_classes, untrained
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
@@ -36,6 +29,7 @@ CONFIGS = TOOLS.parent / 'configs'
 # The next install would delete what is written into the package.
 OUT = Path('configs') if in_package(TOOLS) else CONFIGS
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
+DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations')
 OWN_BASES = {'frcnn_r50_fpn': 'voc07', 'frcnn_r18_fpn_small': 'voc_style_small'}
 
 
@@ -70,45 +64,8 @@ def parse_args() -> argparse.Namespace:
 
 def own_data(args: argparse.Namespace) -> OwnData:
     """One's own annotations, in whatever layout."""
-    path = Path(args.ann)
-    if not path.exists():
-        raise InputError(f'--ann {path} does not exist: give a folder in VOC, COCO or Roboflow layout, or a COCO file')
-    if path.is_dir() and (args.annotations or folder_kind(path) == 'voc'):
-        return own_voc(path, args)
-    if args.annotations:
-        raise InputError(f'--annotations is for a folder with XML files: leave it out for the COCO file {path}')
-    return own_coco(path, args)
-
-
-def own_voc(path: Path, args: argparse.Namespace) -> OwnData:
-    for option in ('val_ann', 'test_ann', 'val_images', 'test_images'):
-        if getattr(args, option):
-            raise InputError(f'--{option.replace("_", "-")} is for COCO files: {path} is in VOC layout, whose splits are the '
-                             'lists in ImageSets/Main')
-    folder = voc_folder(path, args.images, args.annotations)
-    if absent := [str(folder.list_path(split)) for split in SPLITS if split not in folder.lists]:
-        command = tool_command(TOOLS, 'split_dataset.py', path, *folder.options)
-        raise InputError(f'no {", ".join(absent)}: a file with one image name a line (without extension) for each split; '
-                         f'`{command}` makes what lacks, then run this again')
-    return voc_data(folder)
-
-
-def own_coco(path: Path, args: argparse.Namespace) -> OwnData:
-    files = coco_files(path) if path.is_dir() else {'train': path}
-    given = {split: Path(file) for split in ('val', 'test') if (file := getattr(args, f'{split}_ann'))}
-    files.update(given)
-    if 'train' not in files:
-        raise InputError(f'{path} has no file for train, only {", ".join(map(str, files.values()))}: give it itself as --ann')
-    if absent := [split for split in SPLITS if split not in files]:
-        options = [word for split, file in given.items() for word in (f'--{split}-ann', file)]
-        command = tool_command(TOOLS, 'split_dataset.py', path, *options)
-        parts = {split: files.get(split, part_of(path, split)) for split in ('val', 'test')}
-        then = 'run this again' if path.is_dir() else (
-            f'give `--ann {shlex.quote(str(part_of(path, "train")))} ' +
-            ' '.join(f'--{split}-ann {shlex.quote(str(part))}' for split, part in parts.items()) + '`')
-        raise InputError(f'no annotation for {" and ".join(absent)}: settings are chosen on val and reported on test, so give '
-                         f'{" and ".join(f"--{split}-ann" for split in absent)}; or `{command}` draws what lacks, then {then}')
-    return coco_data(files, {split: getattr(args, f'{split}_images', None) or args.images for split in SPLITS})
+    options = {option: getattr(args, option) for option in DATA_OPTIONS}
+    return find_data(args.ann, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
 
 
 def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, OwnData]:
@@ -220,7 +177,7 @@ def main() -> None:
     args = parse_args()
     check_folder(args.out, '--out')
     if args.dataset:
-        for option in ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations'):
+        for option in DATA_OPTIONS:
             if getattr(args, option):
                 raise InputError(f"--{option.replace('_', '-')} is for data of one's own (--ann); {args.dataset} has its own")
     recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)

@@ -101,20 +101,26 @@ def voc_data(folder: VocFolder) -> OwnData:
     Raises:
         InputError: a list, image or annotation is missing or broken, or a list has no box.
     """
-    images = ImageFolder(str(folder.root / folder.images))
-    names = {split: read_list(str(folder.list_path(split))) for split in SPLITS}
-    for split, part in names.items():
-        _check_images(images, part, folder.list_path(split))
-    data = {}
-    for split, part in names.items():
-        path, tell = folder.list_path(split), StopAtFirst()
-        counts = _added(voc_boxes(folder, name, path, tell) for name in part)
-        data[split] = SplitData(path, frozenset(images.find(name) for name in part), *counts,
-                                notes=tuple(f'{path}: {line}' for line in tell.lines()))
+    splits = {split: voc_split(folder, split) for split in SPLITS}
+    settings = {split: settings for split, (settings, _) in splits.items()}
+    return OwnData('IncrementalVOCDataset', folder.root, settings, {split: part for split, (_, part) in splits.items()})
+
+
+def voc_split(folder: VocFolder, split: str) -> tuple[dict, SplitData]:
+    """Settings of the dataset beside type and root, and what it has, of one list of a VOC folder.
+
+    Raises:
+        InputError: the list, an image or an annotation is missing or broken, or the list has no box.
+    """
+    path, tell = folder.list_path(split), StopAtFirst()
+    images, names = ImageFolder(str(folder.root / folder.images)), read_list(str(path))
+    _check_images(images, names, path)
+    counts = _added(voc_boxes(folder, name, path, tell) for name in names)
+    part = SplitData(path, frozenset(images.find(name) for name in names), *counts,
+                     notes=tuple(f'{path}: {line}' for line in tell.lines()))
     folders = {key: value for key, value, usual in (('img_subdir', folder.images, 'JPEGImages'),
                                                     ('ann_subdir', folder.annotations, 'Annotations')) if value != usual}
-    settings = {split: dict(ann_file=(LISTS / f'{split}.txt').as_posix(), **folders) for split in SPLITS}
-    return OwnData('IncrementalVOCDataset', folder.root, settings, data)
+    return dict(ann_file=(LISTS / f'{split}.txt').as_posix(), **folders), part
 
 
 def _check_images(images: ImageFolder, names: Sequence[str], listed: Path) -> None:
@@ -173,27 +179,53 @@ def coco_data(files: Mapping[str, str | Path], images: Mapping[str, Optional[str
     Raises:
         InputError: a file or an image is missing or broken, or a file has no box.
     """
-    data, folders = {}, {}
-    for split in SPLITS:
-        path, tell = Path(files[split]), StopAtFirst()
-        content = read_coco(str(path), tell=tell)
-        listed = [image['file_name'] for image in content.images]
-        option = '--images' if split == 'train' else f'--{split}-images'
-        folder = folders[split] = image_folder(path, listed, images.get(split), option)
-        notes = [f'{path}: {line}' for line in (*tell.lines(), *coco_notes(content))]
-        if images.get(split) is None:
-            notes.append(f'images of {split}: found in {folder}')
-        data[split] = SplitData(path, frozenset(os.path.join(folder, name) for name in listed),
-                                *_added(coco_boxes(content, image) for image in content.images), tuple(content.names.values()),
-                                tuple(notes))
-    paths = {split: (str(files[split]), str(folders[split])) for split in SPLITS}
+    found = {split: coco_split(files[split], images.get(split), '--images' if split == 'train' else f'--{split}-images', split)
+             for split in SPLITS}
+    root, settings = coco_settings({split: (files[split], folder) for split, (folder, _) in found.items()})
+    return OwnData('IncrementalCocoDataset', Path(root), settings, {split: part for split, (_, part) in found.items()})
+
+
+def coco_split(file: str | Path, images: Optional[str], option: str, called: str) -> tuple[Path, SplitData]:
+    """The folder of the images of a COCO file, and what the file has.
+
+    Args:
+        file: The JSON file.
+        images: Folder of the images, or None.
+        option: The option that names that folder.
+        called: What the split is called, for the notes.
+
+    Raises:
+        InputError: the file or an image is missing or broken, or the file has no box.
+    """
+    path, tell = Path(file), StopAtFirst()
+    content = read_coco(str(path), tell=tell)
+    listed = [image['file_name'] for image in content.images]
+    folder = image_folder(path, listed, images, option)
+    notes = [f'{path}: {line}' for line in (*tell.lines(), *coco_notes(content))]
+    if images is None:
+        notes.append(f'images of {called}: found in {folder}')
+    return folder, SplitData(path, frozenset(os.path.join(folder, name) for name in listed),
+                             *_added(coco_boxes(content, image) for image in content.images), tuple(content.names.values()),
+                             tuple(notes))
+
+
+def coco_settings(files: Mapping[str, tuple[str | Path, str | Path]]) -> tuple[str, dict[str, dict]]:
+    """The folder that COCO files and their folders of images have in common, and the settings of the datasets below it.
+
+    Args:
+        files: File and folder of images by split.
+
+    Returns:
+        The folder as it was typed, absolute where one path is, and the datasets' settings by split, beside type and root.
+    """
+    paths = {split: tuple(map(str, pair)) for split, pair in files.items()}
     if any(os.path.isabs(path) for pair in paths.values() for path in pair):
         paths = {split: tuple(map(os.path.abspath, pair)) for split, pair in paths.items()}
     root = os.path.commonpath([folder for path, images_folder in paths.values() for folder in (os.path.dirname(path),
                                                                                             images_folder)])
     below = {split: [os.path.relpath(path, root or '.') for path in pair] for split, pair in paths.items()}
     settings = {split: dict(ann_file=ann_file, data_prefix=dict(img=folder)) for split, (ann_file, folder) in below.items()}
-    return OwnData('IncrementalCocoDataset', Path(root), settings, data)
+    return root, settings
 
 
 def coco_notes(content: CocoFile) -> list[str]:
