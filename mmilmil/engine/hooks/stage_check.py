@@ -1,17 +1,17 @@
 """Stops a run whose parts contradict one another, before anything is trained."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
 
-from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import Tensor
 
 from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
+from ...datasets.test_sets import check_sets
 from ...errors import InputError
-from ...loaders import innermost_dataset
+from ...loaders import located_datasets
 from ...models.detectors import IncrementalDetector
 from ...models.heads import class_heads
 from ...models.supported import check_supported
@@ -24,15 +24,16 @@ from .atomic_checkpoint import AtomicCheckpointHook
 
 @HOOKS.register_module()
 class StageCheckHook(Hook):
-    """Compares datasets, head and teacher before the run (protocol 4, 5, 7), and tries its evaluation on one image.
+    """Compares datasets, head and teacher before the run (protocol 4, 5, 7), and tries its evaluation on an image of each set.
 
     Raises:
         InputError: the detector is not supported (:mod:`mmilmil.models.supported`), ``num_classes`` is not the number of
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
             teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
-            loaded; the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and
-            resuming also: the checkpoint is another model's.
+            loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.test_sets`); the evaluator cannot
+            evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming also: the checkpoint is
+            another model's.
     """
 
     priority = 'VERY_HIGH'
@@ -43,21 +44,24 @@ class StageCheckHook(Hook):
         detector = getattr(model, 'architecture', model)  # a pruning algorithm has its detector inside
         check_supported(detector, f'the model of {runner.cfg.filename or "the config"}')
         training = is_training(runner)
+        evaluations = {name: loop for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)) if is_built(loop)}
+        for name, loop in evaluations.items():
+            check_sets(loop.dataloader.dataset, f'{name}_dataloader')
         stages = dict(_stages(runner))
         check_classes(stages, {f'model.{name}': head.num_classes for name, head in class_heads(detector).items()})
         if training and has_mask_head(detector):
             check_masks_loaded(runner.train_dataloader.dataset)
         if training and isinstance(model, IncrementalDetector):
-            check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
+            check_teacher(next(iter(stages.values())), model.teacher.classes, model.teacher_cfg['checkpoint'])
             if model.teacher_boxes is not None and model.merging is not None:
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)
                 model.cache.check_images(dataset.get_data_info(index)['img_id'] for index in range(len(dataset)))
         figures = {}
-        for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
-            if is_built(loop):
-                check_category_order(loop.evaluator, _dataset(loop.dataloader.dataset).metainfo['classes'], name)
-                figures[name] = dry_run(loop.evaluator, loop.dataloader.dataset, name, has_mask_head(detector))
+        for name, loop in evaluations.items():
+            dataset = loop.dataloader.dataset
+            check_category_order(loop.evaluator, dataset.metainfo['classes'], name)
+            figures[name] = dry_run(loop.evaluator, dataset, name, has_mask_head(detector))
         if training:
             validates = 'val' in figures and _validates(runner.train_loop)
             for hook in runner.hooks:
@@ -142,18 +146,16 @@ def _validates(loop) -> bool:
     return getattr(loop, 'val_begin', 1) <= (loop.max_epochs if isinstance(loop, EpochBasedTrainLoop) else loop.max_iters)
 
 
-def _stages(runner: Runner):
+def _stages(runner: Runner) -> Iterator[tuple[str, Stage]]:
+    """The stage of each dataset, the training's first, behind its place in the config."""
     for name, loop in (('train_dataloader', runner._train_loop), ('val_dataloader', runner._val_loop),
                        ('test_dataloader', runner._test_loop)):
-        if is_built(loop):
-            metainfo = _dataset(loop.dataloader.dataset).metainfo
-            yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
-        elif loop is not None:
-            # Not built in this run, like the test set in training; what its config says must fit all the same.
-            metainfo = innermost_dataset(runner.cfg[name].dataset).get('metainfo')
+        if loop is None:
+            continue
+        # One that is not built in this run, like the test set in training, must fit all the same by what its config says.
+        built = is_built(loop)
+        sets = list(located_datasets(loop.dataloader.dataset if built else runner.cfg[name].dataset, f'{name}.dataset'))
+        for place, dataset in sets:
+            metainfo = dataset.metainfo if built else dataset.get('metainfo')
             if metainfo is not None:
-                yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
-
-
-def _dataset(dataset) -> Optional[BaseDataset]:
-    return dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset
+                yield name if len(sets) == 1 else place, Stage.from_metainfo(metainfo, f'{place}.metainfo')
