@@ -3,6 +3,9 @@
 Also for one's own data: `--ann FOLDER` in the layout of VOC, COCO or Roboflow, or `--ann train.json --val-ann val.json
 --test-ann test.json` in COCO's format. Writes the stages, and tells how to train them, with fine-tuning and joint training
 beside them.
+
+And for a detector of one's own: `--ann DATA --teacher CONFIG CHECKPOINT`. Writes the stage in which its student learns the new
+classes, everything else as that detector has it.
 """
 
 import argparse
@@ -16,8 +19,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
+from mmilmil.config_writing.new_student import ROLES, chosen_new, new_data, told
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
-from mmilmil.data_tools.finding import find_data
+from mmilmil.config_writing.student_configs import StudentConfigs
+from mmilmil.config_writing.teachers import read_teacher
+from mmilmil.data_tools.finding import find_data, find_test
 from mmilmil.data_tools.own_data import OwnData, check_categories, chosen_classes, untrained
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
@@ -30,6 +36,9 @@ CONFIGS = TOOLS.parent / 'configs'
 OUT = Path('configs') if in_package(TOOLS) else CONFIGS
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
 DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations')
+# What is of a detector of one's own, and what is of splits that begin with a first stage.
+TEACHER_OPTIONS = ('new', 'distinct', 'teacher_classes', 'old_val', 'old_test', 'old_val_images', 'old_test_images')
+SPLIT_OPTIONS = ('dataset', 'split', 'classes', 'model')
 OWN_BASES = {'frcnn_r50_fpn': 'voc07', 'frcnn_r18_fpn_small': 'voc_style_small'}
 
 
@@ -39,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     data.add_argument('--dataset', choices=RECIPES, help='a data set whose settings come with the project')
     data.add_argument('--ann', metavar='PATH', type=os.path.expanduser,
                       help="one's own data: a folder in VOC, COCO or Roboflow layout, or a COCO file for training")
-    parser.add_argument('--split', required=True, help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
+    parser.add_argument('--split', help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
     parser.add_argument('--classes', nargs='+', default=[], metavar='NAME',
                         help="class names in label order, or a file with one a line; default: all, in the data's order")
     parser.add_argument('--name', help='what file names call the data; default: the name of its folder')
@@ -54,12 +63,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--annotations', metavar='FOLDER', type=os.path.expanduser,
                         help='in VOC layout the folder of XML files, default Annotations')
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
-    parser.add_argument('--epochs', nargs=3, type=int, metavar=('FIRST', 'LATER', 'JOINT'),
-                        help='epochs of a first stage, a later one and joint training, for frcnn_r18_fpn_small')
+    parser.add_argument('--epochs', nargs='+', type=int, metavar='N',
+                        help='epochs: for frcnn_r18_fpn_small three numbers, of a first stage, a later one and joint training; '
+                        'with --teacher one, of its student, by default 12 to 36 by the number of images')
     parser.add_argument('--out', default=str(OUT), metavar='FOLDER', type=os.path.expanduser,
                         help='folder of configs; default that of the checkout, or configs where this runs from the package')
     parser.add_argument('--force', action='store_true', help='replace files of the same name that say something else')
-    return parser.parse_args()
+    teacher = parser.add_argument_group("a detector of one's own, which --ann teaches new classes")
+    teacher.add_argument('--teacher', nargs=2, metavar=('CONFIG', 'CHECKPOINT'),
+                         help='its config, a file or such as mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py, and its weights, a '
+                         'file or URL')
+    teacher.add_argument('--new', nargs='+', default=[], metavar='NAME',
+                         help='the classes to learn, in label order; default: all in the data that the teacher does not know')
+    teacher.add_argument('--distinct', nargs='+', default=[], metavar='NAME',
+                         help="new classes that are others than the teacher's in spite of nearly the same name")
+    teacher.add_argument('--teacher-classes', nargs='+', default=[], metavar='NAME',
+                         help="the teacher's classes in label order, or the name of a set of MMDetection's such as coco, where "
+                         'the checkpoint does not name them')
+    for split in ROLES:
+        teacher.add_argument(f'--old-{split}', metavar='DATA', type=os.path.expanduser,
+                             help=f'what the old classes are measured on in {split}, in a layout of --ann')
+        teacher.add_argument(f'--old-{split}-images', metavar='FOLDER', type=os.path.expanduser, help='folder of its images')
+    args = parser.parse_args()
+    if args.teacher is None and args.split is None:
+        parser.error('give --split, the sizes of the groups, or --teacher, a detector that knows the old classes')
+    return args
 
 
 def own_data(args: argparse.Namespace) -> OwnData:
@@ -68,10 +96,15 @@ def own_data(args: argparse.Namespace) -> OwnData:
     return find_data(args.ann, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
 
 
+def name_of(data: OwnData) -> str:
+    """What files call data without a name: its folder's."""
+    return re.sub(r'\W+', '_', data.root.resolve().name).strip('_').lower()
+
+
 def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, OwnData]:
     """Recipe, classes, the data set's config and the data, for one's own annotations."""
     data = own_data(args)
-    name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).strip('_').lower()
+    name = args.name or name_of(data)
     classes = chosen_classes(args.classes, data.found, args.ann, old=sum(parse_split(args.split)[:-1]))
     check_categories(data, classes)
     model = args.model or 'frcnn_r50_fpn'
@@ -126,8 +159,9 @@ def check_epochs(epochs: list[int], recipe: Recipe) -> None:
     if recipe.schedules.epochs is None:
         raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler in '
                          'the written configs')
-    if min(epochs) < 1:
-        raise InputError(f'--epochs {" ".join(map(str, epochs))}: give three numbers of 1 or more')
+    if len(epochs) != 3 or min(epochs) < 1:
+        raise InputError(f'--epochs {" ".join(map(str, epochs))}: give three numbers of 1 or more, the epochs of a first '
+                         'stage, a later one and joint training')
 
 
 def write(files: dict[Path, str], out: Path, force: bool, check: Callable[[], None]) -> None:
@@ -173,35 +207,81 @@ def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str
             'Without one: put images with such boxes into train, or leave the classes out by --classes, and run this again.')
 
 
-def main() -> None:
-    args = parse_args()
-    check_folder(args.out, '--out')
+def forbid(args: argparse.Namespace, options: Iterable[str], why: str) -> None:
+    """Stop where one of the options is given."""
+    for option in options:
+        if getattr(args, option):
+            raise InputError(f'--{option.replace("_", "-")} {why}')
+
+
+def write_split(args: argparse.Namespace, out: Path) -> None:
+    """The stages of a split, the first one included."""
+    forbid(args, TEACHER_OPTIONS, "is for a detector of one's own: name it by --teacher CONFIG CHECKPOINT")
     if args.dataset:
-        for option in DATA_OPTIONS:
-            if getattr(args, option):
-                raise InputError(f"--{option.replace('_', '-')} is for data of one's own (--ann); {args.dataset} has its own")
+        forbid(args, DATA_OPTIONS, f"is for data of one's own (--ann); {args.dataset} has its own")
     recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)
     if dataset is not None:
         check_name(recipe.prefix)
     if args.epochs:
         check_epochs(args.epochs, recipe)
         recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
-    out = Path(args.out)
-    if out.resolve().is_relative_to(Path.cwd()):
-        out = out.resolve().relative_to(Path.cwd())
     split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=dataset is not None)
     files = split.files()
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
-    told = train_command(split, out, data, args.ann)
+    command = train_command(split, out, data, args.ann)
     variable = f'MMILMIL_{recipe.prefix.upper()}_ROOT'
     write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root, variable))
     print(f'\n{len(classes)} classes in label order: {", ".join(classes)}')
     if data:
         print('', *data.notes(classes), sep='\n')
-        if variable in os.environ and variable in dataset:
-            print(f'{variable} is set to {os.environ[variable]}, which the configs take instead of {data.root}')
-    print(f'\n{told}')
+        tell_variable(variable, dataset, data)
+    print(f'\n{command}')
+
+
+def write_student(args: argparse.Namespace, out: Path) -> None:
+    """The stage in which the student of a detector of one's own learns new classes."""
+    forbid(args, SPLIT_OPTIONS, "is for splits that begin with a first stage; with --teacher the classes are the teacher's and "
+           "those of --new, and the model is the teacher's: leave it out")
+    for split in ROLES:
+        if getattr(args, f'old_{split}_images') and not getattr(args, f'old_{split}'):
+            raise InputError(f'--old-{split}-images names the images of --old-{split}: give that too')
+    epochs = args.epochs and args.epochs[0]
+    if args.epochs and (len(args.epochs) != 1 or epochs < 1):
+        raise InputError(f'--epochs {" ".join(map(str, args.epochs))}: with --teacher give one number of 1 or more, the epochs '
+                         'of the student')
+    data = own_data(args)
+    name = args.name or name_of(data)
+    check_name(name)
+    old = {split: find_test(path, getattr(args, f'old_{split}_images'), f'--old-{split}')
+           for split in ROLES if (path := getattr(args, f'old_{split}'))}
+    teacher = read_teacher(*args.teacher, args.teacher_classes)
+    new = chosen_new(teacher, data, args.new, args.distinct)
+    check_categories(data, new)
+    measured = new_data(teacher, data, new, name, old)
+    configs = StudentConfigs(teacher, measured, new, shipped(args.out, Path('ilmil')), epochs)
+    files = configs.files()
+    variable, dataset = f'MMILMIL_{name.upper()}_ROOT', files[configs.dataset_file]
+    with_classes = [out / path for path in (configs.dataset_file, configs.tested, configs.stage)]
+    write(files, out, args.force, lambda: check_configs(with_classes, configs.classes, data.root, variable))
+    print('', *told(teacher, data, new, measured), sep='\n')
+    tell_variable(variable, dataset, data)
+    print(f'\nTrain the student, with plain fine-tuning beside it, and test both and the teacher:\n'
+          f'  {tool_command(TOOLS, "train_chain.py", out / configs.stage)} --methods finetune')
+
+
+def tell_variable(variable: str, dataset: str, data: OwnData) -> None:
+    """Say so where the environment moves the data."""
+    if variable in os.environ and variable in dataset:
+        print(f'{variable} is set to {os.environ[variable]}, which the configs take instead of {data.root}')
+
+
+def main() -> None:
+    args = parse_args()
+    out = check_folder(args.out, '--out')
+    if out.resolve().is_relative_to(Path.cwd()):
+        out = out.resolve().relative_to(Path.cwd())
+    (write_student if args.teacher else write_split)(args, out)
 
 
 if __name__ == '__main__':

@@ -177,7 +177,7 @@ class StudentConfigs:
             f'metainfo = dict(classes=_base_.all_classes[:{known}], split={self.teacher.split})',
             '',
             'train_dataloader = None',
-            *self._measured(),
+            *self._teacher_measured(),
         ]) + '\n'
 
     def _stage(self) -> str:
@@ -224,8 +224,16 @@ class StudentConfigs:
         own = [name for name in self.teacher.imports if name != 'mmilmil']
         return [f'custom_imports = dict(imports={["mmilmil", *own]!r}, allow_failed_imports=False)'] if own else []
 
-    def _measured(self) -> Iterable[str]:
+    def _teacher_measured(self) -> Iterable[str]:
+        known = set(self.teacher.classes)
         for role in ('val', 'test'):
+            if any(known & set(one.annotated) for one in self.data.measured[role]):
+                yield from self._measured(role)
+            else:  # nothing of what it knows is annotated there
+                yield f'{role}_dataloader = {role}_evaluator = {role}_cfg = None'
+
+    def _measured(self, *roles: str) -> Iterable[str]:
+        for role in roles or ('val', 'test'):
             several = len(self.data.measured[role]) > 1
             sets = f'_base_.{role}_dataloader.dataset.datasets'
             what = f'datasets=[dict(_set, metainfo=metainfo) for _set in {sets}]' if several else 'metainfo=metainfo'

@@ -7,11 +7,12 @@ from typing import Optional
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
+from ..class_names import checkpoint_classes
 from ..config import load_config
 from ..datasets.image_loading import is_loader
 from ..errors import InputError
 from ..loaders import innermost_datasets
-from ..models.loading import checkpoint_split, load_detector
+from ..models.loading import load_detector
 from ..models.meaning import count_levels
 from ..registry import MODELS
 from ..stock import full_model_cfg, is_student
@@ -101,9 +102,14 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
     imports = tuple((cfg.get('custom_imports') or {}).get('imports') or ())
     optim_wrapper, batch_size = _optimizer(cfg)
     return BroughtTeacher(
-        config, checkpoint, model, names, checkpoint_split(checkpoint, names), classes, imports, _distiller(detector),
+        config, checkpoint, model, names, _split(checkpoint, names), classes, imports, _distiller(detector),
         count_levels(detector)[1], _steps(cfg, config), optim_wrapper, batch_size, is_student(cfg.model),
         {role: tuple(_own_tests(cfg, role)) for role in ('val', 'test')})
+
+
+def _split(checkpoint: str, classes: tuple[str, ...]) -> tuple[int, ...]:
+    split = checkpoint_classes(checkpoint)[1]
+    return split if split and sum(split) == len(classes) else (len(classes), )
 
 
 def _distiller(detector: nn.Module) -> str:

@@ -73,19 +73,24 @@ class OwnData:
         first = [name for name in self.splits['train'].categories or () if name in names]
         return (*first, *sorted(names - set(first)))
 
-    def notes(self, classes: Sequence[str]) -> list[str]:
-        """What is there, what is left out and what cannot be measured with these classes, as lines to tell."""
+    def notes(self, classes: Sequence[str], option: str = '--classes') -> list[str]:
+        """What is there, what is left out and what cannot be measured with these classes, as lines to tell.
+
+        Args:
+            classes: The classes.
+            option: What names them.
+        """
         lines = [line for split, part in self.splits.items() for line in (*part.notes, f'{split}: {part.count()}')]
         total = Counter()
         for part in self.splits.values():
             total += part.boxes + part.unusable
         if others := [name for name in total if name not in classes]:
-            lines.append('left out, as --classes does not name them: ' +
+            lines.append(f'left out, as {option} does not name them: ' +
                          ', '.join(f'{name!r} ({total[name]} boxes)' for name in sorted(others)))
         listed = dict.fromkeys(name for part in self.splits.values() for name in part.categories or ())
         if empty := [name for name in listed if not total[name] and name not in classes]:
             lines.append(f'left out, a category without a box in any of the files: {", ".join(map(repr, empty))}; name it by '
-                         '--classes to make it a class')
+                         f'{option} to make it a class')
         for split in ('val', 'test'):
             if without := [name for name in classes if not self.splits[split].boxes[name]]:
                 lines.append(f'{self.splits[split].source} has no box of {", ".join(map(repr, without))}: no AP of it there')
