@@ -85,22 +85,21 @@ class StageCheckHook(Hook):
                 raise InputError(f'the checkpoint {source} does not fit the model of the config: {wrong}. Give the config that '
                                  'it was trained with')
         if not is_training(runner):
-            check_names(classes_in(meta), dict(_stages(runner)), source)
+            check_names(classes_in(meta), next(_stages(runner))[1].classes, source)
 
 
-def check_names(found: Optional[tuple[str, ...]], stages: dict[str, Stage], checkpoint: str) -> None:
+def check_names(found: Optional[tuple[str, ...]], classes: tuple[str, ...], checkpoint: str) -> None:
     """A checkpoint was trained with the classes that it is tested with, in the same order.
 
     Args:
         found: The names in the checkpoint, if there are any.
-        stages: See :func:`check_classes`.
+        classes: The names in the config, which all its datasets have.
         checkpoint: The checkpoint's path, for the message.
     """
-    for name, stage in stages.items():
-        if found and found != stage.classes:
-            raise InputError(f'the checkpoint {checkpoint} knows the classes {list(found)}, and metainfo.classes of {name} are '
-                             f'{list(stage.classes)}: names and order must be equal. Correct the classes, or give the config '
-                             'that it was trained with')
+    if found and found != classes:
+        raise InputError(f'the checkpoint {checkpoint} knows the classes {list(found)}, and metainfo.classes of the config are '
+                         f'{list(classes)}: names and order must be equal. Correct the classes, or give the config that it was '
+                         'trained with')
 
 
 def check_classes(stages: dict[str, Stage], num_classes: dict[str, int]) -> None:
