@@ -14,7 +14,7 @@ from typing import Optional, Union
 
 from mmengine.config import Config, DictAction
 
-from ..config import building_error, read_file, set_options
+from ..config import building_error, config_file, read_file, set_options
 from ..errors import InputError
 from .methods import lay_over
 from .required_hooks import complete_hooks
@@ -202,7 +202,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
     """Read a config file with a method laid over it and a user's settings on top.
 
     Args:
-        path: Config file.
+        path: Config file, or its name in a package (:func:`mmilmil.config.config_file`).
         options: Settings from ``--cfg-options``.
         work_dir: Folder of the run; without it the config's own, or ``work_dirs/<name of the config file>``, by a method with
             its name behind.
@@ -215,7 +215,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
             :mod:`mmilmil.config`, :func:`mmilmil.engine.methods.lay_over` and
             :func:`mmilmil.engine.required_hooks.complete_hooks`.
     """
-    if not Path(path).is_file():
+    if not config_file(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
                          'configs/ilmil/frcnn_voc_15+5.py')
     cfg = read_file(path)

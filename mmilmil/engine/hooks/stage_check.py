@@ -5,18 +5,20 @@ from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
-from torch import Tensor
 
+from ...class_names import classes_in
 from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
 from ...datasets.test_sets import check_sets
 from ...errors import InputError
 from ...loaders import located_datasets
 from ...models.detectors import IncrementalDetector
+from ...models.fit import load_weights, told_otherwise
 from ...models.heads import class_heads
 from ...models.supported import check_supported
 from ...registry import HOOKS
 from ...stage import Stage
+from ...stock import full_model_cfg
 from ..dry_run import check_category_order, dry_run
 from ..runner_state import bare_model, is_built, is_training
 from .atomic_checkpoint import AtomicCheckpointHook
@@ -33,7 +35,7 @@ class StageCheckHook(Hook):
             teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
             loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.test_sets`); the evaluator cannot
             evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming also: the checkpoint is
-            another model's.
+            another model's; in testing: it names other classes.
     """
 
     priority = 'VERY_HIGH'
@@ -73,7 +75,7 @@ class StageCheckHook(Hook):
 
         Training that starts from a checkpoint (``load_from``) may take a part of it, as everywhere in MMDetection.
         """
-        model = bare_model(runner)
+        model, meta = bare_model(runner), checkpoint.get('meta') or {}
         source = runner._load_from or find_latest_checkpoint(runner.work_dir)
         resuming = is_training(runner) and runner._resume
         if resuming and not {'optimizer', 'message_hub'} <= checkpoint.keys():
@@ -81,25 +83,27 @@ class StageCheckHook(Hook):
                              f'be resumed: resume an epoch_*.pth of this run, start from these weights by load_from, or start '
                              f'a new training in another --work-dir, or in this one after deleting {Path(source).parent}')
         if resuming or not is_training(runner):
-            weights = checkpoint.get('state_dict', checkpoint)
-            weights = {name.removeprefix('module.'): value for name, value in weights.items()}
-            check_weights(weights, model.state_dict(), source)
+            wrong = load_weights(model, checkpoint['state_dict'])
+            if wrong:
+                wrong = '; '.join([*told_otherwise(meta, full_model_cfg(runner.cfg.model)), *wrong])
+                raise InputError(f'the checkpoint {source} does not fit the model of the config: {wrong}. Give the config that '
+                                 'it was trained with')
+        if not is_training(runner):
+            check_names(classes_in(meta), next(_stages(runner))[1].classes, source)
 
 
-def check_weights(weights: dict[str, Tensor], own: dict[str, Tensor], checkpoint: str) -> None:
-    """A checkpoint has the model's weights, all of them and in the same shapes.
+def check_names(found: Optional[tuple[str, ...]], classes: tuple[str, ...], checkpoint: str) -> None:
+    """A checkpoint was trained with the classes that it is tested with, in the same order.
 
     Args:
-        weights: State dict of the checkpoint.
-        own: The model's.
+        found: The names in the checkpoint, if there are any.
+        classes: The names in the config, which all its datasets have.
         checkpoint: The checkpoint's path, for the message.
     """
-    wrong = [f'{name} ({"missing" if name in own else "unknown"})' for name in sorted(own.keys() ^ weights.keys())]
-    wrong += [f'{name} ({tuple(weights[name].shape)} instead of {tuple(value.shape)})'
-              for name, value in own.items() if name in weights and weights[name].shape != value.shape]
-    if wrong:
-        raise InputError(f'the checkpoint {checkpoint} does not fit the model of the config, {len(wrong)} weights are missing, '
-                         f'unknown or of another shape: {", ".join(wrong[:3])}. Give the config that it was trained with')
+    if found and found != classes:
+        raise InputError(f'the checkpoint {checkpoint} knows the classes {list(found)}, and metainfo.classes of the config are '
+                         f'{list(classes)}: names and order must be equal. Correct the classes, or give the config that it was '
+                         'trained with')
 
 
 def check_classes(stages: dict[str, Stage], num_classes: dict[str, int]) -> None:

@@ -43,8 +43,8 @@ class IncrementalDetector:
 
     Args:
         *args: The stock detector's.
-        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config`` and, of a two-stage detector, ``max_proposals``.
-            The files are read when training starts.
+        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config``, ``classes`` where the checkpoint names none and,
+            of a two-stage detector, ``max_proposals``. The files are read when training starts.
         distiller: Settings of the distiller, ``MFRRKDistiller`` of a two-stage detector and ``DenseDistiller`` of a one-stage
             one; ``None`` distils nothing.
         merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes.
