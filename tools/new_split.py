@@ -1,7 +1,7 @@
 """Write the configs of a split: `python tools/new_split.py --dataset voc07 --split 10+5+5`.
 
-Also for one's own data: `--ann FOLDER` in the layout of VOC, COCO or Roboflow, or `--ann train.json --val-ann val.json
---test-ann test.json` in COCO's format. Writes the stages, and tells how to train them, with fine-tuning and joint training
+Also for one's own data: `--ann FOLDER`, `--ann data.yaml` or `--ann train.json --val-ann val.json --test-ann test.json`, see
+docs/own_data.md. Writes the stages, and tells how to train them, with fine-tuning and joint training
 beside them.
 """
 
@@ -17,7 +17,9 @@ from mmengine.config import Config
 
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
+from mmilmil.data_tools.drawing import Draw
 from mmilmil.data_tools.finding import find_data
+from mmilmil.data_tools.formats import UNDERSTOOD
 from mmilmil.data_tools.own_data import OwnData, check_categories, chosen_classes, untrained
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
@@ -29,7 +31,7 @@ CONFIGS = TOOLS.parent / 'configs'
 # The next install would delete what is written into the package.
 OUT = Path('configs') if in_package(TOOLS) else CONFIGS
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
-DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations')
+DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations', 'converted')
 OWN_BASES = {'frcnn_r50_fpn': 'voc07', 'frcnn_r18_fpn_small': 'voc_style_small'}
 
 
@@ -38,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument('--dataset', choices=RECIPES, help='a data set whose settings come with the project')
     data.add_argument('--ann', metavar='PATH', type=os.path.expanduser,
-                      help="one's own data: a folder in VOC, COCO or Roboflow layout, or a COCO file for training")
+                      help=f"one's own data: {UNDERSTOOD}")
     parser.add_argument('--split', required=True, help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
     parser.add_argument('--classes', nargs='+', default=[], metavar='NAME',
                         help="class names in label order, or a file with one a line; default: all, in the data's order")
@@ -53,6 +55,12 @@ def parse_args() -> argparse.Namespace:
                             help=f'folder of the images of the COCO file for {split}, where it is another')
     parser.add_argument('--annotations', metavar='FOLDER', type=os.path.expanduser,
                         help='in VOC layout the folder of XML files, default Annotations')
+    parser.add_argument('--shares', nargs=3, type=float, metavar=('TRAIN', 'VAL', 'TEST'),
+                        help='draw the splits that lack, with these shares of the images, as split_dataset.py does')
+    parser.add_argument('--seed', type=int, help='of the draw; alone it draws with shares of 0.7 0.1 0.2')
+    parser.add_argument('--converted', metavar='FOLDER', type=os.path.expanduser,
+                        help='where to write the COCO files that YOLO and CVAT annotations are converted to; default coco in '
+                        'their folder')
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
     parser.add_argument('--epochs', nargs=3, type=int, metavar=('FIRST', 'LATER', 'JOINT'),
                         help='epochs of a first stage, a later one and joint training, for frcnn_r18_fpn_small')
@@ -65,7 +73,10 @@ def parse_args() -> argparse.Namespace:
 def own_data(args: argparse.Namespace) -> OwnData:
     """One's own annotations, in whatever layout."""
     options = {option: getattr(args, option) for option in DATA_OPTIONS}
-    return find_data(args.ann, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
+    draw = None
+    if args.shares or args.seed is not None:
+        draw = Draw(args.shares or Draw.shares, args.seed or Draw.seed)
+    return find_data(args.ann, draw=draw, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
 
 
 def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, OwnData]:
@@ -177,8 +188,8 @@ def main() -> None:
     args = parse_args()
     check_folder(args.out, '--out')
     if args.dataset:
-        for option in DATA_OPTIONS:
-            if getattr(args, option):
+        for option in (*DATA_OPTIONS, 'shares', 'seed'):
+            if getattr(args, option) not in (None, ''):
                 raise InputError(f"--{option.replace('_', '-')} is for data of one's own (--ann); {args.dataset} has its own")
     recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)
     if dataset is not None:
