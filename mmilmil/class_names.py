@@ -54,14 +54,23 @@ def named_classes(name: str, where: str = 'classes') -> tuple[str, ...]:
     Raises:
         InputError: there is no such data set; names those that there are.
     """
-    DATASETS.import_from_location()  # they register themselves
-    # Not by mmdet.evaluation.get_classes, which calls COCO's classes by other names than its data set (traffic_light).
-    sets = {_plain(kind): known.METAINFO['classes'] for kind, known in DATASETS.module_dict.items()
-            if getattr(known, 'METAINFO', {}).get('classes')}
+    sets = _data_sets()
     if _plain(name) not in sets:
         raise InputError(f'{where} = {name!r} is no data set of MMDetection: give one of {", ".join(sorted(sets))}, or a '
                          "list of names, such as ['person', 'car']")
     return tuple(sets[_plain(name)])
+
+
+def is_data_set(name: str) -> bool:
+    """Whether :func:`named_classes` knows the name."""
+    return _plain(name) in _data_sets()
+
+
+def _data_sets() -> dict[str, Sequence[str]]:
+    DATASETS.import_from_location()  # they register themselves
+    # Not by mmdet.evaluation.get_classes, which calls COCO's classes by other names than its data set (traffic_light).
+    return {_plain(kind): known.METAINFO['classes'] for kind, known in DATASETS.module_dict.items()
+            if getattr(known, 'METAINFO', {}).get('classes')}
 
 
 def _plain(name: str) -> str:

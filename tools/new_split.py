@@ -1,8 +1,7 @@
 """Write the configs of a split: `python tools/new_split.py --dataset voc07 --split 10+5+5`.
 
-Also for one's own data: `--ann FOLDER` in the layout of VOC, COCO or Roboflow, or `--ann train.json --val-ann val.json
---test-ann test.json` in COCO's format. Writes the stages, and tells how to train them, with fine-tuning and joint training
-beside them.
+Also for one's own data: `--ann FOLDER`, `--ann data.yaml` or `--ann train.json --val-ann val.json --test-ann test.json`, see
+docs/own_data.md. Writes the stages, and tells how to train them, with fine-tuning and joint training beside them.
 
 And for a detector of one's own: `--ann DATA --teacher CONFIG CHECKPOINT`. Writes the stage in which its student learns the new
 classes, everything else as that detector has it.
@@ -18,12 +17,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmilmil.class_names import is_data_set
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
 from mmilmil.config_writing.new_student import ROLES, chosen_new, new_data, told
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
 from mmilmil.config_writing.student_configs import StudentConfigs
 from mmilmil.config_writing.teachers import read_teacher
+from mmilmil.data_tools.drawing import Draw
 from mmilmil.data_tools.finding import find_data, find_test
+from mmilmil.data_tools.formats import UNDERSTOOD
 from mmilmil.data_tools.own_data import OwnData, check_categories, chosen_classes, untrained
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
@@ -35,7 +37,8 @@ CONFIGS = TOOLS.parent / 'configs'
 # The next install would delete what is written into the package.
 OUT = Path('configs') if in_package(TOOLS) else CONFIGS
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
-DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations')
+DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations', 'converted')
+DRAW_OPTIONS = ('shares', 'seed')
 # What is of a detector of one's own, and what is of splits that begin with a first stage.
 TEACHER_OPTIONS = ('new', 'distinct', 'teacher_classes', 'old_val', 'old_test', 'old_val_images', 'old_test_images')
 SPLIT_OPTIONS = ('dataset', 'split', 'classes', 'model')
@@ -47,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument('--dataset', choices=RECIPES, help='a data set whose settings come with the project')
     data.add_argument('--ann', metavar='PATH', type=os.path.expanduser,
-                      help="one's own data: a folder in VOC, COCO or Roboflow layout, or a COCO file for training")
+                      help=f"one's own data: {UNDERSTOOD}")
     parser.add_argument('--split', help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
     parser.add_argument('--classes', nargs='+', default=[], metavar='NAME',
                         help="class names in label order, or a file with one a line; default: all, in the data's order")
@@ -62,6 +65,12 @@ def parse_args() -> argparse.Namespace:
                             help=f'folder of the images of the COCO file for {split}, where it is another')
     parser.add_argument('--annotations', metavar='FOLDER', type=os.path.expanduser,
                         help='in VOC layout the folder of XML files, default Annotations')
+    parser.add_argument('--shares', nargs=3, type=float, metavar=('TRAIN', 'VAL', 'TEST'),
+                        help='draw the splits that lack, with these shares of the images, as split_dataset.py does')
+    parser.add_argument('--seed', type=int, help='of the draw; alone it draws with shares of 0.7 0.1 0.2')
+    parser.add_argument('--converted', metavar='FOLDER', type=os.path.expanduser,
+                        help='where to write the COCO files that YOLO and CVAT annotations are converted to; default coco in '
+                        'their folder')
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
     parser.add_argument('--epochs', nargs='+', type=int, metavar='N',
                         help='epochs: for frcnn_r18_fpn_small three numbers, of a first stage, a later one and joint training; '
@@ -93,7 +102,10 @@ def parse_args() -> argparse.Namespace:
 def own_data(args: argparse.Namespace) -> OwnData:
     """One's own annotations, in whatever layout."""
     options = {option: getattr(args, option) for option in DATA_OPTIONS}
-    return find_data(args.ann, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
+    draw = None
+    if args.shares or args.seed is not None:
+        draw = Draw(args.shares or Draw.shares, args.seed or Draw.seed)
+    return find_data(args.ann, draw=draw, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
 
 
 def name_of(data: OwnData) -> str:
@@ -210,7 +222,7 @@ def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str
 def forbid(args: argparse.Namespace, options: Iterable[str], why: str) -> None:
     """Stop where one of the options is given."""
     for option in options:
-        if getattr(args, option):
+        if getattr(args, option) not in (None, '', []):
             raise InputError(f'--{option.replace("_", "-")} {why}')
 
 
@@ -218,7 +230,7 @@ def write_split(args: argparse.Namespace, out: Path) -> None:
     """The stages of a split, the first one included."""
     forbid(args, TEACHER_OPTIONS, "is for a detector of one's own: name it by --teacher CONFIG CHECKPOINT")
     if args.dataset:
-        forbid(args, DATA_OPTIONS, f"is for data of one's own (--ann); {args.dataset} has its own")
+        forbid(args, (*DATA_OPTIONS, *DRAW_OPTIONS), f"is for data of one's own (--ann); {args.dataset} has its own")
     recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)
     if dataset is not None:
         check_name(recipe.prefix)
@@ -239,6 +251,11 @@ def write_split(args: argparse.Namespace, out: Path) -> None:
     print(f'\n{command}')
 
 
+def classes_of(names: list[str]) -> str | tuple[str, ...] | None:
+    """What ``--teacher-classes`` says: names, the name of a set, or nothing."""
+    return names[0] if len(names) == 1 and is_data_set(names[0]) else tuple(names) or None
+
+
 def write_student(args: argparse.Namespace, out: Path) -> None:
     """The stage in which the student of a detector of one's own learns new classes."""
     forbid(args, SPLIT_OPTIONS, "is for splits that begin with a first stage; with --teacher the classes are the teacher's and "
@@ -255,7 +272,7 @@ def write_student(args: argparse.Namespace, out: Path) -> None:
     check_name(name)
     old = {split: find_test(path, getattr(args, f'old_{split}_images'), f'--old-{split}')
            for split in ROLES if (path := getattr(args, f'old_{split}'))}
-    teacher = read_teacher(*args.teacher, args.teacher_classes)
+    teacher = read_teacher(*args.teacher, classes_of(args.teacher_classes))
     new = chosen_new(teacher, data, args.new, args.distinct)
     check_categories(data, new)
     measured = new_data(teacher, data, new, name, old)

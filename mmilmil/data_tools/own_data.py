@@ -13,7 +13,9 @@ from ..datasets.reading import StopAtFirst, Tell, read_names
 from ..datasets.stage_filter import ImageFolder, clip_box, close_names
 from ..datasets.voc_reader import read_annotation, read_list
 from ..errors import InputError
-from .layouts import LISTS, SPLITS, VocFolder, image_folder, shown
+from .formats.coco import elsewhere, folders_holding, image_folder
+from .formats.voc import VocFolder
+from .layouts import LISTS, SPLITS, Given, shown
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class OwnData:
         root: Folder that everything else is relative to.
         settings: Settings of the dataset by split, beside type and root.
         splits: What each split has.
+        told: Lines to tell of how they were found.
     """
 
     kind: str
     root: Path
     settings: dict[str, dict]
     splits: dict[str, SplitData] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -80,7 +84,8 @@ class OwnData:
             classes: The classes.
             option: What names them.
         """
-        lines = [line for split, part in self.splits.items() for line in (*part.notes, f'{split}: {part.count()}')]
+        lines = [*self.told]
+        lines += [line for split, part in self.splits.items() for line in (*part.notes, f'{split}: {part.count()}')]
         total = Counter()
         for part in self.splits.values():
             total += part.boxes + part.unusable
@@ -125,7 +130,7 @@ def voc_split(folder: VocFolder, split: str) -> tuple[dict, SplitData]:
                      notes=tuple(f'{path}: {line}' for line in tell.lines()))
     folders = {key: value for key, value, usual in (('img_subdir', folder.images, 'JPEGImages'),
                                                     ('ann_subdir', folder.annotations, 'Annotations')) if value != usual}
-    return dict(ann_file=(LISTS / f'{split}.txt').as_posix(), **folders), part
+    return dict(ann_file=(LISTS / path.name).as_posix(), **folders), part
 
 
 def _check_images(images: ImageFolder, names: Sequence[str], listed: Path) -> None:
@@ -174,30 +179,37 @@ def coco_boxes(content: CocoFile, image: Mapping) -> tuple[Counter, Counter]:
     return boxes, unusable
 
 
-def coco_data(files: Mapping[str, str | Path], images: Mapping[str, Optional[str]]) -> OwnData:
+def coco_data(files: Mapping[str, str | Path], images: Mapping[str, Optional[str]],
+              converted: Optional[str] = None) -> OwnData:
     """Annotations in COCO's JSON format.
 
     Args:
         files: The JSON file by split.
         images: Folder of the images by split; None where it is to be found, see :func:`image_folder`.
+        converted: Folder for files that have to be written anew.
 
     Raises:
         InputError: a file or an image is missing or broken, or a file has no box.
     """
-    found = {split: coco_split(files[split], images.get(split), '--images' if split == 'train' else f'--{split}-images', split)
-             for split in SPLITS}
-    root, settings = coco_settings({split: (files[split], folder) for split, (folder, _) in found.items()})
+    found = {}
+    for split in SPLITS:
+        option = '--images' if split == 'train' else f'--{split}-images'
+        found[split] = coco_split(files[split], Given(images.get(split), converted=converted), option, split)
+    root, settings = coco_settings({split: (part.source, folder) for split, (folder, part) in found.items()})
     return OwnData('IncrementalCocoDataset', Path(root), settings, {split: part for split, (_, part) in found.items()})
 
 
-def coco_split(file: str | Path, images: Optional[str], option: str, called: str) -> tuple[Path, SplitData]:
+def coco_split(file: str | Path, given: Given, option: str, called: str) -> tuple[Path, SplitData]:
     """The folder of the images of a COCO file, and what the file has.
 
     Args:
         file: The JSON file.
-        images: Folder of the images, or None.
-        option: The option that names that folder.
+        given: What the user says: the folder of the images, and that of files written anew.
+        option: The option that names the folder of the images.
         called: What the split is called, for the notes.
+
+    Returns:
+        The folder, and what the file has or another that stands for it, see :func:`elsewhere`.
 
     Raises:
         InputError: the file or an image is missing or broken, or the file has no box.
@@ -205,9 +217,17 @@ def coco_split(file: str | Path, images: Optional[str], option: str, called: str
     path, tell = Path(file), StopAtFirst()
     content = read_coco(str(path), tell=tell)
     listed = [image['file_name'] for image in content.images]
-    folder = image_folder(path, listed, images, option)
     notes = [f'{path}: {line}' for line in (*tell.lines(), *coco_notes(content))]
-    if images is None:
+    try:
+        folder = image_folder(path, listed, given.images, option)
+    except InputError:
+        moved = None if given.images is None and folders_holding(path, listed) else elsewhere(content, path, given)
+        if moved is None:
+            raise
+        path, folder, lines = moved
+        content, listed = read_coco(str(path)), [image['file_name'] for image in read_coco(str(path)).images]
+        notes += lines
+    if given.images is None:
         notes.append(f'images of {called}: found in {folder}')
     return folder, SplitData(path, frozenset(os.path.join(folder, name) for name in listed),
                              *_added(coco_boxes(content, image) for image in content.images), tuple(content.names.values()),
