@@ -281,7 +281,7 @@ def write_student(args: argparse.Namespace, out: Path) -> None:
     variable, dataset = f'MMILMIL_{name.upper()}_ROOT', files[configs.dataset_file]
     with_classes = [out / path for path in (configs.dataset_file, configs.tested, configs.stage)]
     write(files, out, args.force, lambda: check_configs(with_classes, configs.classes, data.root, variable))
-    print('', *told(teacher, data, new, measured), sep='\n')
+    print('', *told(teacher, data, new, measured, old), sep='\n')
     tell_variable(variable, dataset, data)
     print(f'\nTrain the student, with plain fine-tuning beside it, and test both and the teacher:\n'
           f'  {tool_command(TOOLS, "train_chain.py", out / configs.stage)} --methods finetune')

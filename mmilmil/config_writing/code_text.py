@@ -1,5 +1,6 @@
 """Values as the text of a config file, laid out as a person would."""
 
+import keyword
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,32 +32,39 @@ def call(value: Any, before: int = 0, indent: int = 0) -> str:
         indent: Blanks before that line.
     """
     line = _line(value)
-    if len(line) + before + indent <= WIDTH - 1:  # a comma may follow
+    if len(line) + before + indent < WIDTH or not isinstance(value, (Mapping, list, tuple)):  # a comma may follow
         return line
     inner = indent + 4
     blanks = ' ' * inner
+    if isinstance(value, Mapping) and _as_arguments(value):
+        parts = [f'{key}={call(item, len(key) + 1, inner)}' for key, item in _type_first(value)]
+        rows = _filled(parts, WIDTH - inner)
+        return 'dict(' + ','.join(f'\n{blanks}{row}' for row in rows) + ')'
     if isinstance(value, Mapping):
-        parts = [f'{key}={call(item, len(key) + 1, inner)}' for key, item in value.items()]
-        opening, closing = 'dict(', ')'
-    elif isinstance(value, (list, tuple)):
-        parts = [call(item, 0, inner) for item in value]
-        opening, closing = '[]' if isinstance(value, list) else '()'
+        opening, closing = '{}'
+        rows = [f'{key!r}: {call(item, len(repr(key)) + 2, inner)}' for key, item in value.items()]
     else:
-        return line
-    rows = _filled(parts, WIDTH - inner)
-    return opening + ''.join(f'\n{blanks}{row}' for row in rows) + (',' if closing != ')' or opening == '(' else '') + closing
+        opening, closing = '[]' if isinstance(value, list) else '()'
+        rows = [call(item, 0, inner) for item in value]
+    return opening + ''.join(f'\n{blanks}{row},' for row in rows) + f'\n{" " * indent}{closing}'
+
+
+def _as_arguments(value: Mapping) -> bool:
+    return all(isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key) for key in value)
+
+
+def _type_first(value: Mapping) -> list[tuple[str, Any]]:
+    return sorted(value.items(), key=lambda item: item[0] != 'type')
 
 
 def _filled(parts: Sequence[str], width: int) -> list[str]:
-    """Parts in rows, each as full as it may be; one of several lines has its own."""
+    """Parts in rows with commas between them, each as full as it may be; one of several lines has its own."""
     rows: list[str] = []
-    for index, part in enumerate(parts):
-        text = part + (',' if index < len(parts) - 1 else '')
-        alone = '\n' in part or rows and '\n' in rows[-1]
-        if rows and not alone and len(rows[-1]) + 1 + len(text) < width:
-            rows[-1] += f' {text}'
+    for part in parts:
+        if rows and '\n' not in rows[-1] + part and len(rows[-1]) + len(part) + 3 < width:
+            rows[-1] += f', {part}'
         else:
-            rows.append(text)
+            rows.append(part)
     return rows
 
 
@@ -64,8 +72,8 @@ def _line(value: Any) -> str:
     if isinstance(value, Code):
         return value
     if isinstance(value, Mapping):
-        if all(isinstance(key, str) and key.isidentifier() for key in value):
-            return f'dict({", ".join(f"{key}={_line(item)}" for key, item in value.items())})'
+        if _as_arguments(value):
+            return f'dict({", ".join(f"{key}={_line(item)}" for key, item in _type_first(value))})'
         return '{' + ', '.join(f'{key!r}: {_line(item)}' for key, item in value.items()) + '}'
     if isinstance(value, list):
         return f'[{", ".join(map(_line, value))}]'

@@ -1,6 +1,7 @@
 """From a user's detector and data to what its student learns and is measured on."""
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -95,9 +96,7 @@ def new_data(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], name: s
                          'file with a segmentation for each object')
     measured = {}
     for role in ROLES:
-        others = [_old_set(teacher, old[role], role)] if role in old else [
-            MeasuredSet(leaf['type'], _settings(leaf), tuple(leaf.get('annotated') or teacher.classes))
-            for leaf in teacher.tests[role]]
+        others = [_old_set(teacher, old[role], role)] if role in old else _own_sets(teacher, role)
         shown = () if others else tuple(one for one in teacher.classes if data.splits[role].boxes[one])
         measured[role] = (*others, MeasuredSet(data.kind, data.settings[role], (*shown, *new)))
     train = data.splits['train']
@@ -118,14 +117,23 @@ def _old_set(teacher: BroughtTeacher, found: TestSet, role: str) -> MeasuredSet:
     return MeasuredSet(found.kind, found.settings, shown)
 
 
-def _settings(leaf: Mapping) -> dict:
-    """Of a set in a config, what tells where it lies."""
-    return dict(data_root=leaf.get('data_root', ''), **{
-        key: value for key, value in leaf.items() if key not in ('type', 'data_root', 'annotated')})
+def _own_sets(teacher: BroughtTeacher, role: str) -> list[MeasuredSet]:
+    """The sets that the teacher's own config measures it on; none where their files are not here."""
+    if _absent_sets(teacher, role):
+        return []
+    return [MeasuredSet(leaf['type'], dict(data_root=leaf.get('data_root', ''), **{
+        key: value for key, value in leaf.items() if key not in ('type', 'data_root', 'annotated')}),
+                        tuple(leaf.get('annotated') or teacher.classes)) for leaf in teacher.tests[role]]
 
 
-def told(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], measured: NewData) -> list[str]:
-    """What is learnt, hidden and measured where, as lines to tell."""
+def _absent_sets(teacher: BroughtTeacher, role: str) -> list[str]:
+    paths = [os.path.join(leaf.get('data_root') or '', leaf.get('ann_file') or '') for leaf in teacher.tests[role]]
+    return [path for path in paths if not os.path.isfile(path)]
+
+
+def told(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], measured: NewData,
+         old: Mapping[str, TestSet]) -> list[str]:
+    """What is learnt, hidden and measured where, as lines to tell; arguments as :func:`new_data`'s, ``measured`` its answer."""
     hidden = {name: count for name in teacher.classes if (count := data.splits['train'].boxes[name])}
     seen = [*hidden, *new]
     lines = [f'{len(teacher.classes)} classes of the teacher {teacher.checkpoint} stay, {len(new)} come behind them: '
@@ -134,11 +142,14 @@ def told(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], measured: N
         lines.append('boxes of classes that the teacher knows are hidden in training, its own are taken: ' +
                      ', '.join(f'{name!r} ({count})' for name, count in hidden.items()))
     for role in ROLES:
-        old = [one for one in measured.measured[role] if set(one.annotated) & set(teacher.classes)]
-        if not old:
+        if role not in old and (absent := _absent_sets(teacher, role)):
+            lines.append(f'{role}: {teacher.config} measures the teacher by {", ".join(absent)}, which is not here, so that is '
+                         'left out')
+        showing = [one for one in measured.measured[role] if set(one.annotated) & set(teacher.classes)]
+        if not showing:
             lines.append(f'{role}: the classes of the teacher are measured nowhere; --old-{role} DATA names a set that shows '
                          'them')
-        for one in old:
+        for one in showing:
             count = len(set(one.annotated) & set(teacher.classes))
             lines.append(f'{role}: {count} of the {len(teacher.classes)} classes of the teacher are measured on '
                          f'{one.settings["ann_file"]} in {one.settings.get("data_root", data.root)}')

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from mmengine.config import Config
-
 from .code_text import Code, comment, statement, tuple_of_names
 from .dataset_config import root_text
 from .split_configs import BASES, STAGES, new_classes
@@ -111,9 +109,8 @@ class StudentConfigs:
         return {**wrapper, 'optimizer': {**wrapper['optimizer'], 'lr': rate}}, batch
 
     def _model(self) -> str:
-        text = Config(dict(model=self.teacher.model.to_dict())).pretty_text
         told = f'{self.teacher.model.type} as it stands in {self.teacher.config}; written by tools/new_split.py.'
-        return f'{comment(told)}\n{text.rstrip()}\n'
+        return f'{comment(told)}\n{statement("model", self.teacher.model.to_dict())}\n'
 
     def _dataset(self) -> str:
         loader, *steps = self.teacher.steps

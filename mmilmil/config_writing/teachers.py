@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 from torch import nn
 
 from ..class_names import checkpoint_classes
@@ -89,12 +90,13 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
         InputError: a file is missing or broken, the two do not belong together, the classes are not known, or the detector is
             none that a student can be.
     """
+    init_default_scope('mmilmil')
     cfg = load_config(config)
     detector, names = load_detector(checkpoint, config, classes=classes, whose='the ', where='--teacher ')
     if getattr(detector, 'structure', None) is not None:
         raise InputError(f'--teacher {checkpoint} is a pruned detector, whose student is written by hand: inherit the stage of '
                          f'the full detector and set model.pruned={checkpoint!r} (docs/pruning.md)')
-    model = full_model_cfg(cfg.model)
+    model = ConfigDict(_by_name(full_model_cfg(cfg.model).to_dict()))
     if f'Incremental{model.type}' not in MODELS.module_dict:
         kinds = sorted(name.removeprefix('Incremental') for name in MODELS.module_dict if name.startswith('Incremental'))
         raise InputError(f"--teacher {config}: there is no student of a {model.type}; of these there are: {', '.join(kinds)}. "
@@ -105,6 +107,15 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
         config, checkpoint, model, names, _split(checkpoint, names), classes, imports, _distiller(detector),
         count_levels(detector)[1], _steps(cfg, config), optim_wrapper, batch_size, is_student(cfg.model),
         {role: tuple(_own_tests(cfg, role)) for role in ('val', 'test')})
+
+
+def _by_name(value: Any) -> Any:
+    """Types by their registered names, which a config in MMEngine's newer style has as classes."""
+    if isinstance(value, dict):
+        return {key: _by_name(item) for key, item in value.items() if key != '_scope_'}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_by_name, value))
+    return value.__name__ if isinstance(value, type) else value
 
 
 def _split(checkpoint: str, classes: tuple[str, ...]) -> tuple[int, ...]:
@@ -153,7 +164,7 @@ def _optimizer(cfg: Config) -> tuple[Optional[dict], int]:
     if batch > base:  # what it inherits is of other detectors
         base = batch * _GPUS
     # Of how it runs, mixed precision and accumulation, nothing is taken over.
-    kept = {key: value for key, value in ConfigDict(wrapper).to_dict().items()
+    kept = {key: _by_name(value) for key, value in ConfigDict(wrapper).to_dict().items()
             if key in ('optimizer', 'clip_grad', 'paramwise_cfg', 'constructor') and value is not None}
     return kept, base * (wrapper.get('accumulative_counts') or 1)
 
