@@ -10,7 +10,7 @@ from mmengine.config import Config
 from tiny import ROOT, write_configs
 
 from mmilmil.config import read_file
-from mmilmil.engine.chain import stages_of
+from mmilmil.engine.chain_stages import stages_of
 from mmilmil.engine.cli import read_config
 from mmilmil.engine.methods import lay_over, method_option
 from mmilmil.errors import InputError

@@ -7,7 +7,8 @@ these too, for the same tables.
 
 import argparse
 
-from mmilmil.engine.chain import ChainStage, check_finished, check_folders, check_testable, run_stage, stages_of
+from mmilmil.engine.chain import check_finished, check_testable, run_stage
+from mmilmil.engine.chain_stages import ChainStage, check_folders, stages_of
 from mmilmil.engine.cli import own_tools, user_errors
 from mmilmil.engine.methods import method_option
 from mmilmil.evaluation import chains_table, results_table
