@@ -14,6 +14,7 @@ from mmilmil import InputError
 from mmilmil.engine import chain as chain_module
 from mmilmil.engine.chain import check_finished, check_testable, run_stage
 from mmilmil.engine.chain_stages import stages_of
+from mmilmil.engine.processes import Start
 
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'val_dataloader', 'val_cfg',
             'val_evaluator')
@@ -49,7 +50,7 @@ def stage(own):
 def calls(monkeypatch):
     """What :func:`run_stage` calls, in place of running it."""
     made = []
-    monkeypatch.setattr(chain_module, '_call', lambda tool, *args: made.append((tool.name, *args)))
+    monkeypatch.setattr(Start, '__call__', lambda self, name, work_dir, tool, *args: made.append((tool.name, *args)))
     return made
 
 

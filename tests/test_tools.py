@@ -17,9 +17,9 @@ from mmengine.registry import init_default_scope
 from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
 
 from mmilmil import InputError
-from mmilmil.engine import chain as chain_module
 from mmilmil.engine.chain import run_stage
 from mmilmil.engine.chain_stages import ChainStage, stages_of
+from mmilmil.engine.processes import Start
 from mmilmil.models.teacher import Teacher, weights_hash
 
 GROUPS = ('old', 'new', 'all', 'avg', 'groups', 'per_class')
@@ -117,7 +117,7 @@ def test_killed_chain_goes_on(chain, tool, tmp_path):
 def calls(monkeypatch):
     """What :func:`run_stage` calls, in place of running it."""
     made = []
-    monkeypatch.setattr(chain_module, '_call', lambda tool, *args: made.append((tool.name, *args)))
+    monkeypatch.setattr(Start, '__call__', lambda self, name, work_dir, tool, *args: made.append((tool.name, *args)))
     return made
 
 

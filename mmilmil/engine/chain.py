@@ -1,13 +1,7 @@
 """Running the stages that a config stands on, one after the other, or what of them is missing."""
 
-import ctypes
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -22,6 +16,8 @@ from .atomic_file import latest_checkpoint
 from .chain_stages import ChainStage
 from .dry_run import dry_run_test
 from .hooks.metrics_file import TEST_FILE
+from .launch import use_training_flags
+from .processes import ONE_PROCESS, Start
 from .resume_check import differences, saved_settings
 from .work_dir import FINAL_CHECKPOINT
 
@@ -29,8 +25,11 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 if not TOOLS.is_dir():  # installed as a wheel, the tools travel in the package
     TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
 
+FLAGS = dict(amp='--amp', auto_scale_lr='--auto-scale-lr')
+"""What a chain passes on to ``train.py``, by the names of :func:`mmilmil.engine.launch.use_training_flags`."""
 
-def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
+
+def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequence[str] = ()) -> None:
     """A stage that is trained already was trained as its config says now, by the teacher that is there now.
 
     What its checkpoint does not tell is taken as it is, with a line that says so.
@@ -38,20 +37,23 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     Args:
         stage: The stage; one that is not finished passes, where the teacher that its user brings is there.
         options: Settings for ``--cfg-options``, as ``key=value``.
+        flags: Of :data:`FLAGS`, those that ``train.py`` gets.
 
     Raises:
         InputError: names the stage, what differs and what to do.
     """
     if stage.brought:
         return
+    cfg = stage.read(*_options(stage, options))
+    use_training_flags(cfg, **{name: flag in flags for name, flag in FLAGS.items()})
     if not stage.final.is_file():
-        file = (stage.read(*_options(stage, options)).model.get('teacher') or {}).get('checkpoint')
+        file = (cfg.model.get('teacher') or {}).get('checkpoint')
         if not stage.teacher and isinstance(file, str) and not may_exist(file):
             raise InputError(f'{stage.name} cannot be trained: its teacher {file} does not exist: correct '
                              f'model.teacher.checkpoint in {stage.config}')
         return
     content = load_checkpoint_file(str(stage.final))
-    meta, cfg = content.get('meta') or {}, stage.read(*_options(stage, options))
+    meta = content.get('meta') or {}
     remedy = f'give another --work-dir, or delete {stage.work_dir} to train the stage again'
     try:
         found = differences(saved_settings(meta), cfg.to_dict())
@@ -103,8 +105,9 @@ def _has_hash(checkpoint: str, config: Optional[str], fingerprint: str) -> bool:
     return weights_hash(load_detector(checkpoint, config)[0].state_dict()) == fingerprint
 
 
-def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS) -> dict:
-    """Train and test one stage, or what of it is missing, each in a process of its own; returns the test figures.
+def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, start: Start = ONE_PROCESS,
+              flags: Sequence[str] = ()) -> dict:
+    """Train and test one stage, or what of it is missing, each in processes of its own; returns the test figures.
 
     A teacher that the user brings is only tested.
 
@@ -114,15 +117,16 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
             for, as it has no teacher or no such part, are left out with a line that says so.
         tools: Folder of the ``train.py`` and ``test.py`` to call. A tool gives its own, see :func:`own_tools`; by default
             those that came with this package.
+        start: By what a tool is run; see :class:`mmilmil.engine.processes.Start`.
+        flags: Of :data:`FLAGS`, those that ``train.py`` gets.
 
     Raises:
-        InputError: see :func:`check_finished`; training or testing ended with an error, which the process has printed; or
-            ``options`` name a teacher.
+        InputError: see :func:`check_finished`; training or testing ended with an error; or ``options`` name a teacher.
     """
     if any(option.startswith('model.teacher.checkpoint') for option in options):
         raise InputError('--cfg-options model.teacher.checkpoint would give every stage the same teacher: name your own one in '
                          'the config (model.teacher), under any name but final.pth')
-    check_finished(stage, options)
+    check_finished(stage, options, flags)
     settings, teacher = _options(stage, options)
     for option in options:
         if option not in settings:
@@ -136,12 +140,13 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"resuming training" if resume else "training"} in {stage.work_dir}', flush=True)
-        _call(tools / 'train.py', str(stage.config), *resume, *(['--teacher', teacher] if teacher else []), *shared)
+        teach = ['--teacher', teacher] if teacher else []
+        start(stage.name, stage.work_dir, tools / 'train.py', str(stage.config), *resume, *teach, *flags, *shared)
     if not stage.tested(stage.read(settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
-        _call(tools / 'test.py', str(stage.config), stage.checkpoint, *shared)
+        start(stage.name, stage.work_dir, tools / 'test.py', str(stage.config), stage.checkpoint, *shared)
     return stage.metrics()
 
 
@@ -169,21 +174,3 @@ def _applies(option: str, model: Mapping) -> bool:
         return True
     switched_off = key in model and model[key] is None and option.startswith(f'model.{key}.')
     return bool(model.get('teacher')) and not switched_off
-
-
-def _call(tool: Path, *args: str) -> None:
-    command = [sys.executable, str(tool), *args]
-    status = subprocess.run(command, check=False, preexec_fn=ending_with_this_process()).returncode
-    if status:
-        raise InputError(f'`{" ".join(command[1:])}` failed with status {status}: see its message above')
-
-
-def ending_with_this_process() -> Optional[Callable]:
-    """A ``preexec_fn`` for a process that ends with this one, however that ends; it would train beside the next call's."""
-    return partial(_end_with, os.getpid()) if sys.platform == 'linux' else None
-
-
-def _end_with(parent: int) -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, see prctl(2)
-    if os.getppid() != parent:  # it has ended already
-        os._exit(1)
