@@ -1,8 +1,8 @@
 """``bound_process.py PARENT FOLDER FILE ARGS`` runs a Python file in a process that ends when its starter ends.
 
-For what starts processes in a way of its own, as torchrun does, each in a session that no Ctrl-C and no kill of a group reaches.
-PARENT is the number of the starting process, FOLDER where messages are left (:mod:`mmilmil.engine.failures`). It is called by
-its path and imports nothing of mmilmil, so that no time passes in which the process is not bound.
+For what starts processes in a way of its own, as torchrun does, each in a session that no Ctrl-C reaches. PARENT is the number
+of the starting process, FOLDER where messages are left (:mod:`mmilmil.engine.failures`). It is called by its path and imports
+nothing of mmilmil, so that hardly any time passes in which the process is not bound.
 """
 
 import ctypes
