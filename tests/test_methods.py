@@ -101,7 +101,8 @@ def test_work_dir_of_the_config_is_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(('method', 'terms'), [
-    ('paper', 'rpn_cls'), ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'), ('no_score', 'score')])
+    ('paper', 'rpn_cls'), ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
+    ('no_score', 'score')])
 def test_methods_of_two_stage_detectors(method, terms):
     with pytest.raises(InputError, match=rf'the method {method} .*does not fit the detector of .*gfl_pcb_4\+2.py, '
                        rf'IncrementalGFL: its DenseDistiller has no model.distiller.{terms}'):
