@@ -36,8 +36,8 @@ class MetricsFileHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics.json``."""
-        work_dir = Path(runner.work_dir)
-        _write(runner.test_evaluator, work_dir / TEST_FILE, **_tested(runner._load_from, work_dir.resolve()))
+        work_dir, loaded = Path(runner.work_dir), runner._load_from
+        _write(runner.test_evaluator, work_dir / TEST_FILE, **({'checkpoint': name_in(work_dir, loaded)} if loaded else {}))
 
 
 def read_figures(path: Path) -> dict:
@@ -55,13 +55,12 @@ def read_figures(path: Path) -> dict:
     return figures
 
 
-def _tested(checkpoint: str | None, work_dir: Path) -> dict[str, str]:
-    if not checkpoint:
-        return {}
+def name_in(work_dir: Path, checkpoint: str) -> str:
+    """What a tested checkpoint is called in ``metrics.json``: its URL, or its path, relative where it is in the work dir."""
     if is_url(checkpoint):
-        return {'checkpoint': checkpoint}
-    path = Path(checkpoint).resolve()
-    return {'checkpoint': str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path)}
+        return checkpoint
+    path, work_dir = Path(checkpoint).resolve(), work_dir.resolve()
+    return str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path)
 
 
 @master_only

@@ -77,6 +77,9 @@ class IncrementalDetector:
         whose = f'the model of the student (type="{type(self).__name__}")'
         if not args:
             check_supported(dict(kwargs, type=type(self)), whose)
+            if kwargs.get('test_cfg') is None:
+                raise InputError('model.test_cfg is not set, by which validation and test find boxes (score_thr, nms, ...): '
+                                 'take that of a file of configs/_base_/models, or of the teacher')
         if pruned is not None:
             check_prunable(dict(type=type(self)), whose)
         super().__init__(*args, **kwargs)
