@@ -405,14 +405,14 @@ find = partial(find_data, split_command=SPLIT_COMMAND)
 
 
 @pytest.mark.parametrize(('old', 'new', 'told'), [
-    ('  1: bee', '', "img0.txt, line 2: label 1, but .*coco8.yaml names 1 classes, 0 to 0: add the name there, or correct"),
+    ('  1: bee', '', 'img0.txt, line 2: label 1, but .*coco8.yaml names 1 classes, 0 to 0: add the name there, or correct'),
     ('  1: bee', '  2: bee', 'the ids in names are 0, 2; number the classes from 0 without a gap'),
     ('  1: bee', '  1: ant', "names has 'ant' twice"),
     ('  1: bee', '  1: yes', 'names: the class name is True, not a text; write it in quotes'),
     ('names:\n  0: ant\n  1: bee', 'names: classes.txt', "names is 'classes.txt'; give the class names"),
     ('names:', 'nc: 3\nnames:', r'nc is 3, but names has 2 \(ant, bee\): correct one of the two'),
     ('names:', 'names: [', 'is not valid YAML'),
-    ('path: .', 'path: /content/nowhere', 'path: /content/nowhere is no folder .looked for /content/nowhere.: correct it, or take'),
+    ('path: .', 'path: /content/nowhere', 'path: /content/nowhere is no folder .looked for /content/nowhere.: correct it'),
     ('path: .', 'path: datasets/x', 'is no folder .looked for .*/data/datasets/x, datasets/x.: correct'),
     ('train: images/train', 'train: images/gone', 'names train: images/gone, which is not in .*data: correct it, or path'),
     ('test: images/test', 'test: images/gone', 'no annotation for test .*names test: images/gone, which is not in'),
@@ -438,7 +438,7 @@ def test_a_data_yaml_that_is_wrong(data_yaml, old, new, told):
     ('0 0.1 0.1 0.5 0.1 0.5 0.5 0.1', '7 numbers behind the label'),
     ('0 32 16 10 10', '32 is no share of the image between 0 and 1 but looks like pixels: divide by its width or height'),
     ('0 0.5 -0.5 0.1 0.1', '-0.5 is no share of the image between 0 and 1; correct'),
-    ('0 0.5 0.5 -0.005 0.1', 'width or height -0.005 is negative'),
+    ('0 0.5 0.5 -0.005 0.1', 'the width or height -0.005 is negative'),
 ])
 def test_a_label_that_is_wrong(data_yaml, line, told):
     """The file and the line are named; nothing is written."""
@@ -465,13 +465,13 @@ def test_images_without_an_object(data_yaml):
     (data_yaml.parent / 'labels/train/img1.txt').unlink()
     write(data_yaml.parent / 'labels/train/img2.txt', '')
     data = find(data_yaml)
-    assert f'train: 1 images without a label file, taken as images without an object: {data_yaml.parent}/images/train/img1.jpg' in \
-        data.notes(NAMES)
+    told = 'train: 1 images without a label file, taken as images without an object'
+    assert f'{told}: {data_yaml.parent}/images/train/img1.jpg' in data.notes(NAMES)
     assert len(data.splits['train'].images) == 6 and data.splits['train'].boxes.total() == 8
     for file in (data_yaml.parent / 'labels/test').iterdir():
         file.unlink()
-    with pytest.raises(InputError, match=r'none of the 2 images of test has a label file \(looked for .*/labels/test/img8.txt and '
-                       r'.*/images/test/img8.txt\): put the label files there'):
+    with pytest.raises(InputError, match=r'none of the 2 images of test has a label file \(looked for .*/labels/test/img8.txt '
+                       r'and .*/images/test/img8.txt\): put the label files there'):
         find(data_yaml)
 
 
@@ -525,7 +525,7 @@ def test_options_that_do_not_fit(data_yaml):
     with pytest.raises(InputError, match='--annotations is for a folder with XML files'):
         find(data_yaml, annotations='x')
     write(data_yaml.parent / 'other.yaml', 'train: images/train\nnames: [ant, bee]\n')
-    with pytest.raises(InputError, match='has 2 files that describe a YOLO data set .coco8.yaml, other.yaml.: give one of them'):
+    with pytest.raises(InputError, match='has 2 files that describe a YOLO data set .coco8.yaml, other.yaml.: give one'):
         find(data_yaml.parent)
 
 
@@ -550,7 +550,7 @@ def test_converted_files_follow_the_labels(tmp_path):
 def test_files_of_ones_own_stay(data_yaml):
     mine = write(data_yaml.parent / 'coco/val.json', coco(STEMS))
     before = mine.read_text()
-    with pytest.raises(InputError, match='coco/val.json is there and was not converted from .*coco8.yaml: give --converted FOLDER'):
+    with pytest.raises(InputError, match='coco/val.json is there and was not converted from .*coco8.yaml: give --converted'):
         find(data_yaml)
     assert mine.read_text() == before and not (data_yaml.parent / 'coco/train.json').exists()
     data = find(data_yaml, converted=str(data_yaml.parent.parent / 'made/here'))
@@ -604,7 +604,8 @@ def test_shapes_of_cvat(tmp_path):
     """Boxes around outlines, masks, ellipses and turned boxes; what has no box is counted."""
     root, _ = cvat_images(tmp_path / 'data')
     change(root / 'annotations.xml', '</box></image>', '</box><polygon label="bee" points="4,4;8,4;8,10"/>'
-           '<mask label="bee" rle="0, 4" left="2" top="3" width="5" height="6"/><ellipse label="bee" cx="20" cy="10" rx="4" ry="2"/>'
+           '<mask label="bee" rle="0, 4" left="2" top="3" width="5" height="6"/>'
+           '<ellipse label="bee" cx="20" cy="10" rx="4" ry="2"/>'
            '<box label="bee" xtl="10" ytl="10" xbr="20" ybr="14" rotation="90"/><points label="bee" points="1,1"/></image>')
     data = find(root, draw=Draw(seed=1))
     content = json.loads((root / 'coco/annotations.json').read_text())
@@ -628,9 +629,10 @@ def test_images_that_may_be_several(tmp_path):
     data = find(root, draw=Draw(seed=1))
     assert f'{root}/pictures/night/img0.jpg' in set().union(*(part.images for part in data.splits.values()))
     write(root / 'other.json', coco(STEMS, 'old\\{}.jpg'.format))
-    with pytest.raises(InputError, match=r"other.json names the image 'old\\\\img\d.jpg', which may be .*/pictures/day/img\d.jpg or "
-                       r'.*/pictures/night/img\d.jpg: write its folder too'):
+    with pytest.raises(InputError, match=r'other.json names the image .*img0.jpg., which may be .*/pictures/day/img0.jpg or '
+                       r'.*/pictures/night/img0.jpg: write its folder too'):
         find(root / 'other.json', draw=Draw(seed=1))
+    assert not (root / 'other_train.json').exists()
 
 
 def test_xml_files_that_may_mean_several_images(tmp_path):
@@ -649,6 +651,53 @@ def test_lists_count_where_images_lie_elsewhere(tmp_path):
     assert 'images found by their file names alone, in other folders than their XML files: 10' in data.told
     for split, found in read(data).items():
         same(found, SPLITS[split])
+
+
+# Lists of images
+
+
+def test_lists_of_images_with_xml_files(tmp_path):
+    """Paths or names, relative to the list or absolute; a file a split, or one from which all is drawn."""
+    root = tmp_path / 'data'
+    voc(root, STEMS, 'photos', 'xml')
+    write(root / 'train.txt', '\n'.join(f'photos/{stem}.jpg' for stem in SPLITS['train']))
+    write(root / 'val.txt', '\n'.join(f'./photos/{stem}' for stem in SPLITS['val']))
+    write(root / 'test.txt', '\n'.join(str(root / f'photos/{stem}.jpg') for stem in SPLITS['test']))
+    files = dict(val_ann=root / 'val.txt', test_ann=root / 'test.txt')
+    with pytest.raises(InputError, match='no image that .*train.txt lists has an XML file or a label file .*--annotations'):
+        find(root / 'train.txt', **files)
+    data = find(root / 'train.txt', **files, annotations='xml')
+    assert data.root == root and data.settings['val']['ann_file'] == 'coco/val.json'
+    for split, found in read(data).items():
+        same(found, SPLITS[split])
+    write(root / 'all.txt', '\n'.join(STEMS))
+    found = read(find(root / 'all.txt', images=str(root / 'photos'), annotations='xml', draw=Draw(seed=1)))
+    same({**found['train'], **found['val'], **found['test']}, STEMS)
+    (root / 'xml/img3.xml').unlink()
+    with pytest.raises(InputError, match='train.txt lists 1 images without an XML file, the first is .*img3.jpg: add it'):
+        find(root / 'train.txt', **files, annotations='xml')
+
+
+def test_lists_of_images_with_label_files(tmp_path):
+    root = tmp_path / 'data'
+    lines = yolo(root, STEMS, 'images', 'labels')
+    write(root / 'lists/all.txt', '\n'.join(f'../{line}' for line in lines))
+    with pytest.raises(InputError, match='its images have label files, but no obj.names or classes.txt lies beside'):
+        find(root / 'lists/all.txt')
+    write(root / 'classes.txt', 'ant\nbee\n')
+    found = read(find(root / 'lists/all.txt', draw=Draw(seed=1)))
+    same({**found['train'], **found['val'], **found['test']}, STEMS)
+
+
+def test_files_of_two_formats(tmp_path):
+    """A file a split, each of its own format; what holds splits itself is none."""
+    cvat_images(tmp_path / 'a')
+    fiftyone_coco(tmp_path / 'b')
+    path, _ = ultralytics(tmp_path / 'c')
+    data = find(tmp_path / 'a/annotations.xml', val_ann=tmp_path / 'b/labels.json', test_ann=tmp_path / 'b/labels.json')
+    same(read(data)['val'], STEMS)
+    with pytest.raises(InputError, match='--val-ann .*coco8.yaml: give one file of annotations'):
+        find(tmp_path / 'a/annotations.xml', val_ann=path)
 
 
 # The tools

@@ -67,7 +67,7 @@ def find_data(path: str | Path, *, split_command: Callable[..., str], images: Op
     for split in ('val', 'test'):
         if file := files[f'{split}_ann']:
             option = f'--{split}-ann'
-            other = formats.found(Path(file), Given(folders[split], converted=converted), option)
+            other = formats.found(Path(file), Given(folders[split], annotations, converted), option)
             if isinstance(other, VocFolder) or not other.whole:
                 raise InputError(f'{option} {file}: give one file of annotations, such as a COCO file')
             images_of = {split: other.images['train']} if other.images else {}
@@ -77,6 +77,9 @@ def find_data(path: str | Path, *, split_command: Callable[..., str], images: Op
     if found.images:
         options = (('--images', images), ('--converted', converted))
         given += [word for option, value in options if value for word in (option, value)]
+    if draw and len(found.files) < len(SPLITS) and 'train' in found.files:
+        # Before anything is drawn and written: a missing image, a file without a usable box.
+        coco_split(found.files['train'], Given(found.images.get('train') or images, converted=converted), '--images', 'train')
     found = _complete(path, found, given, split_command, draw)
     data = coco_data(found.files, {split: found.images.get(split) or folders[split] for split in SPLITS}, converted)
     return replace(data, told=found.told)

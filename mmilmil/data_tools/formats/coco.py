@@ -15,14 +15,20 @@ from ..convert import part_of, write
 from ..image_search import ImagesBelow
 from ..layouts import WORDS, CocoFiles, Given, shown
 
-NAME = "COCO (annotations/instances_train*.json, Roboflow's train/_annotations.coco.json, or one JSON file of everything)"
+NAME = 'COCO (annotations/instances_train*.json) or Roboflow (train/_annotations.coco.json)'
+NAME_WHOLE = 'one COCO file of everything'
 _OF_A_FOLDER = ('_annotations.coco.json', 'labels.json')  # Roboflow's, FiftyOne's
 _OTHERS = ('captions_', 'image_info_', 'person_keypoints_')
 
 
-def fits(path: Path) -> bool:
-    """Whether it is a file, whose reader tells what is wrong with it, or a folder with COCO files."""
-    return path.is_file() or bool(_json_files(path) or _wholes(path))
+def fits_splits(path: Path) -> bool:
+    """Whether it is a folder with COCO files that are called as splits."""
+    return path.is_dir() and bool(_json_files(path))
+
+
+def fits_whole(path: Path) -> bool:
+    """Whether it is a folder with other COCO files."""
+    return path.is_dir() and bool(_wholes(path))
 
 
 def found(path: Path, given: Given) -> CocoFiles:

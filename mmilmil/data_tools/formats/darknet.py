@@ -20,7 +20,7 @@ def fits(path: Path) -> bool:
         return path.suffix == '.data'
     if (path / 'obj.data').is_file():
         return True
-    return _names_file(path) is not None and any(file.is_file() for image in images_in(path) for file in label_files(image))
+    return names_file(path) is not None and any(file.is_file() for image in images_in(path) for file in label_files(image))
 
 
 def found(path: Path, given: Given) -> CocoFiles:
@@ -34,28 +34,29 @@ def found(path: Path, given: Given) -> CocoFiles:
     """
     root = path if path.is_dir() else path.parent
     data = _data(root / 'obj.data' if path.is_dir() else path)
-    names_file = _below(root, data['names']) if 'names' in data else _names_file(root)
-    if names_file is None or not names_file.is_file():
+    file = _below(root, data['names']) if 'names' in data else names_file(root)
+    if file is None or not file.is_file():
         raise InputError(f'{path} names no file of class names that is there ({data.get("names", "names = obj.names")}): give '
                          'one with a name a line')
     words = [(split, word) for split, words in WORDS.items() for word in words]
     lists = {split: _below(root, data[word]) for split, word in words if word in data}
-    lists = lists or {split: file for split, word in words if (file := root / f'{word}.txt').is_file()}
+    lists = lists or {split: root / f'{word}.txt' for split, word in words if (root / f'{word}.txt').is_file()}
     if lists:
-        splits = {split: listed_images(file, [file.parent, root]) for split, file in lists.items()}
+        splits = {split: listed_images(listed, [listed.parent, root]) for split, listed in lists.items()}
         splits = {split: images for split, images in splits.items() if images}
     else:
         splits = _by_folder(images_in(Path(given.images) if given.images else root), root)
-    names = read_names(str(names_file))
+    names = read_names(str(file))
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f'{names_file} has {twice[0]!r} twice: give each class its own name')
-    labels = Labels(names, names_file)
+        raise InputError(f'{file} has {twice[0]!r} twice: give each class its own name')
+    labels = Labels(names, file)
     table = {split: labels.read(splits[split], split) for split in SPLITS if split in splits}
     whole = None if lists or len(table) > 1 else 'all'
-    return converted(Table(names_file, root, names, table, labels.told(), whole=whole), given)
+    return converted(Table(file, root, names, table, labels.told(), whole=whole), given)
 
 
-def _names_file(root: Path) -> Path | None:
+def names_file(root: Path) -> Path | None:
+    """The file of class names of a folder."""
     return next((root / name for name in _NAMES if (root / name).is_file()), None)
 
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 from globox import BoundingBox
 
-from ...datasets.reading import StopAtFirst
+from ...datasets.reading import StopAtFirst, Tell
 from ...datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder
 from ...datasets.voc_reader import read_annotation, read_list
 from ...errors import InputError
@@ -152,6 +152,22 @@ def found(path: Path, given: Given) -> VocFolder | CocoFiles:
     return converted(table, given) if table else folder
 
 
+def labelled(image: Path, file: Path, reader: Tell, sizes: Sizes) -> Labelled:
+    """An image and the objects of its XML file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    annotation = read_annotation(str(file), tell=reader)
+    found = Labelled(image, annotation.size or sizes.of(image))
+    for one in annotation.objects:
+        x1, y1, x2, y2 = one['bbox']
+        # Without an area, as it is with swapped corners: left out and counted by whoever reads the converted file.
+        box = BoundingBox(label=one['name'], xmin=x1, ymin=y1, xmax=max(x1, x2), ymax=max(y1, y2))
+        found.add(box, ignore=one['ignore_flag'])
+    return found
+
+
 def _scattered(folder: VocFolder, pairs: Pairs) -> Table | None:
     """XML files with the images of the same file name, wherever these lie; None where there are none."""
     root, source = folder.root / folder.images, folder.root / folder.annotations
@@ -162,13 +178,7 @@ def _scattered(folder: VocFolder, pairs: Pairs) -> Table | None:
         if path is None:
             lone.append(f'{name}.xml')
             continue
-        annotation = read_annotation(str(source / f'{name}.xml'), tell=reader)
-        images[name] = Labelled(root / path, annotation.size or sizes.of(root / path))
-        for one in annotation.objects:
-            x1, y1, x2, y2 = one['bbox']
-            # Without an area, as it is with swapped corners: left out and counted by whoever reads the file.
-            box = BoundingBox(label=one['name'], xmin=x1, ymin=y1, xmax=max(x1, x2), ymax=max(y1, y2))
-            images[name].add(box, ignore=one['ignore_flag'])
+        images[name] = labelled(root / path, source / f'{name}.xml', reader, sizes)
     if not images:
         return None
     told = [f'images found by their file names alone, in other folders than their XML files: {len(images)}', *reader.lines(),

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -190,25 +190,27 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(folder / name for name in files_below(folder) if os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS)
 
 
-def listed_images(file: Path, roots: Iterable[Path]) -> list[Path]:
+def listed_images(file: Path, roots: Iterable[Path],
+                  image_of: Callable[[Path], Path | None] = lambda place: place if place.is_file() else None) -> list[Path]:
     """The images whose paths a text file lists, one a line.
 
     Args:
         file: The list.
         roots: Folders that the paths may be relative to, beside the working directory.
+        image_of: Gives the image that a path leads to, or None.
 
     Raises:
         InputError: the file cannot be read, or an image is nowhere.
     """
     lines = text_lines(decode(read_bytes(str(file), None, f'no file {file}'), str(file)))
     roots = list(dict.fromkeys((*roots, Path())))
-    return [_listed(line, number, file, roots) for number, line in enumerate(lines, start=1)]
+    return [_listed(line, number, file, roots, image_of) for number, line in enumerate(lines, start=1)]
 
 
-def _listed(line: str, number: int, file: Path, roots: Sequence[Path]) -> Path:
+def _listed(line: str, number: int, file: Path, roots: Sequence[Path], image_of: Callable[[Path], Path | None]) -> Path:
     for name in (line, line.removeprefix('data/')):  # CVAT and Darknet put it in front
         for root in roots:
-            if (place := Path(os.path.normpath(root / name))).is_file():
-                return place
+            if image := image_of(Path(os.path.normpath(root / name))):
+                return image
     raise InputError(f'{file}, line {number}: no image {line} (looked for in {", ".join(map(str, roots))}): correct the line, '
                      'or add the image')
