@@ -12,6 +12,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 
 from mmilmil import InputError
+from mmilmil.data_tools.check import check_config
+from mmilmil.datasets import test_sets
 from mmilmil.datasets.test_sets import check_sets
 from mmilmil.engine.dry_run import dry_run
 from mmilmil.evaluation import incremental_coco_metric, incremental_voc_metric
@@ -114,7 +116,7 @@ def test_objects_of_other_classes_are_taken_off(tmp_path, layout):
     report = dataset.report
     assert (report.boxes, dict(report.not_annotated), report.hidden_old) == (dict(ant=3, bee=1), dict(cow=1), 0)
     assert 'testing, 2 of 3 seen classes' in report.summary()
-    assert 'not measured here, boxes taken off: cow 1' in report.summary()
+    assert 'as annotated does not name them; boxes taken off: cow 1' in report.summary()
     everything = build(layout(tmp_path / 'all', SET_A))
     assert everything.report.boxes == dict(ant=3, bee=1, cow=1) and not everything.report.not_annotated
     assert 'testing, all seen classes' in everything.report.summary()
@@ -301,3 +303,108 @@ def test_files_of_the_coco_metric(sets, tmp_path):
 def test_coco_metric_and_a_voc_set(sets, tmp_path):
     with pytest.raises(InputError, match=r'/A/ImageSets/Main/test\.txt is evaluated, but .* or use IncrementalVOCMetric'):
         try_out(build(*sets(voc, coco)), coco_metric(tmp_path, 'B'))
+
+
+@pytest.mark.parametrize('layout', [voc, coco])
+def test_an_image_in_two_sets_of_one_class(tmp_path, layout):
+    """By the file itself, whatever the folder it is reached by; in sets of different classes it may be."""
+    first = layout(tmp_path / 'A', SET_A, annotated=('ant', 'bee'))
+    second = layout(tmp_path / 'B', {'a2': [('cow', 0), ('ant', 1)]}, annotated=('cow', ))
+    image = next((tmp_path / 'B').rglob('a2.jpg'))
+    image.unlink()
+    image.symlink_to(next((tmp_path / 'A').rglob('a2.jpg')))
+    check_sets(build(first, second), 'val_dataloader')
+    with pytest.raises(InputError) as caught:
+        check_sets(build(first, dict(second, annotated=('ant', 'cow'))), 'val_dataloader')
+    file = 'ImageSets/Main/test.txt' if layout is voc else 'test.json'
+    assert str(caught.value) == (
+        f'val_dataloader: the image {image} is both in {tmp_path}/A/{file} and in {tmp_path}/B/{file}, and both annotate '
+        "'ant': it would count twice, or contradict itself. Take it out of one of them, or name the classes that each "
+        'annotates by annotated=[...]')
+    with pytest.raises(InputError, match="both annotate 'ant', 'bee'"):  # the same set twice
+        check_sets(build(first, first), 'val_dataloader')
+
+
+def test_sets_that_do_not_fit(tmp_path):
+    first, second = voc(tmp_path / 'A', SET_A, **OLD), voc(tmp_path / 'B', SET_B, **NEW)
+    other = dict(second, metainfo=dict(classes=CLASSES, split=(1, 2)))
+    with pytest.raises(InputError, match=r'val_dataloader\.dataset\.datasets\[0\] and val_dataloader\.dataset\.datasets\[1\] '
+                       r'have different metainfo, .*\(2, 1\).*\(1, 2\).*: give all sets of a loader the same'):
+        check_sets(build(first, other), 'val_dataloader')
+    with pytest.raises(InputError, match=r'datasets\[1\] .*/B/.*test\.txt\) is in training mode.* set test_mode=True'):
+        check_sets(build(first, {**second, 'test_mode': False, 'annotated': None}), 'val_dataloader')
+    foreign = dict(type='XMLDataset', data_root=str(tmp_path / 'B'), ann_file='ImageSets/Main/test.txt', test_mode=True,
+                   data_prefix=dict(sub_data_root=''), metainfo=first['metainfo'], pipeline=PIPELINE)
+    with pytest.raises(InputError, match=r'datasets\[1\] is a XMLDataset: of several sets .* each must be'):
+        check_sets(build(first, foreign), 'val_dataloader')
+    check_sets(build(foreign), 'val_dataloader')  # alone it may be anything
+
+
+def test_classes_that_no_set_annotates_are_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(test_sets, 'print_log', lambda text, **kwargs: told.append(text))
+    first, second = voc(tmp_path / 'A', SET_A, annotated=('ant', )), voc(tmp_path / 'B', SET_B, annotated=('cows', 'ant'))
+    check_sets(build(first, second), 'test_dataloader')
+    assert told == ["test_dataloader: no set annotates bee, cow (misspelt as 'cows'?): no AP, and left out of all means"]
+    told.clear()
+    check_sets(build(first, dict(second, annotated=('bee', 'cow'))), 'test_dataloader')
+    check_sets(build({**first, 'annotated': None}), 'test_dataloader')
+    assert not told
+
+
+def test_dry_run_tries_every_set(tmp_path):
+    first, second = voc(tmp_path / 'A', SET_A, **OLD), voc(tmp_path / 'B', SET_B, **NEW)
+    with pytest.raises(InputError, match=r'val_dataloader\.dataset\.datasets\[1\]: its pipeline gives no data_samples'):
+        try_out(build(first, dict(second, pipeline=PIPELINE[:3])), VOC_METRIC)
+    image = tmp_path / 'B/JPEGImages/a1.jpg'
+    image.write_bytes(image.read_bytes()[:300])
+    with pytest.raises(InputError, match=f'the image {image}: LoadImageFromFile fails'):
+        try_out(build(first, second), VOC_METRIC)
+
+
+# check_dataset.py
+
+
+def config_of(role, *sets):
+    whole = dict(type='ConcatDataset', datasets=list(sets)) if len(sets) > 1 else sets[0]
+    return Config({f'{role}_dataloader': dict(dataset=whole)})
+
+
+def test_check_dataset_shows_what_is_measured_where(tmp_path):
+    first, second = voc(tmp_path / 'A', SET_A, **OLD), coco(tmp_path / 'B', SET_B, **NEW)
+    report = check_config(config_of('test', first, second))
+    assert not report.findings.errors
+    a, b, where = report.stages
+    assert a.startswith('test[0], testing, 2 of 3 seen classes: 2 of 2 images kept')
+    cells = {line.split('|')[1].strip(): [cell.strip() for cell in line.split('|')[2:-1]] for line in a.splitlines()[2:]
+             if line.startswith('| ')}
+    # group, listed, kept, kept as ignored, hidden in kept images
+    assert cells['ant'] == ['old', '3', '3', '0', '0'] and cells['cow'] == ['new', '1', '-', '0', '1']
+    assert b.startswith('test[1], testing, 1 of 3 seen classes: 2 of 2 images kept')
+    assert where == '\n'.join([
+        'test, where each class is measured:',
+        f'  test[0] ({tmp_path}/A/ImageSets/Main/test.txt, 2 images): ant, bee',
+        f'  test[1] ({tmp_path}/B/test.json, 2 images): cow'])
+    assert len(check_config(config_of('val', dict(first))).stages) == 1
+
+
+@pytest.mark.parametrize('role', ['val', 'test'])
+def test_check_dataset_tells_sets_that_do_not_fit(tmp_path, role):
+    first, second = voc(tmp_path / 'A', SET_A, **OLD), voc(tmp_path / 'B', SET_B, **NEW)
+
+    def errors(*sets):
+        return check_config(config_of(role, *sets)).findings.errors.get('stops the run', {})
+
+    assert not errors(first, second)
+    # Every image is told, not the first alone.
+    assert [f'{role}: the image {tmp_path}/A/JPEGImages/{name}.jpg is both in ' in text
+            for name, text in zip(('a1', 'a2'), errors(first, dict(first, annotated=['bee', 'cow'])))] == [True, True]
+    assert not errors(first, dict(first, annotated=['cow']))
+    other, = errors(first, dict(second, metainfo=dict(classes=CLASSES, split=(3, ))))
+    assert f'{role}[0] and {role}[1] have different metainfo' in other
+    foreign, = errors(first, dict(type='CocoDataset'))
+    assert f'{role}[1] is a CocoDataset: of several sets' in foreign
+    nothing, = errors(dict(first, annotated=['emu']))
+    assert 'no set annotates a class of metainfo.classes' in nothing
+    notes = check_config(config_of(role, first)).findings.notes
+    assert list(notes['class that no set annotates: it gets no AP']) == [f'{role}: cow']

@@ -73,7 +73,7 @@ class StageReport:
             f'{self.hidden_unlisted.total()} of classes not in metainfo.classes'),
         ]
         if self.not_annotated:
-            lines.append('  of seen classes that annotated does not name, so not measured here, boxes taken off: '
+            lines.append('  not measured here, as annotated does not name them; boxes taken off: '
                          f'{_listing(dict(sorted(self.not_annotated.items())))}')
         if self.unlisted:
             lines.append('  not in metainfo.classes (future or unknown), boxes in all listed images: '

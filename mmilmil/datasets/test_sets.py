@@ -10,6 +10,10 @@ from ..errors import InputError
 from ..loaders import located_datasets
 from .stage_filter import StageFilterMixin, close_names
 
+ONLY_OURS = ('of several sets that are evaluated together each must be an IncrementalVOCDataset or IncrementalCocoDataset, '
+             'which tell the metric what they annotate')
+"""What to do about another dataset among them."""
+
 
 def check_sets(dataset, loader: str) -> None:
     """The sets that a loader evaluates fit together; warns of classes that none of them annotates.
@@ -24,15 +28,21 @@ def check_sets(dataset, loader: str) -> None:
     """
     sets = list(located_datasets(dataset, f'{loader}.dataset'))
     if len(sets) > 1:
-        _check_alike(sets)
+        check_alike(sets)
     ours = [one for _, one in sets if isinstance(one, StageFilterMixin) and one.test_mode]
     if len(ours) > 1:
-        listed = [(one.ann_file, one.kept_classes, (one.get_data_info(index)['img_path'] for index in range(len(one))))
+        listed = [(one.ann_file, one.kept_classes, [one.get_data_info(index)['img_path'] for index in range(len(one))])
                   for one in ours]
         for path, names, files in measured_twice(listed):
             raise InputError(f'{loader}: {twice_told(path, names, files)}')
     if ours and len(ours) == len(sets):
-        _tell_unmeasured(ours, loader)
+        try:
+            without = unmeasured(ours)
+        except InputError as error:
+            raise InputError(f'{loader}: {error}') from None
+        if without:
+            print_log(f'{loader}: no set annotates {", ".join(without)}: no AP, and left out of all means', logger='current',
+                      level=logging.WARNING)
 
 
 def measured_twice(sets: Sequence[tuple[str, Collection[str], Iterable[str]]]
@@ -62,11 +72,18 @@ def twice_told(path: str, names: Sequence[str], files: tuple[str, str]) -> str:
             'annotated=[...]')
 
 
-def _check_alike(sets: Sequence[tuple[str, object]]) -> None:
+def check_alike(sets: Sequence[tuple[str, object]]) -> None:
+    """Several sets that are evaluated together are all ours, in test mode, and of one ``metainfo``.
+
+    Args:
+        sets: Each behind its place, for messages.
+
+    Raises:
+        InputError: names the set that is not.
+    """
     for place, one in sets:
         if not isinstance(one, StageFilterMixin):
-            raise InputError(f'{place} is a {type(one).__name__}: of several sets that are evaluated together each must be an '
-                             'IncrementalVOCDataset or IncrementalCocoDataset, which tell the metric what they annotate')
+            raise InputError(f'{place} is a {type(one).__name__}: {ONLY_OURS}')
         if not one.test_mode:
             raise InputError(f'{place} ({one.ann_file}) is in training mode, which hides objects and images: set '
                              'test_mode=True')
@@ -77,17 +94,21 @@ def _check_alike(sets: Sequence[tuple[str, object]]) -> None:
                              'all sets of a loader the same, and say by annotated=[...] which classes each annotates')
 
 
-def _tell_unmeasured(sets: Sequence[StageFilterMixin], loader: str) -> None:
+def unmeasured(sets: Sequence[StageFilterMixin]) -> list[str]:
+    """The classes that none of the sets of a loader annotates, each with the names there that it may have been meant by.
+
+    Args:
+        sets: They have one ``metainfo``.
+
+    Raises:
+        InputError: that is all of them.
+    """
     classes = sets[0].stage.classes
     measured = {name for one in sets for name in one.kept_classes}
-    unmeasured = [name for name in classes if name not in measured]
     if not measured:
-        raise InputError(f'{loader}: no set annotates a class of metainfo.classes, so nothing can be measured: correct '
-                         f'annotated of {" and ".join(one.ann_file for one in sets)} (names are compared exactly)')
-    if unmeasured:
-        # A name that no class of the stage claims may be a misspelt one.
-        others = {name for one in sets for name in one.annotated or () if name not in classes}
-        near = {name: found for name in unmeasured if (found := close_names(name, others))}
-        hints = ''.join(f'; did you mean {name!r} by {" or ".join(map(repr, found))}?' for name, found in near.items())
-        print_log(f'{loader}: no set annotates {", ".join(unmeasured)}, so they get no AP and are in no mean{hints}',
-                  logger='current', level=logging.WARNING)
+        raise InputError('no set annotates a class of metainfo.classes, so nothing can be measured: correct annotated of '
+                         f'{" and ".join(one.ann_file for one in sets)} (names are compared exactly)')
+    # A name that no class of the stage claims may be a misspelt one.
+    others = {name for one in sets for name in one.annotated or () if name not in classes}
+    near = {name: ' or '.join(map(repr, close_names(name, others))) for name in classes if name not in measured}
+    return [f'{name} (misspelt as {found}?)' if found else name for name, found in near.items()]
