@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
+import mmengine
 from mmengine.config import Config
 from mmengine.registry import build_functions
 from mmengine.runner import runner
@@ -46,6 +47,21 @@ def config_file(name: str) -> Path:
         hint = f'the nearest are {", ".join(f"{package}::{one}" for one in near)}' if near else f'{folder} has none'
         raise InputError(f'the config {name} is none of those that {package} brings along: {hint}')
     return folder / path
+
+
+def published_weights(name: str) -> Optional[str]:
+    """The URL of the weights that a package publishes for one of its configs, by the ``metafile.yml`` beside it.
+
+    Args:
+        name: The config's, see :func:`config_file`.
+
+    Returns:
+        ``None`` where there are none.
+    """
+    file = config_file(name)
+    metafile = file.with_name('metafile.yml')
+    models = mmengine.load(metafile).get('Models') or () if metafile.is_file() else ()
+    return next((model.get('Weights') for model in models if Path(model.get('Config', '')).name == file.name), None)
 
 
 def load_config(path: str, options: Optional[dict] = None) -> Config:

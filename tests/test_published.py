@@ -192,7 +192,7 @@ def test_given_classes(tmp_path, weights):
     with pytest.raises(InputError) as error:
         Teacher.load(named, dict(model=CFG), classes=('bee', 'ant', 'cat'))
     assert "['ant', 'bee', 'cat']" in str(error.value) and "model.teacher.classes = ['bee', 'ant', 'cat']" in str(error.value)
-    with pytest.raises(InputError, match='names 20 classes.*num_classes = 3'):
+    with pytest.raises(InputError, match=r'is given 20 classes \(model.teacher.classes\).*num_classes = 3: name as many'):
         Teacher.load(bare, dict(model=CFG), classes='voc')
 
 
@@ -249,6 +249,19 @@ def test_another_normalisation_is_told(tmp_path, weights):
     assert 'data_preprocessor.mean is [123.67' in message and 'there and [0.0, 0.0, 0.0] in the config' in message
 
 
+@pytest.mark.parametrize('text', [
+    'img_norm_cfg = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], to_rgb=False)',
+    'model = dict(data_preprocessor=dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False))'])
+def test_another_normalisation_is_told_by_the_config_inside(tmp_path, weights, text):
+    """Of a backbone in Caffe's style the weights fit any other."""
+    torch.save(dict(state_dict=weights, meta=dict(CLASSES=OLD, config=text)), tmp_path / 'a.pth')
+    message = told(tmp_path / 'a.pth', dict(model=CFG))
+    assert 'mean of the images is (103.53, 116.28, 123.675) there and (123.675, 116.28, 103.53) in the config; ' in message
+    assert 'bgr_to_rgb of the images is False there and True in the config. Give' in message
+    same = stock_cfg(len(OLD), data_preprocessor=dict(mean=[103.53, 116.28, 123.675], std=[1., 1., 1.], bgr_to_rgb=False))
+    assert load_detector(str(tmp_path / 'a.pth'), dict(model=same))[1] == OLD
+
+
 # Tested as it is
 
 
@@ -264,7 +277,7 @@ def test_a_file_of_mmdetection_2_is_tested(chain, tool, save, tmp_path):
 
 @pytest.mark.parametrize('classes, changes, told', [
     (('bee', 'ant', 'cat'), {}, "knows the classes ['bee', 'ant', 'cat'], and metainfo.classes of the config are ['ant', "
-     " 'bee', 'cat']: names and order must be equal"),
+     "'bee', 'cat']: names and order must be equal"),
     (OLD, dict(roi_head=dict(bbox_head=dict(num_classes=5))),
      'roi_head.bbox_head is of 5 classes, and the config has num_classes = 3; '),
     (OLD, dict(backbone=dict(depth=34)), 'weights are missing, unknown or of another shape: backbone.layer1.2.'),
@@ -319,3 +332,21 @@ def test_config_of_a_package_for_a_teacher(tmp_path):
         load_detector(str(tmp_path / 'a.pth'), ZOO)
     with pytest.raises(InputError, match='none of those that mmdet brings along'):
         load_detector(str(tmp_path / 'a.pth'), 'mmdet::a.py')
+    with pytest.raises(InputError, match='gone.pth does not exist: give .* published with .*, https://.*-047c8118.pth'):
+        load_detector(str(tmp_path / 'gone.pth'), ZOO)
+    with pytest.raises(InputError, match='gone.pth does not exist: give --cfg-options model.teacher.checkpoint=PATH$'):
+        load_detector(str(tmp_path / 'gone.pth'), 'mmdet::_base_/models/faster-rcnn_r50_fpn.py')
+
+
+def test_weights_by_url(tmp_path, weights, monkeypatch):
+    """From a folder of one's own; without it, and without a network, a line names the URL, the file and the folder."""
+    url = 'http://127.0.0.1:9/zoo/frcnn_coco_20200130-047c8118.pth'
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setenv('MMILMIL_WEIGHTS', str(tmp_path))
+    config = dict(config=dict(model=CFG))
+    with pytest.raises(InputError) as error:
+        _ = build(student_cfg(url, teacher=config)).teacher
+    assert f'{url} cannot be fetched to {tmp_path}/torch/hub/checkpoints/frcnn_coco_20200130-047c8118.pth' in str(error.value)
+    assert 'MMILMIL_WEIGHTS' in str(error.value) and '\n' not in str(error.value)
+    torch.save(dict(state_dict=weights, meta=dict(CLASSES=OLD)), tmp_path / 'frcnn_coco_20200130-047c8118.pth')
+    assert build(student_cfg(url, teacher=config)).teacher.classes == OLD

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..checkpoint import config_values
 from .growth import box_rows, class_layers, softmax_rows
 from .heads import class_heads
+from .meaning import normalisation
 
 _SHOWN = 3  # differences that a message names
 
@@ -56,12 +57,46 @@ def told_otherwise(meta: Mapping, model: Mapping) -> list[str]:
     Returns:
         Each setting with both values, in words.
     """
-    try:
-        saved = config_values(meta.get('cfg') or meta.get('config') or '')['model']
-    except (ValueError, KeyError, TypeError):
-        return []
     return [f'{name} is {old!r} there and {new!r} in the config'
-            for name, old, new in _differences(saved, model, 'model')][:_SHOWN]
+            for name, old, new in _differences(_config_inside(meta).get('model'), model, 'model')][:_SHOWN]
+
+
+def other_normalisation(meta: Mapping, detector: nn.Module) -> list[str]:
+    """In what a detector normalises images otherwise than the config inside a checkpoint, where that can be read.
+
+    Weights do not tell it: those of a ``caffe`` backbone fit any other.
+
+    Args:
+        meta: See :func:`told_otherwise`.
+        detector: The built detector.
+
+    Returns:
+        Each setting with both values, in words.
+    """
+    inside = _config_inside(meta)
+    model = inside.get('model')
+    # MMDetection 2 normalises in the pipeline, by settings under this name.
+    saved = inside.get('img_norm_cfg') or (model.get('data_preprocessor') if isinstance(model, Mapping) else None)
+    if not isinstance(saved, Mapping) or not saved.get('mean'):
+        return []
+    own = normalisation(detector)
+    swapped = saved.get('to_rgb', bool(saved.get('bgr_to_rgb') or saved.get('rgb_to_bgr')))
+    there = dict(mean=_rounded(saved['mean']), std=_rounded(saved.get('std') or ()), bgr_to_rgb=swapped)
+    here = dict(mean=_rounded(own['mean'] or ()), std=_rounded(own['std'] or ()), bgr_to_rgb=own['bgr_to_rgb'])
+    return [f'{name} of the images is {there[name]} there and {here[name]} in the config'
+            for name in there if there[name] != here[name]]
+
+
+def _rounded(values: Any) -> tuple[float, ...]:
+    """Numbers as float32 tells them apart."""
+    return tuple(float(f'{value:.6g}') for value in values)
+
+
+def _config_inside(meta: Mapping) -> dict:
+    try:
+        return config_values(meta.get('cfg') or meta.get('config') or '')
+    except (ValueError, TypeError):
+        return {}
 
 
 def _other_class_numbers(detector: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[str]:

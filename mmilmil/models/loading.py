@@ -9,12 +9,12 @@ from torch import nn
 
 from ..checkpoint import config_values, load_checkpoint_file
 from ..class_names import classes_in, given_classes
-from ..config import config_file, load_config
+from ..config import config_file, load_config, published_weights
 from ..errors import InputError
 from ..registry import MODELS
 from ..stock import full_model_cfg
 from ..weights import may_exist
-from .fit import load_weights, told_otherwise
+from .fit import load_weights, other_normalisation, told_otherwise
 from .heads import class_heads
 from .settings import built
 from .structure import cut, read_structure
@@ -47,7 +47,7 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
         raise InputError(f'{file} does not exist: {_remedy(checkpoint, config, where)}')
     content = load_checkpoint_file(checkpoint)
     meta = content.get('meta') or {}
-    classes = _class_names(file, meta, classes, f'{where}classes')
+    named = _class_names(file, meta, classes, f'{where}classes')
     model = full_model_cfg(_model_cfg(file, config, meta, whose, where))
     check_supported(model, f'the model of {file}')
     detector = built(MODELS.build, model, f'the model of {file}')
@@ -55,22 +55,39 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
     structure = read_structure(meta, checkpoint)
     if structure is not None:
         cut(detector, structure, checkpoint)
-    wrong = load_weights(detector, content['state_dict'])
+    wrong = load_weights(detector, content['state_dict']) or other_normalisation(meta, detector)
     if wrong:
         source = config if isinstance(config, str) else 'the given one' if config else 'the one in the checkpoint'
         wrong = '; '.join([*told_otherwise(meta, model), *wrong])
         raise InputError(f'{file} does not fit its config ({source}): {wrong}. Give {where}config the config that this '
                          'checkpoint was trained with')
     for name, head in class_heads(detector).items():
-        if len(classes) != head.num_classes:
-            raise InputError(f'{file} names {len(classes)} classes, {list(classes)}, but its {name} has num_classes = '
-                             f'{head.num_classes}: use a checkpoint of a run in which the two agree')
-    return detector, classes
+        if len(named) != head.num_classes:
+            names = f'names {len(named)} classes' if classes is None else f'is given {len(named)} classes ({where}classes)'
+            raise InputError(f'{file} {names}, {list(named)}, but its {name} has num_classes = {head.num_classes}: '
+                             f'{"use a checkpoint of a run in which the two agree" if classes is None else "name as many"}')
+    return detector, named
 
 
 def carries_config(checkpoint: str) -> bool:
     """Whether a checkpoint file tells the config that it was trained with."""
     return isinstance((load_checkpoint_file(checkpoint).get('meta') or {}).get('cfg'), str)
+
+
+def detector_config(checkpoint: str, config: Optional[Union[str, dict]] = None) -> dict:
+    """The whole config that a detector was trained with, as far as it is known; of a model alone there is nothing else in it.
+
+    Args:
+        checkpoint, config: See :func:`load_detector`.
+    """
+    if isinstance(config, dict):
+        return config
+    if config is not None:
+        return load_config(config)
+    try:
+        return config_values((load_checkpoint_file(checkpoint).get('meta') or {}).get('cfg') or '')
+    except (ValueError, TypeError):
+        return {}
 
 
 def _model_cfg(file: str, config: Optional[Union[str, dict]], meta: dict, whose: str, where: str) -> dict:
@@ -91,6 +108,9 @@ def _model_cfg(file: str, config: Optional[Union[str, dict]], meta: dict, whose:
 
 def _remedy(checkpoint: str, config: Optional[Union[str, dict]], where: str) -> str:
     path = f'--cfg-options {where}checkpoint=PATH' if where else 'its path'
+    if isinstance(config, str) and '::' in config:
+        url = published_weights(config)
+        return f'give {path}' + (f', or that of the weights that are published with {config}, {url}' if url else '')
     if isinstance(config, str):
         return (f'train it with `python tools/train.py {config} --work-dir {Path(checkpoint).parent}`, or train the whole '
                 f'chain with `python tools/train_chain.py` and this config; where it is elsewhere, give {path}')

@@ -16,11 +16,13 @@ from ...loaders import located_datasets
 from ...models.detectors import IncrementalDetector
 from ...models.fit import load_weights, told_otherwise
 from ...models.heads import class_heads
+from ...models.loading import detector_config
 from ...models.supported import check_supported
 from ...registry import HOOKS
 from ...stage import Stage
 from ...stock import full_model_cfg
 from ..dry_run import check_category_order, dry_run
+from ..picture_check import check_pictures
 from ..runner_state import bare_model, is_built, is_training
 from .atomic_checkpoint import AtomicCheckpointHook
 
@@ -32,11 +34,11 @@ class StageCheckHook(Hook):
     Raises:
         InputError: the detector is not supported (:mod:`mmilmil.models.supported`), ``num_classes`` is not the number of
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
-            same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
-            teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
-            loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.test_sets`); the evaluator cannot
-            evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming also: the checkpoint is
-            another model's; in testing: it names other classes.
+            same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), its images have other values, cached
+            teacher boxes are another teacher's, lack images or cannot follow the training pipeline; a mask head learns from
+            data whose masks are not loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.test_sets`);
+            the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming
+            also: the checkpoint is another model's; in testing: it names other classes.
     """
 
     priority = 'VERY_HIGH'
@@ -56,6 +58,8 @@ class StageCheckHook(Hook):
             check_masks_loaded(runner.train_dataloader.dataset)
         if training and isinstance(model, IncrementalDetector):
             check_teacher(next(iter(stages.values())), model.teacher.classes, model.teacher_cfg['checkpoint'])
+            check_pictures(detector_config(model.teacher_cfg['checkpoint'], model.teacher_cfg.get('config')), runner.cfg,
+                           f"the teacher {model.teacher_cfg['checkpoint']}")
             if model.teacher_boxes is not None and model.merging is not None:
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)
@@ -84,7 +88,7 @@ class StageCheckHook(Hook):
                              f'be resumed: resume an epoch_*.pth of this run, start from these weights by load_from, or start '
                              f'a new training in another --work-dir, or in this one after deleting {Path(source).parent}')
         if resuming or not is_training(runner):
-            wrong = load_weights(model, checkpoint['state_dict'])
+            wrong = load_weights(model, checkpoint.get('state_dict', checkpoint))
             if wrong:
                 wrong = '; '.join([*told_otherwise(meta, full_model_cfg(runner.cfg.model)), *wrong])
                 raise InputError(f'the checkpoint {source} does not fit the model of the config: {wrong}. Give the config that '
