@@ -15,10 +15,10 @@ from mmilmil.config_writing.student_configs import MeasuredSet, NewData, Student
 from mmilmil.config_writing.teachers import BroughtTeacher, read_teacher
 from mmilmil.registry import MODELS
 
-NEW = {'img0': [('dog', 5, 5, 40, 40)], 'img1': [('dog', 10, 12, 50, 44), ('emu', 2, 2, 30, 30)], 'img2': [('emu', 8, 8, 60, 50)],
-       'img3': [('dog', 4, 4, 44, 44), ('emu', 20, 20, 60, 60)]}
+NEW = {'img0': [('dog', 5, 5, 40, 40)], 'img1': [('dog', 10, 12, 50, 44), ('emu', 2, 2, 30, 30)],
+       'img2': [('emu', 8, 8, 60, 50)], 'img3': [('dog', 4, 4, 44, 44), ('emu', 20, 20, 60, 60)]}
 OLD = {'old0': [('ant', 5, 5, 40, 40), ('bee', 20, 20, 60, 60)], 'old1': [('cat', 10, 12, 50, 44)]}
-SCHEDULE = '''
+SCHEDULE = """
 optim_wrapper = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.02, momentum=0.9), clip_grad=None)
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 train_dataloader = dict(batch_size=2)
@@ -28,7 +28,7 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]
 test_dataloader = dict(dataset=dict(type='CocoDataset', pipeline=test_pipeline))
-'''
+"""
 
 
 def brought(folder, kind: str = 'frcnn', schedule: str = SCHEDULE, **meta) -> list:
@@ -114,7 +114,8 @@ def test_student_of_every_kind(tool, tmp_path, monkeypatch, kind):
 
 def test_everything_is_as_the_teacher_has_it(tool, tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
-    done = tool('new_split.py', '--ann', data.new, *brought(tmp_path), '--out', tmp_path / 'cfg', '--new', 'emu', '--name', 'birds')
+    done = tool('new_split.py', '--ann', data.new, *brought(tmp_path), '--out', tmp_path / 'cfg', '--new', 'emu', '--name',
+                'birds')
     assert done.status == 0, done.err
     assert "left out, as --new does not name them: 'dog'" in done.out
     cfg = written(tmp_path, 'frcnn_birds_3+1.py')
@@ -152,7 +153,7 @@ def test_classes_that_the_checkpoint_does_not_name(tool, tmp_path, monkeypatch, 
     (['--split', '3+2'], '--split is for splits that begin with a first stage'),
     (['--epochs', '1', '2', '3'], '--epochs 1 2 3: with --teacher give one number'),
     (['--old-test-images', 'x'], '--old-test-images names the images of --old-test: give that too'),
-    (['--old-test', 'screws'], '--old-test .*test.txt has no box of a class that the teacher knows: it has dog, emu'),
+    (['--old-test', 'screws'], '--old-test .*test.txt has no box of a class that the teacher knows: it has .dog., .emu.'),
     (['--old-test', 'gone'], '--old-test gone does not exist'),
     (['--name', 'pcb'], "the name 'pcb' is that of a data set which comes with the project"),
 ])

@@ -17,6 +17,7 @@ from ..models.loading import load_detector
 from ..models.meaning import count_levels
 from ..registry import MODELS
 from ..stock import full_model_cfg, is_student
+from ..weights import may_exist
 
 # What file names call a detector.
 _PREFIXES = dict(FasterRCNN='frcnn', CascadeRCNN='cascade', MaskRCNN='maskrcnn')
@@ -92,6 +93,9 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
     """
     init_default_scope('mmilmil')
     cfg = load_config(config)
+    if not classes and may_exist(checkpoint) and checkpoint_classes(checkpoint)[0] is None:
+        raise InputError(f'--teacher {checkpoint} does not name its classes: give their names in label order by '
+                         '--teacher-classes, or the name of a data set of MMDetection, such as --teacher-classes coco')
     detector, names = load_detector(checkpoint, config, classes=classes, whose='the ', where='--teacher ')
     if getattr(detector, 'structure', None) is not None:
         raise InputError(f'--teacher {checkpoint} is a pruned detector, whose student is written by hand: inherit the stage of '

@@ -154,7 +154,7 @@ def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ..
     """The settings that a stage has a use for, and its teacher's checkpoint where that is a stage's."""
     teacher = str(stage.teacher / FINAL_CHECKPOINT) if stage.teacher else None
     if stage.brought:  # its config need not have what only a training knows
-        known = stage.read().keys()
+        known = {key for key, value in stage.read().items() if value is not None}
         options = tuple(option for option in options if re.split(r'[.=]', option)[0] in known)
     if any(_student_key(option) for option in options):
         model = stage.read().model

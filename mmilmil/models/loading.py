@@ -59,8 +59,8 @@ def load_detector(checkpoint: str, config: Optional[Union[str, dict]] = None, wh
     if wrong:
         source = config if isinstance(config, str) else 'the given one' if config else 'the one in the checkpoint'
         wrong = '; '.join([*told_otherwise(meta, model), *wrong])
-        raise InputError(f'{file} does not fit its config ({source}): {wrong}. Give {where}config the config that this '
-                         'checkpoint was trained with')
+        raise InputError(f'{file} does not fit its config ({source}): {wrong}. Name the config that this checkpoint '
+                         f'was trained with ({where}config)')
     for name, head in class_heads(detector).items():
         if len(named) != head.num_classes:
             names = f'names {len(named)} classes' if classes is None else f'is given {len(named)} classes ({where}classes)'
