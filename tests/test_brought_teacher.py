@@ -131,6 +131,14 @@ def test_a_url_is_tested_once(own, calls):
     assert stage.tested()
 
 
+@pytest.mark.parametrize('checkpoint', ['downloaded.pth', 'final.pth'])
+def test_a_config_of_mmdetection_by_name_is_no_stage(own, checkpoint):
+    text = own.student.read_text().replace('{{ fileDirname }}/mine.py', 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    own.student.write_text(text.replace('downloaded.pth', checkpoint))
+    student, = stages_of(str(own.student), str(own.runs))
+    assert student.teacher is None
+
+
 @pytest.mark.parametrize(('config', 'told'), [
     ('{folder}/gone.py', 'gone.py is no file that says on what it is tested'),
     ('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'faster-rcnn_r50_fpn_1x_coco.py is no file that says'),

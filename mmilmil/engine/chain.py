@@ -72,7 +72,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequ
         return  # a finished stage can do without
     if 'teacher' not in meta:
         print(f'{stage.name}: used as it is, {stage.final} does not tell which teacher it had', flush=True)
-    elif not _has_hash(file, teacher.get('config'), meta['teacher']):
+    elif not _has_hash(teacher, meta['teacher']):
         raise InputError(f'the finished stage {stage.name} ({stage.final}) was trained with another teacher than {file} is '
                          f'now: restore that one, {remedy}')
 
@@ -97,12 +97,14 @@ def check_testable(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
         raise InputError(f'{stage.name}{"," * bool(stage.brought)} {what} tested: {error}') from error
 
 
-def _has_hash(checkpoint: str, config: Optional[str], fingerprint: str) -> bool:
-    if weights_hash(load_checkpoint_file(checkpoint)['state_dict']) == fingerprint:
+def _has_hash(teacher: Mapping, fingerprint: str) -> bool:
+    content = load_checkpoint_file(teacher['checkpoint'])
+    if weights_hash(content.get('state_dict', content)) == fingerprint:
         return True
     # A detector of one's own may be saved in other types than it has when it is loaded.
     init_default_scope('mmilmil')
-    return weights_hash(load_detector(checkpoint, config)[0].state_dict()) == fingerprint
+    more = {name: teacher[name] for name in ('config', 'classes') if name in teacher}
+    return weights_hash(load_detector(teacher['checkpoint'], **more)[0].state_dict()) == fingerprint
 
 
 def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, start: Start = ONE_PROCESS,

@@ -170,8 +170,8 @@ def _made_by(teacher: Mapping) -> tuple[Optional[str], Optional[str]]:
         return config, None
     if is_url(checkpoint) or Path(checkpoint).name != FINAL_CHECKPOINT:
         return None, None
-    if Path(config).is_file() and not read_file(config).get('train_dataloader'):
-        return None, None
+    if '::' in config or (Path(config).is_file() and not read_file(config).get('train_dataloader')):
+        return None, None  # one of MMDetection's, by name, or one for tests only
     return config, str(Path(checkpoint).parent)
 
 

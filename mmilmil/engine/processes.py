@@ -119,6 +119,8 @@ def _torchrun(processes: int, folder: Path, command: list[str]) -> str | signal.
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, run_id=uuid.uuid4().hex, rdzv_backend='c10d',
         rdzv_endpoint='localhost:0', local_addr='127.0.0.1')
+    # Not SIGHUP under nohup.
+    config.signals_to_handle = ','.join(one.name for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN)
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # as the command torchrun sets it
     with _as_before():
         try:
@@ -140,7 +142,8 @@ def _as_before() -> Iterator[None]:
     finally:
         logging.disable(logging.NOTSET)
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one that was set outside of Python
+                signal.signal(number, handler)
 
 
 def _first_failure(found: Mapping[int, ProcessFailure], folder: Path) -> str:
