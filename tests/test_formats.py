@@ -547,7 +547,7 @@ def test_converted_files_follow_the_labels(tmp_path):
         find(root)
 
 
-def test_files_of_ones_own_stay(data_yaml):
+def test_files_of_ones_own_stay(data_yaml, tmp_path):
     mine = write(data_yaml.parent / 'coco/val.json', coco(STEMS))
     before = mine.read_text()
     with pytest.raises(InputError, match='coco/val.json is there and was not converted from .*coco8.yaml: give --converted'):
@@ -556,6 +556,9 @@ def test_files_of_ones_own_stay(data_yaml):
     data = find(data_yaml, converted=str(data_yaml.parent.parent / 'made/here'))
     assert data.root == data_yaml.parent.parent and data.settings['val']['ann_file'] == 'made/here/val.json'
     same(read(data)['test'], SPLITS['test'])
+    other, _ = ultralytics(tmp_path / 'other')
+    with pytest.raises(InputError, match='made/here/train.json is there and was not converted from .*other/coco8.yaml'):
+        find(other, converted=str(tmp_path / 'made/here'))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root writes anywhere')
@@ -633,6 +636,21 @@ def test_images_that_may_be_several(tmp_path):
                        r'.*/pictures/night/img0.jpg: write its folder too'):
         find(root / 'other.json', draw=Draw(seed=1))
     assert not (root / 'other_train.json').exists()
+
+
+def test_a_file_whose_images_lie_elsewhere_is_drawn_again(tmp_path):
+    """With other shares, once the parts are removed; what stands in coco/ follows."""
+    root, _ = label_studio_coco_windows(tmp_path / 'data')
+    for seed in (1, 1, 2):
+        data = find(root / 'result.json', draw=Draw(seed=seed))
+        found = read(data)
+        same({**found['train'], **found['val'], **found['test']}, STEMS)
+        if seed == 1:
+            first = found
+    assert found == first and any('nothing is drawn' in line for line in data.told)
+    for split in SPLITS:
+        (root / f'result_{split}.json').unlink()
+    assert read(find(root / 'result.json', draw=Draw(seed=2))) != first
 
 
 def test_xml_files_that_may_mean_several_images(tmp_path):

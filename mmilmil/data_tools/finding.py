@@ -75,7 +75,7 @@ def find_data(path: str | Path, *, split_command: Callable[..., str], images: Op
                             images={**found.images, **images_of})
     given = [word for split in ('val', 'test') if (file := files[f'{split}_ann']) for word in (f'--{split}-ann', file)]
     if found.images:
-        options = (('--images', images), ('--converted', converted))
+        options = (('--images', images), ('--annotations', annotations), ('--converted', converted))
         given += [word for option, value in options if value for word in (option, value)]
     if draw and len(found.files) < len(SPLITS) and 'train' in found.files:
         # Before anything is drawn and written: a missing image, a file without a usable box.
