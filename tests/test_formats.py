@@ -501,6 +501,17 @@ def test_ultralytics_datasets_dir(tmp_path, monkeypatch):
     assert data.root == tmp_path / 'sets/mine'
 
 
+def test_a_test_set_that_an_export_names_but_lacks(data_yaml):
+    """It is drawn where that is asked for, and told."""
+    change(data_yaml, 'test: images/test', 'test: ../test/images')
+    data = find(data_yaml, draw=Draw(seed=1))
+    assert f'{data_yaml} names test: ../test/images, which is not in {data_yaml.parent}' in data.told
+    found = read(data)
+    assert len(found['train']) == 5 and len(found['test']) == 1
+    same({**found['train'], **found['test']}, SPLITS['train'])
+    same(found['val'], SPLITS['val'])
+
+
 def test_a_list_that_names_what_is_not_there(tmp_path):
     root, _ = ultralytics_lists(tmp_path / 'data')
     change(root / 'val.txt', 'img7.jpg', 'gone.jpg')

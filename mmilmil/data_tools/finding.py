@@ -124,7 +124,7 @@ def _complete(path: Path, found: CocoFiles, given: Sequence[str], split_command:
         raise InputError(f'no annotation for {" and ".join(absent)}{why}: settings are chosen on val and reported on test, so '
                          f'give {" and ".join(f"--{split}-ann" for split in absent)}; or `{command}` draws what lacks, then '
                          f'{then}; or give --shares 0.7 0.1 0.2 to have it drawn at once')
-    told = list(found.told)
+    told = [*found.told, *(why for split, why in found.absent.items() if split in absent)]
     there = [part for part in parts.values() if part.exists()]
     if len(there) == len(parts):
         told.append(_nothing_drawn(there))
