@@ -501,6 +501,17 @@ def test_ultralytics_datasets_dir(tmp_path, monkeypatch):
     assert data.root == tmp_path / 'sets/mine'
 
 
+def test_a_test_set_that_an_export_names_but_lacks(data_yaml):
+    """It is drawn where that is asked for, and told."""
+    change(data_yaml, 'test: images/test', 'test: ../test/images')
+    data = find(data_yaml, draw=Draw(seed=1))
+    assert f'{data_yaml} names test: ../test/images, which is not in {data_yaml.parent}' in data.told
+    found = read(data)
+    assert len(found['train']) == 5 and len(found['test']) == 1
+    same({**found['train'], **found['test']}, SPLITS['train'])
+    same(found['val'], SPLITS['val'])
+
+
 def test_a_list_that_names_what_is_not_there(tmp_path):
     root, _ = ultralytics_lists(tmp_path / 'data')
     change(root / 'val.txt', 'img7.jpg', 'gone.jpg')
@@ -547,7 +558,7 @@ def test_converted_files_follow_the_labels(tmp_path):
         find(root)
 
 
-def test_files_of_ones_own_stay(data_yaml):
+def test_files_of_ones_own_stay(data_yaml, tmp_path):
     mine = write(data_yaml.parent / 'coco/val.json', coco(STEMS))
     before = mine.read_text()
     with pytest.raises(InputError, match='coco/val.json is there and was not converted from .*coco8.yaml: give --converted'):
@@ -556,6 +567,9 @@ def test_files_of_ones_own_stay(data_yaml):
     data = find(data_yaml, converted=str(data_yaml.parent.parent / 'made/here'))
     assert data.root == data_yaml.parent.parent and data.settings['val']['ann_file'] == 'made/here/val.json'
     same(read(data)['test'], SPLITS['test'])
+    other, _ = ultralytics(tmp_path / 'other')
+    with pytest.raises(InputError, match='made/here/train.json is there and was not converted from .*other/coco8.yaml'):
+        find(other, converted=str(tmp_path / 'made/here'))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root writes anywhere')
@@ -633,6 +647,21 @@ def test_images_that_may_be_several(tmp_path):
                        r'.*/pictures/night/img0.jpg: write its folder too'):
         find(root / 'other.json', draw=Draw(seed=1))
     assert not (root / 'other_train.json').exists()
+
+
+def test_a_file_whose_images_lie_elsewhere_is_drawn_again(tmp_path):
+    """With other shares, once the parts are removed; what stands in coco/ follows."""
+    root, _ = label_studio_coco_windows(tmp_path / 'data')
+    for seed in (1, 1, 2):
+        data = find(root / 'result.json', draw=Draw(seed=seed))
+        found = read(data)
+        same({**found['train'], **found['val'], **found['test']}, STEMS)
+        if seed == 1:
+            first = found
+    assert found == first and any('nothing is drawn' in line for line in data.told)
+    for split in SPLITS:
+        (root / f'result_{split}.json').unlink()
+    assert read(find(root / 'result.json', draw=Draw(seed=2))) != first
 
 
 def test_xml_files_that_may_mean_several_images(tmp_path):

@@ -69,8 +69,8 @@ def draw_coco(data: Path, there: CocoFiles, order: Draw, args: argparse.Namespac
     source = found.pop('train')
     files = coco_parts(source, found, order, tell)
     if data.is_dir() or there.images:
-        options = (('--images', args.images), ('--converted', args.converted))
-        return files, ['--ann', str(data), *(word for option, value in options if value for word in (option, value))]
+        options = [(f'--{name}', value) for name in ('images', 'annotations', 'converted') if (value := getattr(args, name))]
+        return files, ['--ann', str(data), *(word for pair in options for word in pair)]
     train, val, test = (str(found.get(split, part_of(source, split))) for split in SPLITS)
     return files, ['--ann', train, '--val-ann', val, '--test-ann', test]
 

@@ -117,13 +117,14 @@ def converted(table: Table, given: Given) -> CocoFiles:
                      whole=bool(table.whole) and found == files)
 
 
-def write(contents: Mapping[Path, dict], source: Path, folder: Path) -> list[str]:
-    """Write converted files, and give their parts their annotations, where they do not say so already.
+def write(contents: Mapping[Path, dict], source: Path, folder: Path, parts: bool = True) -> list[str]:
+    """Write converted files where they do not say so already.
 
     Args:
         contents: What each file is to hold.
         source: What it was converted from.
         folder: Where they go.
+        parts: Whether parts that were drawn from them get their annotations.
 
     Returns:
         Lines to tell.
@@ -131,12 +132,12 @@ def write(contents: Mapping[Path, dict], source: Path, folder: Path) -> list[str
     Raises:
         InputError: they cannot be written, or others are in their place.
     """
-    mark = f'Converted from {source.name} by mmilmil: changes in this file will be lost'
+    mark = f'Converted from {os.path.relpath(source, folder)} by mmilmil: changes in this file will be lost'
     texts, told = {}, []
     for path, content in contents.items():
         content = {'info': dict(description=mark), **content}
         texts[path] = json.dumps(content)
-        for name in SPLITS:
+        for name in SPLITS if parts else ():
             if (part := part_of(path, name)).is_file():
                 of_part, lost = _part(content, part)
                 texts[part] = json.dumps(of_part)

@@ -75,7 +75,7 @@ def find_data(path: str | Path, *, split_command: Callable[..., str], images: Op
                             images={**found.images, **images_of})
     given = [word for split in ('val', 'test') if (file := files[f'{split}_ann']) for word in (f'--{split}-ann', file)]
     if found.images:
-        options = (('--images', images), ('--converted', converted))
+        options = (('--images', images), ('--annotations', annotations), ('--converted', converted))
         given += [word for option, value in options if value for word in (option, value)]
     if draw and len(found.files) < len(SPLITS) and 'train' in found.files:
         # Before anything is drawn and written: a missing image, a file without a usable box.
@@ -124,7 +124,7 @@ def _complete(path: Path, found: CocoFiles, given: Sequence[str], split_command:
         raise InputError(f'no annotation for {" and ".join(absent)}{why}: settings are chosen on val and reported on test, so '
                          f'give {" and ".join(f"--{split}-ann" for split in absent)}; or `{command}` draws what lacks, then '
                          f'{then}; or give --shares 0.7 0.1 0.2 to have it drawn at once')
-    told = list(found.told)
+    told = [*found.told, *(why for split, why in found.absent.items() if split in absent)]
     there = [part for part in parts.values() if part.exists()]
     if len(there) == len(parts):
         told.append(_nothing_drawn(there))

@@ -225,7 +225,8 @@ def coco_split(file: str | Path, given: Given, option: str, called: str) -> tupl
         if moved is None:
             raise
         path, folder, lines = moved
-        content, listed = read_coco(str(path)), [image['file_name'] for image in read_coco(str(path)).images]
+        content = read_coco(str(path))
+        listed = [image['file_name'] for image in content.images]
         notes += lines
     if given.images is None:
         notes.append(f'images of {called}: found in {folder}')

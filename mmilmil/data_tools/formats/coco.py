@@ -92,7 +92,7 @@ def elsewhere(content: CocoFile, path: Path, given: Given) -> tuple[Path, Path, 
     images = [dict(image, file_name=place) for image, place in zip(content.images, places)]
     folder = Path(given.converted) if given.converted else root / 'coco'
     file = folder / path.name
-    told = write({file: dict(content.content, images=images)}, path, folder)
+    told = write({file: dict(content.content, images=images)}, path, folder, parts=False)
     return file, root, [f'{path}: {len(names)} images found by their file names below {root}', *told]
 
 
