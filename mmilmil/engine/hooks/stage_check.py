@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
-from ...datasets.test_sets import check_sets
+from ...datasets.several_sets import check_sets
 from ...errors import InputError
 from ...loaders import located_datasets
 from ...models.detectors import IncrementalDetector
@@ -31,7 +31,7 @@ class StageCheckHook(Hook):
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
             teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
-            loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.test_sets`); the evaluator cannot
+            loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.several_sets`); the evaluator cannot
             evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming also: the checkpoint is
             another model's.
     """
