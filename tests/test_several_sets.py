@@ -10,11 +10,12 @@ from conftest import make_voc
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
+from tiny import OBJECTS, OLD, SEEN, teacher_file, write_coco, write_configs
 
 from mmilmil import InputError
 from mmilmil.data_tools.check import check_config
-from mmilmil.datasets import test_sets
-from mmilmil.datasets.test_sets import check_sets
+from mmilmil.datasets import several_sets
+from mmilmil.datasets.several_sets import check_sets
 from mmilmil.engine.dry_run import dry_run
 from mmilmil.evaluation import incremental_coco_metric, incremental_voc_metric
 from mmilmil.registry import DATASETS, METRICS
@@ -89,7 +90,7 @@ def evaluate(dataset, metric, found=FOUND, names='AB'):
     return metric.summary
 
 
-OLD, NEW = dict(annotated=('ant', 'bee')), dict(annotated=['cow'])
+FIRST, SECOND = dict(annotated=('ant', 'bee')), dict(annotated=['cow'])
 VOC_METRIC = dict(type='IncrementalVOCMetric', eval_mode='area')
 
 
@@ -97,7 +98,7 @@ VOC_METRIC = dict(type='IncrementalVOCMetric', eval_mode='area')
 def sets(tmp_path):
     """``sets(voc, coco)`` writes A in VOC's layout and B in COCO's."""
 
-    def write(first, second, old=OLD, new=NEW):
+    def write(first, second, old=FIRST, new=SECOND):
         return first(tmp_path / 'A', SET_A, **old), second(tmp_path / 'B', SET_B, **new)
 
     return write
@@ -108,7 +109,7 @@ def sets(tmp_path):
 
 @pytest.mark.parametrize('layout', [voc, coco])
 def test_objects_of_other_classes_are_taken_off(tmp_path, layout):
-    dataset = build(layout(tmp_path / 'A', SET_A, **OLD))
+    dataset = build(layout(tmp_path / 'A', SET_A, **FIRST))
     assert len(dataset) == 2
     labels = [[instance['bbox_label'] for instance in dataset.get_data_info(index)['instances']] for index in range(2)]
     assert labels == [[0, 0], [0, 1]]
@@ -141,7 +142,7 @@ def test_what_a_sample_tells(tmp_path):
 
 
 def test_a_file_without_the_other_classes(tmp_path):
-    config = coco(tmp_path / 'B', {'b1': [('cow', 0)]}, **NEW)
+    config = coco(tmp_path / 'B', {'b1': [('cow', 0)]}, **SECOND)
     assert build(config).report.boxes == dict(cow=1)
     with pytest.raises(InputError, match=r"no category 'ant', which metainfo.classes names: .*by annotated=\[\.\.\.\]"):
         build(dict(config, annotated=None))
@@ -158,7 +159,7 @@ def test_names_that_are_none(tmp_path, annotated):
 @pytest.mark.parametrize('more', [dict(test_mode=False), dict(test_mode=False, keep='seen')])
 def test_training_takes_none(tmp_path, more):
     with pytest.raises(InputError, match=r"annotated = \['cow'\] in training: .* leave it out, or set test_mode=True"):
-        build({**voc(tmp_path / 'A', SET_A, **NEW), **more})
+        build({**voc(tmp_path / 'A', SET_A, **SECOND), **more})
 
 
 # The metrics
@@ -212,7 +213,7 @@ def test_equal_to_each_set_alone(sets, tmp_path, layout):
 def test_a_class_of_both_sets(tmp_path):
     for metric, layout, precision in ((VOC_METRIC, voc, 'area'), (coco_metric(tmp_path, 'A', 'B'), coco, 'coco')):
         root = 'voc' if layout is voc else ''
-        configs = [layout(tmp_path / root / 'A', SET_A, **OLD),
+        configs = [layout(tmp_path / root / 'A', SET_A, **FIRST),
                    layout(tmp_path / root / 'B', SET_B, annotated=('ant', 'cow'))]
         summary = evaluate(build(*configs), metric)
         # By score: miss .95 (there is no ant in B's a1), hit .94, hit .9, miss .8, hit .7 of 4 boxes; the fourth is not found.
@@ -326,7 +327,7 @@ def test_an_image_in_two_sets_of_one_class(tmp_path, layout):
 
 
 def test_sets_that_do_not_fit(tmp_path):
-    first, second = voc(tmp_path / 'A', SET_A, **OLD), voc(tmp_path / 'B', SET_B, **NEW)
+    first, second = voc(tmp_path / 'A', SET_A, **FIRST), voc(tmp_path / 'B', SET_B, **SECOND)
     other = dict(second, metainfo=dict(classes=CLASSES, split=(1, 2)))
     with pytest.raises(InputError, match=r'val_dataloader\.dataset\.datasets\[0\] and val_dataloader\.dataset\.datasets\[1\] '
                        r'have different metainfo, .*\(2, 1\).*\(1, 2\).*: give all sets of a loader the same'):
@@ -342,7 +343,7 @@ def test_sets_that_do_not_fit(tmp_path):
 
 def test_classes_that_no_set_annotates_are_told(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(test_sets, 'print_log', lambda text, **kwargs: told.append(text))
+    monkeypatch.setattr(several_sets, 'print_log', lambda text, **kwargs: told.append(text))
     first, second = voc(tmp_path / 'A', SET_A, annotated=('ant', )), voc(tmp_path / 'B', SET_B, annotated=('cows', 'ant'))
     check_sets(build(first, second), 'test_dataloader')
     assert told == ["test_dataloader: no set annotates bee, cow (misspelt as 'cows'?): no AP, and left out of all means"]
@@ -353,7 +354,7 @@ def test_classes_that_no_set_annotates_are_told(tmp_path, monkeypatch):
 
 
 def test_dry_run_tries_every_set(tmp_path):
-    first, second = voc(tmp_path / 'A', SET_A, **OLD), voc(tmp_path / 'B', SET_B, **NEW)
+    first, second = voc(tmp_path / 'A', SET_A, **FIRST), voc(tmp_path / 'B', SET_B, **SECOND)
     with pytest.raises(InputError, match=r'val_dataloader\.dataset\.datasets\[1\]: its pipeline gives no data_samples'):
         try_out(build(first, dict(second, pipeline=PIPELINE[:3])), VOC_METRIC)
     image = tmp_path / 'B/JPEGImages/a1.jpg'
@@ -371,7 +372,7 @@ def config_of(role, *sets):
 
 
 def test_check_dataset_shows_what_is_measured_where(tmp_path):
-    first, second = voc(tmp_path / 'A', SET_A, **OLD), coco(tmp_path / 'B', SET_B, **NEW)
+    first, second = voc(tmp_path / 'A', SET_A, **FIRST), coco(tmp_path / 'B', SET_B, **SECOND)
     report = check_config(config_of('test', first, second))
     assert not report.findings.errors
     a, b, where = report.stages
@@ -390,7 +391,7 @@ def test_check_dataset_shows_what_is_measured_where(tmp_path):
 
 @pytest.mark.parametrize('role', ['val', 'test'])
 def test_check_dataset_tells_sets_that_do_not_fit(tmp_path, role):
-    first, second = voc(tmp_path / 'A', SET_A, **OLD), voc(tmp_path / 'B', SET_B, **NEW)
+    first, second = voc(tmp_path / 'A', SET_A, **FIRST), voc(tmp_path / 'B', SET_B, **SECOND)
 
     def errors(*sets):
         return check_config(config_of(role, *sets)).findings.errors.get('stops the run', {})
@@ -408,3 +409,63 @@ def test_check_dataset_tells_sets_that_do_not_fit(tmp_path, role):
     assert 'no set annotates a class of metainfo.classes' in nothing
     notes = check_config(config_of(role, first)).findings.notes
     assert list(notes['class that no set annotates: it gets no AP']) == [f'{role}: cow']
+
+
+# From end to end
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A chain of two stages whose old classes are tested on a VOC folder and whose new ones on a COCO file: its last config."""
+    data = make_voc(tmp_path / 'A', OBJECTS)
+    write_coco(make_voc(tmp_path / 'B', {'one': OBJECTS['one'][1:2], 'five': [('emu', 5, 5, 40, 40)]}))
+    files = write_configs(tmp_path, data)
+    for file, pipeline in zip(files, ('test_pipeline', '_base_.test_pipeline')):
+        file.write_text(f"""{file.read_text()}
+sets = dict(_delete_=True, type='ConcatDataset', datasets=[
+    dict(type='IncrementalVOCDataset', data_root='{tmp_path}/A', ann_file='ImageSets/Main/test.txt', annotated={OLD},
+         test_mode=True, metainfo=metainfo, pipeline={pipeline}),
+    dict(type='IncrementalCocoDataset', data_root='{tmp_path}/B', ann_file='coco/test.json', annotated={SEEN[3:]},
+         data_prefix=dict(img='JPEGImages'), test_mode=True, metainfo=metainfo, pipeline={pipeline})])
+val_dataloader['dataset'] = sets
+test_dataloader['dataset'] = sets
+test_dataloader['num_workers'] = 1
+""")
+    return files[1]
+
+
+def test_a_chain_on_two_test_sets(chain, tmp_path, tool):
+    done = tool('train_chain.py', chain, '--work-dir', tmp_path / 'runs')
+    assert done.status == 0, done.err[-3000:]
+    base, student = (json.loads((tmp_path / f'runs/{stage}/metrics.json').read_text()) for stage in ('base', 'student'))
+    files = [f'{tmp_path}/A/ImageSets/Main/test.txt', f'{tmp_path}/B/coco/test.json']
+    assert base['sets'] == [dict(file=files[0], images=4, boxes=6, classes=list(OLD)),
+                            dict(file=files[1], images=2, boxes=0, classes=[])]
+    assert student['sets'] == [base['sets'][0], dict(file=files[1], images=2, boxes=2, classes=list(SEEN[3:]))]
+    assert json.loads((tmp_path / 'runs/student/metrics_val.json').read_text())['sets'] == student['sets']
+    assert f'\nold: {files[0]} (4 images); new: {files[1]} (2 images)\n' in done.out
+    assert 'do not compare' not in done.out and 'do not tell' not in done.out
+    stock = Config.fromfile(tmp_path / 'runs/student/stock_config.py').test_dataloader.dataset
+    assert stock.type == 'XMLDataset' and 'annotated' not in stock
+    checked = tool('check_dataset.py', chain)
+    assert f'test[1] ({files[1]}, 2 images): dog, emu' in checked.out
+    collected = tool('analysis_tools/collect_results.py', tmp_path / 'runs', '--out', tmp_path / 'docs', '--chain', 'base',
+                     'student', '--teacher', 'base')
+    assert collected.status == 0, collected.err
+    assert f'old: {files[0]} (4 images); new: {files[1]} (2 images)' in (tmp_path / 'docs/tables.md').read_text()
+
+
+@pytest.mark.parametrize('name', ['train.py', 'train_chain.py', 'check_dataset.py'])
+def test_a_contradiction_stops_before_training(chain, tmp_path, tool, name):
+    """The image one.jpg is the same in both sets, and both annotate dog."""
+    image = tmp_path / 'B/JPEGImages/one.jpg'
+    image.unlink()
+    image.symlink_to(tmp_path / 'A/JPEGImages/one.jpg')
+    chain.write_text(chain.read_text().replace(f'annotated={OLD}', f'annotated={OLD[1:] + SEEN[3:]}'))
+    teacher = ['--teacher', teacher_file(tmp_path / 'teacher.pth', OLD)] if name == 'train.py' else []
+    where = ['--work-dir', tmp_path / 'runs'] if name != 'check_dataset.py' else []
+    done = tool(name, chain, *teacher, *where)
+    assert done.status == 1 and 'Traceback' not in done.err
+    told = done.out if name == 'check_dataset.py' else done.err.strip().splitlines()[-1]
+    assert f"{tmp_path}/A/ImageSets/Main/test.txt and in {tmp_path}/B/coco/test.json, and both annotate 'dog', 'emu'" in told
+    assert not list((tmp_path).rglob('final.pth'))

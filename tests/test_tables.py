@@ -151,7 +151,9 @@ def test_sets_are_told_below_the_table():
 
 
 def test_of_one_set_nothing_is_told():
-    one = {'teacher': measured(TEACHER, (COCO, 9, 'abcd')), 'ILMIL': measured(ILMIL, (COCO, 9, 'abcdef')), 'earlier': JOINT}
+    one = {'teacher': measured(TEACHER, (COCO, 9, 'abcd')), 'ILMIL': measured(ILMIL, (COCO, 9, 'abcdef')),
+           # Of an earlier version, and of a stock dataset.
+           'earlier': JOINT, 'stock': measured(ILMIL, (None, 9, 'abcdef'))}
     assert below(results_table(one)) == []
 
 

@@ -23,8 +23,8 @@ from ..datasets.incremental_coco import IncrementalCocoDataset
 from ..datasets.incremental_voc import IncrementalVOCDataset
 from ..datasets.masks import has_mask_head, mask_loaders, read_mask, short_polygons
 from ..datasets.reading import decode, text_lines
+from ..datasets.several_sets import ONLY_OURS, check_alike, measured_twice, twice_told, unmeasured
 from ..datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
-from ..datasets.test_sets import ONLY_OURS, check_alike, measured_twice, twice_told, unmeasured
 from ..datasets.voc_reader import is_list_of_class, read_annotation, read_list
 from ..errors import InputError
 from ..loaders import innermost_datasets

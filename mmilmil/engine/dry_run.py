@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from ..datasets.masks import has_mask_head
-from ..datasets.test_sets import check_sets
+from ..datasets.several_sets import check_sets
 from ..errors import InputError
 from ..loaders import innermost_datasets, located_datasets
 from ..registry import DATASETS
@@ -102,8 +102,9 @@ def _figures(metric: BaseMetric, tried: Sequence[tuple[Mapping, dict]], dataset,
                 metric.process(batch, [sample])
             names = metric.figure_names() if own else metric.compute_metrics(list(metric.results))
         if hasattr(metric, 'check_images'):
-            metric.check_images({'img_id': one.get_data_info(index)['img_id'], **getattr(one, 'sample_meta', {})}
-                                for one in innermost_datasets(dataset) for index in range(len(one)))
+            told = [(one, getattr(one, 'sample_meta', {})) for one in innermost_datasets(dataset)]
+            metric.check_images({'img_id': one.get_data_info(index)['img_id'], **meta}
+                                for one, meta in told for index in range(len(one)))
     except (InputError, OSError):
         raise
     except Exception as error:

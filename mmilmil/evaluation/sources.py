@@ -8,15 +8,17 @@ from ..stage import Stage
 _SHOWN = 10  # class names
 
 
-def sources(figures: Mapping) -> dict[str, tuple[tuple[str | None, int], ...]]:
-    """By class the sets that it is measured on, each its file and number of images; nothing of figures that tell no sets.
+def sources(figures: Mapping) -> dict[str, tuple[tuple[str, int], ...]]:
+    """By class the sets that it is measured on, each its file and number of images.
+
+    Nothing of figures that do not tell, as those of earlier versions, or of a stock dataset.
 
     Args:
         figures: The content of ``metrics.json``.
     """
     sets = figures.get('sets') or ()
     return {name: tuple((one['file'], one['images']) for one in sets if name in one['classes'])
-            for name in figures['classes'] if sets}
+            for name in figures['classes'] if sets and all(one['file'] for one in sets)}
 
 
 def same_sets(one: Mapping, other: Mapping) -> bool:
@@ -60,7 +62,7 @@ def _told(figures: Mapping) -> str:
     return '; '.join(f'{title_of.get(tuple(names)) or _listed(names)}: {_sets(found)}' for found, names in names_of.items())
 
 
-def _sets(found: Sequence[tuple[str | None, int]]) -> str:
+def _sets(found: Sequence[tuple[str, int]]) -> str:
     sets = ' and '.join(f'{file} ({images} images)' for file, images in found)
     return f'{sets}, together' if len(found) > 1 else sets or 'no set annotates it'
 

@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from ...class_names import classes_in
 from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
-from ...datasets.test_sets import check_sets
+from ...datasets.several_sets import check_sets
 from ...errors import InputError
 from ...loaders import located_datasets
 from ...models.detectors import IncrementalDetector
@@ -36,8 +36,8 @@ class StageCheckHook(Hook):
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), its images have other values, cached
             teacher boxes are another teacher's, lack images or cannot follow the training pipeline; a mask head learns from
-            data whose masks are not loaded; sets that are evaluated together do not fit (:mod:`mmilmil.datasets.test_sets`);
-            the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming
+            data whose masks are not loaded; sets that are evaluated together do not fit
+            (:mod:`mmilmil.datasets.several_sets`); the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming
             also: the checkpoint is another model's; in testing: it names other classes.
     """
 
