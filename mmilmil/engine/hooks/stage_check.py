@@ -37,8 +37,9 @@ class StageCheckHook(Hook):
             same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), its images have other values, cached
             teacher boxes are another teacher's, lack images or cannot follow the training pipeline; a mask head learns from
             data whose masks are not loaded; sets that are evaluated together do not fit
-            (:mod:`mmilmil.datasets.several_sets`); the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and resuming
-            also: the checkpoint is another model's; in testing: it names other classes.
+            (:mod:`mmilmil.datasets.several_sets`); the evaluator cannot evaluate the dataset, or does not report what
+            ``save_best`` names; in testing and resuming also: the checkpoint is another model's; in testing: it names other
+            classes.
     """
 
     priority = 'VERY_HIGH'
