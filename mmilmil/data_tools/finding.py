@@ -146,7 +146,7 @@ def find_test(path: str | Path, images: Optional[str] = None, option: str = '--o
     """One set to test on, such as that of the classes which a teacher knows.
 
     Args:
-        path: A folder or ``data.yaml``, of which ``test`` is taken, or else ``val``; or one file of everything, such as a COCO
+        path: A folder or ``data.yaml``, of which ``test`` is taken, or else ``val``, for ``--old-val`` only ``val``; or one file of everything, such as a COCO
             file, taken whole.
         images: Folder of the images, where it is not to be found as :func:`find_data` finds it.
         option: The option that names the data, for messages.
@@ -170,9 +170,10 @@ def find_test(path: str | Path, images: Optional[str] = None, option: str = '--o
 
 
 def _to_test(path: Path, there: Mapping[str, Path], option: str) -> str:
-    """``test`` where it is there, else ``val``."""
-    if found := [split for split in ('test', 'val') if split in there]:
+    """``test`` where it is there, else ``val``; of what settings are chosen by ``val`` alone (protocol 12)."""
+    wanted = ('val', ) if option.endswith('val') else ('test', 'val')
+    if found := [split for split in wanted if split in there]:
         return found[0]
     others = f', only {", ".join(map(str, there.values()))}' if there else ''
-    raise InputError(f'{option} {path} has neither test nor val{others}: give a folder with one of them, or a COCO file, which '
-                     'is taken whole')
+    lacks = f'has no {wanted[0]}' if len(wanted) == 1 else f'has neither {" nor ".join(wanted)}'
+    raise InputError(f'{option} {path} {lacks}{others}: give a folder with one of them, or a COCO file, which is taken whole')
