@@ -146,8 +146,8 @@ def find_test(path: str | Path, images: Optional[str] = None, option: str = '--o
     """One set to test on, such as that of the classes which a teacher knows.
 
     Args:
-        path: A folder or ``data.yaml``, of which ``test`` is taken, or else ``val``, for ``--old-val`` only ``val``; or one file of everything, such as a COCO
-            file, taken whole.
+        path: A folder or ``data.yaml``, of which ``test`` is taken, or else ``val`` (for ``--old-val`` only ``val``); or one
+            file of everything, such as a COCO file, taken whole.
         images: Folder of the images, where it is not to be found as :func:`find_data` finds it.
         option: The option that names the data, for messages.
         converted: Folder of the COCO files that other formats are converted to.
