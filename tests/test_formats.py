@@ -343,7 +343,8 @@ LAYOUTS = [
 def boxes(kind: str, settings: dict) -> dict:
     """What the dataset gives, by the image's name without what Label Studio puts in front."""
     metainfo = dict(classes=NAMES, split=(len(NAMES), ))
-    dataset = DATASETS.build(dict(type=kind, **settings, metainfo=metainfo, pipeline=[], test_mode=True))
+    dataset = DATASETS.build(dict(type=kind, **settings, metainfo=metainfo, pipeline=[], test_mode=True,
+                                  serialize_data=False))  # which collects garbage each time
     read = {}
     for one in dataset:
         assert os.path.isfile(one['img_path']) and (one['width'], one['height']) == (WIDTH, HEIGHT)
