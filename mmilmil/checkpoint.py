@@ -1,15 +1,18 @@
-"""Checkpoint files: written as plain data, and read without running anything that they bring along."""
+"""Checkpoint files: written as plain data, read without running anything that they bring along, in whatever published form."""
 
 import ast
 import pickle
+import re
 import types
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
+from torch import Tensor
 
 from .errors import InputError
 from .former_names import with_current_names
@@ -106,6 +109,11 @@ class _TensorsOnlyUnpickler(pickle.Unpickler):
         return _Inert
 
 
+def _load(file, **kwargs):
+    """``pickle.load`` by the unpickler above; the form in which torch wrote before 1.6 is read by several of them."""
+    return _TensorsOnlyUnpickler(file, **kwargs).load()
+
+
 def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
     """Read a checkpoint file without running anything that it brings along.
 
@@ -115,6 +123,9 @@ def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
     Args:
         path: Checkpoint file, or its URL; see :func:`mmilmil.weights.local_file`.
         map_location: Device for the tensors.
+
+    Returns:
+        What is in the file, its weights as ``state_dict`` under the names of the detector (:func:`with_state_dict`).
 
     Raises:
         InputError: the file is missing, damaged, or holds no state dict that can be read safely; or it cannot be fetched.
@@ -135,20 +146,70 @@ def load_checkpoint_file(path: str, map_location: str | None = 'cpu') -> dict:
                          f'file?{more}') from error
     if refused:
         # Safe although weights_only is off: this unpickler builds tensors and plain data, no other class or function.
-        reader = types.SimpleNamespace(__name__='mmilmil.checkpoint', Unpickler=_TensorsOnlyUnpickler, load=None)
+        reader = types.SimpleNamespace(__name__='mmilmil.checkpoint', Unpickler=_TensorsOnlyUnpickler, load=_load)
         try:
             content = torch.load(path, map_location=map_location, weights_only=False, pickle_module=reader)
         except Exception as error:
             raise InputError(f'the checkpoint {source} cannot be read safely ({refused}): in the environment that made it, and '
                              'if you trust it, save torch.save(dict(state_dict=..., meta=...)) again') from error
-    weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
-    if not isinstance(weights, Mapping) or not any(isinstance(value, torch.Tensor) for value in weights.values()):
+    found = with_state_dict(content, source) if isinstance(content, Mapping) else None
+    if found is None:
         raise InputError(f'the checkpoint {source} holds no state_dict with tensors'
                          f'{" that can be read safely" * bool(refused)} ({refused or type(content).__name__}): save '
                          'torch.save(dict(state_dict=..., meta=...)) in the environment that made it')
-    if refused and 'state_dict' in content:  # what is left of an optimizer or a log is of no use
-        content = {key: content[key] for key in ('state_dict', 'meta') if key in content}
-    return content
+    if refused:  # what is left of an optimizer or a log is of no use
+        found = {key: found[key] for key in ('state_dict', 'meta') if key in found}
+    return found
+
+
+# Where published files have their weights; the first that is there counts. MMEngine's `ema_state_dict` beside a `state_dict`
+# is the training's own model, the averaged one is the latter.
+_HOLDERS = ('state_dict', 'ema_state_dict', 'model')
+
+
+def with_state_dict(content: Mapping, source: str) -> dict | None:
+    """A checkpoint's content with its weights as ``state_dict``, whatever form it was published in.
+
+    That is: a bare state dict, averaged weights alone (``ema_state_dict``), names with the ``module.`` of a wrapper for
+    several processes, and the copies ``ema_<name>`` that MMDetection 2 kept beside each weight: the weight is the averaged one
+    there, the copy the training's own. What is not simply taken is told in a line.
+
+    Args:
+        content: A checkpoint, which is not changed.
+        source: What it is, for the line.
+
+    Returns:
+        The content; ``None`` of one without weights.
+    """
+    holder = next((key for key in _HOLDERS if isinstance(content.get(key), Mapping)), None)
+    weights = content if holder is None else content[holder]
+    if not all(isinstance(name, str) for name in weights) or not any(isinstance(value, Tensor) for value in weights.values()):
+        return None
+    copies = {f'ema_{name.replace(".", "_")}' for name in weights} & weights.keys()
+    averages = {'steps'} if holder == 'ema_state_dict' else set()
+    others = {name for name, value in weights.items() if not isinstance(value, Tensor)}
+    if copies:
+        _tell(f'{source} holds averaged weights (EMA), which are taken, and the {len(copies)} of the training itself, which '
+              'are not')
+    if averages:
+        _tell(f'{source} holds averaged weights (EMA) alone, which are taken')
+    if copies or averages or others or any(name.startswith('module.') for name in weights):
+        plain = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items()
+                            if name not in copies | averages | others)
+        versions = getattr(weights, '_metadata', {})  # of the modules, by which they understand names of earlier versions
+        if isinstance(versions, Mapping):
+            plain._metadata = OrderedDict((re.sub(r'^module(\.|$)', '', name), value) for name, value in versions.items())
+        weights = plain
+    rest = {} if holder is None else {key: value for key, value in content.items() if key != holder}
+    if not isinstance(rest.get('meta', {}), Mapping):
+        del rest['meta']
+    return dict(rest, state_dict=weights)
+
+
+@lru_cache
+def _tell(line: str) -> None:
+    """Once a process, as a run reads its teacher's file more than once."""
+    print_log(line, logger='current')
 
 
 def config_values(text: str) -> dict:

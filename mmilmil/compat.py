@@ -1,6 +1,7 @@
 """Every quirk of other packages' versions, and nothing else.
 
-Three of them: the versions that work together, MMRazor's quantization on torch 2, and MMEngine's readers of checkpoints.
+Four of them: the versions that work together, MMRazor's quantization on torch 2, MMEngine's readers of checkpoints, and how it
+finds the configs of a package.
 """
 
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import mmengine
 import torch
+from mmengine.config import Config
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from packaging.specifiers import SpecifierSet
 
 from .checkpoint import load_checkpoint_file
+from .config import config_file
 from .errors import InputError
 
 # mmdet needs mmcv < 2.2.0.
@@ -97,6 +100,18 @@ def load_from_torchvision(filename: str, map_location=None) -> dict:
     return load_from_http(urls[name], map_location)
 
 
+def find_configs_of_packages() -> None:
+    """Let a config inherit ``mmdet::...`` by :func:`~.config.config_file`.
+
+    MMEngine's own way asks for pkg_resources, which new versions of setuptools lack, and leaves a ``_scope_`` in what was
+    inherited, in which a module of mmilmil that takes its place is not found.
+    """
+    beside = Config._get_cfg_path
+    Config._get_cfg_path = staticmethod(
+        lambda name, file: (str(config_file(name)), None) if '::' in name else beside(name, file))
+
+
 check_versions()
 let_mmrazor_import()
 read_checkpoints_safely()
+find_configs_of_packages()

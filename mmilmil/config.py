@@ -1,12 +1,15 @@
 """Reading config files, so that a mistake in one is told, not thrown, and telling what building a part of one met."""
 
+import difflib
 import re
 import traceback
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Optional
 
+import mmengine
 from mmengine.config import Config
 from mmengine.registry import build_functions
 from mmengine.runner import runner
@@ -15,6 +18,50 @@ from .errors import InputError
 
 # MMEngine's words for settings of what a config below has as None.
 _DICT_ON_NONE = re.compile(r"(\w+)=\{.*\} in child config cannot inherit .* is of type <class 'NoneType'> in base config")
+
+
+def config_file(name: str) -> Path:
+    """The file of a config that is named by its path, or as ``PACKAGE::PATH`` among the configs that a package brings along.
+
+    Args:
+        name: Such as ``configs/ilmil/frcnn_voc_15+5.py`` or ``mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py``.
+
+    Returns:
+        The path; one that was given as such is returned as it is, be it there or not.
+
+    Raises:
+        InputError: there is no such package, or no such config in it; names the nearest.
+    """
+    package, colons, path = str(name).partition('::')
+    if not colons:
+        return Path(name)
+    found = find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise InputError(f'the config {name} is one of the package {package}, which is not installed: install it, or give the '
+                         'path of a file')
+    folder = Path(found.submodule_search_locations[0]) / '.mim/configs'
+    if not (folder / path).is_file() or not path:
+        known = sorted(file.relative_to(folder).as_posix() for file in folder.rglob('*.py'))
+        near = [one for one in known if Path(one).name == Path(path).name]
+        near = near or difflib.get_close_matches(path, known, n=3) or known[:3]
+        hint = f'the nearest are {", ".join(f"{package}::{one}" for one in near)}' if near else f'{folder} has none'
+        raise InputError(f'the config {name} is none of those that {package} brings along: {hint}')
+    return folder / path
+
+
+def published_weights(name: str) -> Optional[str]:
+    """The URL of the weights that a package publishes for one of its configs, by the ``metafile.yml`` beside it.
+
+    Args:
+        name: The config's, see :func:`config_file`.
+
+    Returns:
+        ``None`` where there are none.
+    """
+    file = config_file(name)
+    metafile = file.with_name('metafile.yml')
+    models = mmengine.load(metafile).get('Models') or () if metafile.is_file() else ()
+    return next((model.get('Weights') for model in models if Path(model.get('Config', '')).name == file.name), None)
 
 
 def load_config(path: str, options: Optional[dict] = None) -> Config:
@@ -34,13 +81,14 @@ def read_file(path: str) -> Config:
     """Read a config file.
 
     Args:
-        path: Config file; a detector's, so it has a ``model``.
+        path: Config file, or its name in a package (:func:`config_file`); a detector's, so it has a ``model``.
 
     Raises:
         InputError: the file, or one that it inherits or imports, is no valid config; it has no ``model``.
     """
+    file = config_file(path)
     try:
-        cfg = Config.fromfile(path)
+        cfg = Config.fromfile(file)
     except Exception as error:  # a config is Python, so it can fail in any way
         raise InputError(f'the config {path} cannot be read: {told(error)}') from error
     return _with_model(cfg, path)

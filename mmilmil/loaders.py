@@ -1,22 +1,39 @@
 """What is inside a config's loaders and dataset wrappers, such as ``RepeatDataset`` and ``ConcatDataset``."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from mmengine.config import Config, ConfigDict
 
 from .errors import InputError
 
 
-def innermost_datasets(dataset: Mapping | None) -> Iterator[Mapping]:
-    """The datasets in the wrappers, in their order; none of ``None``."""
+def located_datasets(dataset: Mapping | object | None, place: str) -> Iterator[tuple[str, Mapping | object]]:
+    """The datasets in the wrappers, in their order, each behind its place in the config; none of ``None``.
+
+    Args:
+        dataset: Built, or as a config describes it.
+        place: Its own place, as ``val_dataloader.dataset``.
+    """
     if dataset is None:
         return
-    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
-    if inner is None:
-        yield dataset
-    else:
-        for part in inner:
-            yield from innermost_datasets(part)
+    get = dataset.get if isinstance(dataset, Mapping) else partial(getattr, dataset)
+    inner = [(f'{place}.datasets[{index}]', part) for index, part in enumerate(get('datasets', None) or ())]
+    if (wrapped := get('dataset', None)) is not None:
+        inner = [(f'{place}.dataset', wrapped)]
+    if not inner:
+        yield place, dataset
+    for name, part in inner:
+        yield from located_datasets(part, name)
+
+
+def innermost_datasets(dataset: Mapping | object | None) -> Iterator[Mapping | object]:
+    """The datasets in the wrappers, in their order; none of ``None``.
+
+    Args:
+        dataset: Built, or as a config describes it.
+    """
+    return (found for _, found in located_datasets(dataset, ''))
 
 
 def innermost_dataset(dataset: Mapping) -> ConfigDict:

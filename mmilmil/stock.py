@@ -12,7 +12,7 @@ from .registry import MODELS
 INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'teacher_boxes', 'start')
 _PREFIXES = ('Incremental', 'Pruned')
 # Settings that stock datasets know nothing of.
-_STAGE_KEYS = ('keep', )
+_STAGE_KEYS = ('keep', 'annotated')
 _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDataset': 'CocoDataset'}
 
 

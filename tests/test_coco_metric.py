@@ -285,7 +285,7 @@ def test_outlines_are_not_kept(coco_file):
     """The area that stands beside them is."""
     path = coco_file([[('a', box(0, 97), {'area': 1000., 'segmentation': [[0, 0, 0, 97, 97, 97]]})]])
     figures, metric = evaluate(path, [[(0, box(0, 97), .9)]])
-    assert figures['APs_all'] == pytest.approx(1) and 'segmentation' not in str(metric.annotations)
+    assert figures['APs_all'] == pytest.approx(1) and 'segmentation' not in str(metric.files)
 
 
 # Masks
@@ -481,7 +481,8 @@ def test_metrics_file(coco_file, tmp_path):
     none = dict(old=None, new=None, all=None, avg=None, groups=[None, None], per_class=dict(a=None, b=None))
     assert content == dict(
         same, AP50=same, AP75=same, APs=none, APm=same, APl=none, classes=['a', 'b'], split=[1, 1], eval_mode='101points',
-        iou_thr=[.5, .55, .6, .65, .7, .75, .8, .85, .9, .95], images=1, boxes=2)
+        iou_thr=[.5, .55, .6, .65, .7, .75, .8, .85, .9, .95], images=1, boxes=2,
+        sets=[dict(file=path, images=1, boxes=2, classes=['a', 'b'])])
     # A table and a mean of such files say what they show.
     assert results_table({'x': content}).splitlines()[0].startswith('| AP50:95 (%) |')
     assert results_table({'x': mean_figures([content, content])}).splitlines()[0].startswith('| AP50:95 (%) |')

@@ -95,6 +95,12 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
     ({'distiller.feature.type': 'LossWithAParameter'}, ['feature.scale', 'weights of its own', 'without parameters']),
     ({'distiller.spare_new': 'false'}, ["model.distiller.spare_new = 'false': give True or False"]),
     ({'distiller.roi_cls.loss_weight': 'a'}, ["loss_weight of UnbiasedKDLoss = 'a': give a number"]),
+    ({'distiller.roi_cls.normalize': 'no'}, ["normalize of UnbiasedKDLoss = 'no': give True or False"]),
+    ({'distiller.roi_cls.temperature': float('inf')}, ['UnbiasedKDLoss: temperature=inf must be greater than 0']),
+    ({'distiller.roi_reg.squared': 1}, ['squared of RoIDeltaLoss = 1: give True or False']),
+    ({'roi_head.bbox_head.loss_cls': dict(_delete_=True, type='UnbiasedCrossEntropyLoss', num_old_classes='4')}, [
+        "num_old_classes of UnbiasedCrossEntropyLoss = '4': give a whole number of 0 or more"]),
+    ({'test_cfg': None}, ['model.test_cfg is not set', 'configs/_base_/models']),
     ({'distiller.rpn_reg': dict(_delete_=True, type='DenseDeltaKDLoss')}, [
         'model.distiller.rpn_reg is a DenseDeltaKDLoss, which is no loss of this term', '4 tensors and mask by name']),
     ({'distiller': dict(_delete_=True, type='FeatureMSELoss')}, ['model.distiller is a FeatureMSELoss, which is no dist']),

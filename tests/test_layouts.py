@@ -10,7 +10,7 @@ import conftest
 import pytest
 from mmengine.config import Config
 
-from mmilmil.data_tools.layouts import coco_files, image_folder
+from mmilmil.data_tools.formats.coco import coco_files, image_folder
 from mmilmil.data_tools.own_data import chosen_classes
 from mmilmil.data_tools.random_splits import check_shares, draw, pools
 from mmilmil.errors import InputError
@@ -97,10 +97,13 @@ def test_every_xml_below_the_folder_is_drawn(tool, tmp_path):
     assert kept(tmp_path / 'c', 'data') == dict(train=13, val=2, test=4)
 
 
-def test_xml_files_and_images_in_other_subfolders(tool, tmp_path):
+def test_xml_files_without_their_images(tool, tmp_path):
+    """In other subfolders they are found by name: tests/test_formats.py."""
     root = voc(tmp_path / 'data', 'abc', images='JPEGImages/x')
+    for image in (root / 'JPEGImages/x').iterdir():
+        image.rename(image.with_stem(f'{image.stem}1'))
     done = tool('split_dataset.py', root)
-    assert done.status == 1 and 'same subfolder (left out: 3 images without an XML file: x/a, x/b, x/c; ' in done.err
+    assert done.status == 1 and 'same subfolder (left out: 3 images without an XML file: x/a1, x/b1, x/c1; ' in done.err
 
 
 def test_linked_folders(tool, tmp_path):

@@ -443,7 +443,7 @@ def test_unbiased_cross_entropy_gradient_and_limits():
     assert value(losses.UnbiasedCrossEntropyLoss(num_old_classes=3)(Z_S[1:], tensor([3]))) == pytest.approx(0, abs=1e-6)
     with pytest.raises(InputError, match='num_old_classes=4 leaves no class of 3'):
         losses.UnbiasedCrossEntropyLoss(num_old_classes=4)(Z_S, tensor([3, 1]))
-    with pytest.raises(InputError, match='num_old_classes=-1'):
+    with pytest.raises(InputError, match='num_old_classes of UnbiasedCrossEntropyLoss = -1'):
         losses.UnbiasedCrossEntropyLoss(num_old_classes=-1)
 
 

@@ -8,6 +8,7 @@ from tiny import OLD, SEEN, batch, build, detector_cfg, stock_cfg, student_cfg, 
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmilmil import InputError
+from mmilmil.engine.picture_check import check_pictures
 from mmilmil.models.meaning import count_levels, differences
 from mmilmil.registry import MODELS
 
@@ -56,6 +57,7 @@ def anchors(**changes):
     (dict(data_preprocessor=dict(mean=[0., 0., 0.])), 'data_preprocessor.mean', '(123.675, 116.28, 103.53)', '(0.0, 0.0, 0.0)'),
     (dict(data_preprocessor=dict(std=[1., 1., 1.])), 'data_preprocessor.std', '(58.395, 57.12, 57.375)', '(1.0, 1.0, 1.0)'),
     (dict(data_preprocessor=dict(bgr_to_rgb=False)), 'data_preprocessor.bgr_to_rgb', 'True', 'False'),
+    (dict(data_preprocessor=dict(pad_value=114)), 'data_preprocessor.pad_value', '0', '114'),
     (dict(data_preprocessor=dict(mean=None, std=None)), 'data_preprocessor.mean', '(123.675, 116.28, 103.53)', 'not set'),
     (dict(backbone=dict(strides=(1, 2, 2, 1))), 'backbone.strides', '(1, 2, 2, 2)', '(1, 2, 2, 1)'),
     (dict(backbone=dict(dilations=(1, 1, 1, 2))), 'backbone.dilations', '(1, 1, 1, 1)', '(1, 1, 1, 2)'),
@@ -89,6 +91,38 @@ def test_difference_is_told_with_setting_values_and_remedy(checkpoint, changes, 
 def test_what_may_differ(checkpoint, changes):
     student = build(student_cfg(checkpoint, **changes))
     assert list(differences(student.teacher.detector, student)) == []
+
+
+LOAD, FLIP = dict(type='LoadImageFromFile'), dict(type='RandomFlip', prob=0.5)
+SWAPPED = dict(type='mmcv.Normalize', mean=[0.], std=[1.], to_rgb=True)
+
+
+def with_pipeline(*steps, loader='train', wrapped=False):
+    dataset = dict(type='CocoDataset', pipeline=list(steps))
+    return {f'{loader}_dataloader': dict(dataset=dict(type='ConcatDataset', datasets=[dataset]) if wrapped else dataset)}
+
+
+@pytest.mark.parametrize('hers, own, told', [
+    ([LOAD], [dict(LOAD, color_type='unchanged')], "LoadImageFromFile.color_type is 'color' there and 'unchanged' in"),
+    ([dict(LOAD, imdecode_backend='tifffile')], [LOAD], "imdecode_backend = 'tifffile' is True there and False in"),
+    ([LOAD, SWAPPED], [LOAD], r"Normalize is \{'mean': \[0.0\], 'std': \[1.0\], 'to_rgb': True\} there and None in"),
+    ([LOAD, SWAPPED], [LOAD, dict(SWAPPED, to_rgb=False)], 'Normalize is .*True} there and .*False} in'),
+])
+def test_other_pixels_are_told(hers, own, told):
+    for teacher in (with_pipeline(*hers), with_pipeline(*hers, loader='test', wrapped=True)):
+        with pytest.raises(InputError, match=f'the teacher w.pth and the student would see other values .*{told}'):
+            check_pictures(teacher, with_pipeline(*own), 'the teacher w.pth')
+
+
+@pytest.mark.parametrize('hers, own', [
+    ([LOAD, FLIP], [dict(type='mmdet.LoadImageFromFile', to_float32=True, imdecode_backend='pillow', backend_args=None)]),
+    ([LOAD, dict(SWAPPED, mean=(0., ), type='Normalize')], [LOAD, FLIP, SWAPPED]),
+    ([], [SWAPPED, LOAD]),
+    ([LOAD, SWAPPED], []),
+])
+def test_what_may_differ_in_pipelines(hers, own):
+    check_pictures(with_pipeline(*hers), with_pipeline(*own), 'the teacher w.pth')
+    check_pictures(dict(type='FasterRCNN'), with_pipeline(LOAD, SWAPPED), 'the teacher w.pth')
 
 
 def test_dropout_alone_is_no_other_head(checkpoint):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from tiny import ROOT, write_configs
 
 from mmilmil.config import read_file
-from mmilmil.engine.chain import stages_of
+from mmilmil.engine.chain_stages import stages_of
 from mmilmil.engine.cli import read_config
 from mmilmil.engine.methods import lay_over, method_option
 from mmilmil.errors import InputError
@@ -98,6 +98,21 @@ def test_work_dir_of_the_config_is_told_apart(tmp_path):
     config.write_text(f"_base_ = {str(STAGE)!r}\nwork_dir = 'runs/a/'\n")
     assert read_config(str(config), method=JOINT).work_dir == 'runs/a_joint'
     assert read_config(str(config)).work_dir == 'runs/a/'
+
+
+@pytest.mark.parametrize(('method', 'terms'), [
+    ('paper', 'rpn_cls'), ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
+    ('no_score', 'score')])
+def test_methods_of_two_stage_detectors(method, terms):
+    with pytest.raises(InputError, match=rf'the method {method} .*does not fit the detector of .*gfl_pcb_4\+2.py, '
+                       rf'IncrementalGFL: its DenseDistiller has no model.distiller.{terms}'):
+        read_config(str(STAGE.with_name('gfl_pcb_4+2.py')), method=METHODS / f'{method}.py')
+
+
+def test_a_setting_that_no_distiller_has_is_told_where_it_is_built(tmp_path):
+    """With the nearest name, which only that place knows."""
+    method = mine(tmp_path, 'model = dict(distiller=dict(fature=None))\n')
+    assert 'fature' in read_config(str(STAGE.with_name('gfl_pcb_4+2.py')), method=method).model.distiller
 
 
 # In a chain

@@ -342,7 +342,8 @@ def test_metrics_file(tmp_path):
             'old': .5, 'new': .75, 'all': .625, 'avg': .625, 'groups': [.5, .75],
             'per_class': {'a': 1, 'b': 0, 'c': .5, 'd': 1}
         },
-        'classes': list(NAMES), 'split': [2, 2], 'eval_mode': '11points', 'iou_thr': .5, 'images': 1, 'boxes': 5
+        'classes': list(NAMES), 'split': [2, 2], 'eval_mode': '11points', 'iou_thr': .5, 'images': 1, 'boxes': 5,
+        'sets': [dict(file=None, images=1, boxes=5, classes=list(NAMES))]  # samples of no dataset
     }
     runner.val_evaluator = runner.test_evaluator
     hook.after_val_epoch(runner, {})

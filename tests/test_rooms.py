@@ -20,7 +20,7 @@ MAY_IMPORT = {
     'pruning': {'.', 'models'},
     'engine': {'.', 'datasets', 'models'},
     'data_tools': {'.', 'datasets'},
-    'config_writing': {'.', 'data_tools'},
+    'config_writing': {'.', 'data_tools', 'datasets', 'models'},
 }
 
 

@@ -117,3 +117,114 @@ def test_ascii():
         '| a|b  |     5 | 0.25 |',
         '+------+-------+------+',
     ])
+
+
+# From which sets the figures come
+
+COCO = 'coco/instances_val2017.json'
+
+
+def measured(figures, *sets):
+    """Figures with their sets, each as (file, images, classes)."""
+    return dict(figures, sets=[dict(file=file, images=images, boxes=9, classes=list(names)) for file, images, names in sets])
+
+
+TEACHER_ON = measured(TEACHER, (COCO, 5000, 'abcd'), ('mine/test.json', 120, ''))
+ILMIL_ON = measured(ILMIL, (COCO, 5000, 'abcd'), ('mine/test.json', 120, 'ef'))
+JOINT_ON = measured(JOINT, (COCO, 5000, 'abcd'), ('mine/test.json', 120, 'ef'))
+
+
+def below(table):
+    """What is printed under a table; a blank line parts the two."""
+    rows, _, told = table.partition('\n\n')
+    assert all(line.startswith('|') for line in rows.splitlines())
+    return told.splitlines()
+
+
+def test_sets_are_told_below_the_table():
+    rows = {'teacher': TEACHER_ON, 'ILMIL': ILMIL_ON, 'joint': JOINT_ON}
+    table = results_table(rows, teacher='teacher', joint='joint')
+    assert below(table) == ['old: coco/instances_val2017.json (5000 images); new: mine/test.json (120 images)']
+    # All the rest is as it is without sets: the teacher's classes are measured where the student's old ones are.
+    bare = {'teacher': TEACHER, 'ILMIL': ILMIL, 'joint': JOINT}
+    assert table.partition('\n\n')[0] == results_table(bare, teacher='teacher', joint='joint')
+
+
+def test_of_one_set_nothing_is_told():
+    one = {'teacher': measured(TEACHER, (COCO, 9, 'abcd')), 'ILMIL': measured(ILMIL, (COCO, 9, 'abcdef')),
+           # Of an earlier version, and of a stock dataset.
+           'earlier': JOINT, 'stock': measured(ILMIL, (None, 9, 'abcdef'))}
+    assert below(results_table(one)) == []
+
+
+@pytest.mark.parametrize('sets, told', [
+    ([('x', 5, 'abcd'), ('y', 4, 'cdef')],
+     'a, b: x (5 images); c, d: x (5 images) and y (4 images), together; new: y (4 images)'),
+    ([('a', 5, 'abc'), ('b', 4, 'ef')], 'a, b, c: a (5 images); d: no set annotates it; new: b (4 images)'),
+    ([('a', 5, 'abcdef'), ('b', 4, 'abcdef')], 'all: a (5 images) and b (4 images), together'),
+])
+def test_classes_are_told_by_the_sets_they_come_from(sets, told):
+    assert below(results_table({'x': measured(ILMIL, *sets)})) == [told]
+
+
+def test_groups_of_a_chain_and_long_lists():
+    chain = figures('abcdefgh', (4, 2, 2), [.5, .6, .7], old=.8 / 1.5, new=.7, all=.575, avg=.6)
+    sets = ('a', 5, 'abcd'), ('b', 4, 'ef'), ('c', 3, 'gh')
+    assert below(results_table({'x': measured(chain, *sets)})) == [
+        'group 0: a (5 images); group 1: b (4 images); new: c (3 images)']
+    many = [f'k{number}' for number in range(14)]
+    wide = figures(many, (13, 1), [.5, .5], old=.5, new=.5, all=.5, avg=.5)
+    assert below(results_table({'x': measured(wide, ('a', 5, many[:12]), ('b', 4, many[12:]))})) == [
+        f'{", ".join(many[:10])} and 2 more: a (5 images); k12, k13: b (4 images)']
+
+
+@pytest.mark.parametrize('other', [
+    measured(TUNED, (COCO, 5000, 'abcd'), ('other/test.json', 120, 'ef')),  # another file
+    measured(TUNED, (COCO, 4999, 'abcd'), ('mine/test.json', 120, 'ef')),  # another number of images
+    measured(TUNED, (COCO, 5000, 'abcdef')),
+    measured(TUNED, (COCO, 5000, 'abcd')),
+])
+def test_rows_of_different_sets(other):
+    told = below(results_table({'ILMIL': ILMIL_ON, 'tuned': other, 'earlier': JOINT}))
+    assert told[0] == 'measured on different sets, so these figures do not compare:'
+    assert [line.partition(':')[0] for line in told[1:]] == ['- ILMIL', '- tuned']
+    assert told[1] == '- ILMIL: old: coco/instances_val2017.json (5000 images); new: mine/test.json (120 images)'
+
+
+def test_no_ratio_across_sets():
+    elsewhere = measured(TEACHER, ('other.json', 5000, 'abcd'))
+    rows = {'t': elsewhere, 'x': ILMIL_ON, 'j': measured(JOINT, ('other.json', 5000, 'abcdef'))}
+    table = results_table(rows, teacher='t', joint='j').splitlines()
+    assert [cell.strip() for cell in table[3].split('|')[6:9]] == ['-', '-', '-']
+    assert [cell.strip() for cell in table[4].split('|')[6:9]] == ['102.2', '100.0', '100.0']
+
+
+def test_rows_of_other_classes_are_told_each():
+    other = figures('xyz', (2, 1), [.5, .5], old=.5, new=.5, all=.5, avg=.5)
+    rows = {'t': TEACHER_ON, 'ours': ILMIL_ON, 'theirs': measured(other, ('b', 4, 'xyz'))}
+    assert below(results_table(rows)) == [
+        'ours: old: coco/instances_val2017.json (5000 images); new: mine/test.json (120 images)', 'theirs: all: b (4 images)']
+
+
+def test_mean_tells_the_sets():
+    mean = mean_figures([ILMIL_ON, ILMIL, measured(ILMIL, ('/other/machine/val.json', 5000, 'abcd'), ('test.json', 120, 'ef'))])
+    assert mean['sets'] == ILMIL_ON['sets']
+    assert below(results_table({'mean': mean})) == below(results_table({'x': ILMIL_ON}))
+    assert 'sets' not in mean_figures([ILMIL, ILMIL])
+    with pytest.raises(ValueError, match='runs measured on different sets have no common mean'):
+        mean_figures([ILMIL_ON, measured(ILMIL, (COCO, 5000, 'abcd'), ('mine/test.json', 119, 'ef'))])
+
+
+def test_chains_whose_stages_are_measured_on_different_sets():
+    first, last = run((2, ), a=.9, b=.7), run((2, 1), a=.8, b=.6, c=.9)
+    joint = measured(run((2, 1), a=.8, b=.8, c=.9), ('A', 5, 'ab'), ('B', 4, 'c'))
+    student = measured(last, ('A', 5, 'ab'), ('B', 4, 'c'))
+    alike = measured(first, ('A', 5, 'ab'), ('B', 4, ''))
+    fine = chains_table({'x': [alike, student]}, joint)
+    assert fine == chains_table({'x': [first, last]}, run((2, 1), a=.8, b=.8, c=.9))
+    assert '| x     |              10.0 | 10.0 |' in fine  # .8 of group 0 at first, .7 in the end
+    told = chains_table({'x': [measured(first, ('B', 4, 'ab')), student], 'y': [alike, student]}).splitlines()
+    assert told[-2:] == ['', 'x: stage 1 measured classes on other sets than the last stage, so these figures do not tell what '
+                         'was forgotten']
+    other = measured(joint, ('C', 5, 'abc'))
+    assert chains_table({'x': [alike, student]}, other) == chains_table({'x': [alike, student]})

@@ -17,8 +17,9 @@ from mmengine.registry import init_default_scope
 from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
 
 from mmilmil import InputError
-from mmilmil.engine import chain as chain_module
-from mmilmil.engine.chain import ChainStage, run_stage, stages_of
+from mmilmil.engine.chain import run_stage
+from mmilmil.engine.chain_stages import ChainStage, stages_of
+from mmilmil.engine.processes import Start
 from mmilmil.models.teacher import Teacher, weights_hash
 
 GROUPS = ('old', 'new', 'all', 'avg', 'groups', 'per_class')
@@ -116,7 +117,7 @@ def test_killed_chain_goes_on(chain, tool, tmp_path):
 def calls(monkeypatch):
     """What :func:`run_stage` calls, in place of running it."""
     made = []
-    monkeypatch.setattr(chain_module, '_call', lambda tool, *args: made.append((tool.name, *args)))
+    monkeypatch.setattr(Start, '__call__', lambda self, name, work_dir, tool, *args: made.append((tool.name, *args)))
     return made
 
 
@@ -186,7 +187,7 @@ def test_teacher_of_ones_own_in_half_precision(chain, tmp_path, calls):
     teacher = tmp_path / 'half.pth'
     torch.save(content, teacher)
     _, config = write_configs(tmp_path, chain.data, teacher=str(teacher))
-    stage, = stages_of(str(config), str(tmp_path / 'runs'))
+    *_, stage = stages_of(str(config), str(tmp_path / 'runs'))
     shutil.copytree(chain.runs / 'student', stage.work_dir)
     final = torch.load(stage.final)
     init_default_scope('mmilmil')
@@ -329,7 +330,7 @@ def test_teacher_boxes_of_a_first_stage(chain, tool, tmp_path):
 def test_a_teacher_of_ones_own_is_used_as_it_is(tmp_path, data):
     teacher = teacher_file(tmp_path / 'epoch_12.pth')
     _, student = write_configs(tmp_path, data, teacher=str(teacher))
-    stage, = stages_of(str(student), str(tmp_path / 'runs'))
+    *_, stage = stages_of(str(student), str(tmp_path / 'runs'))
     assert stage.config == student and stage.teacher is None
     with pytest.raises(InputError, match='model.teacher.checkpoint would give every stage the same teacher'):
         run_stage(stage, ('model.teacher.checkpoint=other.pth', ))

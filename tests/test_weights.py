@@ -72,7 +72,7 @@ def test_fetched_once_by_threads_that_ask_at_once(cache, server):
     with ThreadPoolExecutor(4) as pool:
         paths = set(pool.map(local_file, [f'{server.url}/{NAME}?x=1'] * 4))
     assert paths == {cache / NAME} and server.asked == [NAME]
-    assert load_checkpoint_file(f'{server.url}/{NAME}')['weight'].tolist() == [[1.] * 3] * 2
+    assert load_checkpoint_file(f'{server.url}/{NAME}')['state_dict']['weight'].tolist() == [[1.] * 3] * 2
     assert server.asked == [NAME] and (cache / NAME).read_bytes() == RIGHT
     assert socket.getdefaulttimeout() is None
 
@@ -176,7 +176,7 @@ def test_a_folder_of_ones_own_comes_first_and_is_trusted(cache, server, tmp_path
     own.mkdir()
     assert local_file(f'{server.url}/{NAME}') == cache / NAME  # it lacks this one
     (own / NAME).write_bytes(content(2.))
-    assert load_checkpoint_file(f'{server.url}/{NAME}')['weight'].eq(2).all()
+    assert load_checkpoint_file(f'{server.url}/{NAME}')['state_dict']['weight'].eq(2).all()
 
 
 def test_weights_run_no_code(cache, server):

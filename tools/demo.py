@@ -20,10 +20,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmilmil.data_tools.shapes import ShapesSettings, write_shapes
-from mmilmil.engine.chain import ChainStage, ending_with_this_process, run_stage, stages_of
+from mmilmil.engine.chain import run_stage
+from mmilmil.engine.chain_stages import ChainStage, stages_of
 from mmilmil.engine.cli import check_folder, number, own_tools, user_errors
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
 from mmilmil.engine.methods import method_option
+from mmilmil.engine.processes import ending_with_this_process
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS

@@ -1,31 +1,32 @@
 """Write the configs of a split: `python tools/new_split.py --dataset voc07 --split 10+5+5`.
 
-Also for one's own data: `--ann FOLDER` in the layout of VOC, COCO or Roboflow, or `--ann train.json --val-ann val.json
---test-ann test.json` in COCO's format. Writes the stages, and tells how to train them, with fine-tuning and joint training
-beside them.
+Also for one's own data: `--ann FOLDER`, `--ann data.yaml` or `--ann train.json --val-ann val.json --test-ann test.json`, see
+docs/own_data.md. Writes the stages, and tells how to train them, with fine-tuning and joint training beside them.
+
+And for a detector of one's own: `--ann DATA --teacher CONFIG CHECKPOINT`. Writes the stage in which its student learns the new
+classes, everything else as that detector has it.
 """
 
 import argparse
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mmilmil.class_names import is_data_set
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
+from mmilmil.config_writing.new_student import ROLES, chosen_new, new_data, told
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
-from mmilmil.data_tools.layouts import SPLITS, coco_files, folder_kind, part_of, voc_folder
-from mmilmil.data_tools.own_data import (
-    OwnData,
-    check_categories,
-    chosen_classes,
-    coco_data,
-    untrained,
-    voc_data,
-)
+from mmilmil.config_writing.student_configs import StudentConfigs
+from mmilmil.config_writing.teachers import read_teacher
+from mmilmil.data_tools.drawing import Draw
+from mmilmil.data_tools.finding import find_data, find_test
+from mmilmil.data_tools.formats import UNDERSTOOD
+from mmilmil.data_tools.own_data import OwnData, check_categories, chosen_classes, untrained
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
 from mmilmil.stage import parse_split
@@ -36,6 +37,11 @@ CONFIGS = TOOLS.parent / 'configs'
 # The next install would delete what is written into the package.
 OUT = Path('configs') if in_package(TOOLS) else CONFIGS
 SCHEDULES = {'frcnn_r50_fpn': SGD_VOC, 'frcnn_r18_fpn_small': ADAMW_SMALL}
+DATA_OPTIONS = ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations', 'converted')
+DRAW_OPTIONS = ('shares', 'seed')
+# What is of a detector of one's own, and what is of splits that begin with a first stage.
+TEACHER_OPTIONS = ('new', 'distinct', 'teacher_classes', 'old_val', 'old_test', 'old_val_images', 'old_test_images')
+SPLIT_OPTIONS = ('dataset', 'split', 'classes', 'model')
 OWN_BASES = {'frcnn_r50_fpn': 'voc07', 'frcnn_r18_fpn_small': 'voc_style_small'}
 
 
@@ -44,8 +50,8 @@ def parse_args() -> argparse.Namespace:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument('--dataset', choices=RECIPES, help='a data set whose settings come with the project')
     data.add_argument('--ann', metavar='PATH', type=os.path.expanduser,
-                      help="one's own data: a folder in VOC, COCO or Roboflow layout, or a COCO file for training")
-    parser.add_argument('--split', required=True, help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
+                      help=f"one's own data: {UNDERSTOOD}")
+    parser.add_argument('--split', help='sizes of the groups, oldest first, such as 15+5, 10+5+5 or 15+1x5')
     parser.add_argument('--classes', nargs='+', default=[], metavar='NAME',
                         help="class names in label order, or a file with one a line; default: all, in the data's order")
     parser.add_argument('--name', help='what file names call the data; default: the name of its folder')
@@ -59,62 +65,58 @@ def parse_args() -> argparse.Namespace:
                             help=f'folder of the images of the COCO file for {split}, where it is another')
     parser.add_argument('--annotations', metavar='FOLDER', type=os.path.expanduser,
                         help='in VOC layout the folder of XML files, default Annotations')
+    parser.add_argument('--shares', nargs=3, type=float, metavar=('TRAIN', 'VAL', 'TEST'),
+                        help='draw the splits that lack, with these shares of the images, as split_dataset.py does')
+    parser.add_argument('--seed', type=int, help='of the draw; alone it draws with shares of 0.7 0.1 0.2')
+    parser.add_argument('--converted', metavar='FOLDER', type=os.path.expanduser,
+                        help='where to write the COCO files that YOLO and CVAT annotations are converted to; default coco in '
+                        'their folder')
     parser.add_argument('--model', choices=SCHEDULES, help="detector; default frcnn_r50_fpn, or the shipped data set's")
-    parser.add_argument('--epochs', nargs=3, type=int, metavar=('FIRST', 'LATER', 'JOINT'),
-                        help='epochs of a first stage, a later one and joint training, for frcnn_r18_fpn_small')
+    parser.add_argument('--epochs', nargs='+', type=int, metavar='N',
+                        help='epochs: for frcnn_r18_fpn_small three numbers, of a first stage, a later one and joint training; '
+                        'with --teacher one, of its student, by default 12 to 36 by the number of images')
     parser.add_argument('--out', default=str(OUT), metavar='FOLDER', type=os.path.expanduser,
                         help='folder of configs; default that of the checkout, or configs where this runs from the package')
     parser.add_argument('--force', action='store_true', help='replace files of the same name that say something else')
-    return parser.parse_args()
+    teacher = parser.add_argument_group("a detector of one's own, which --ann teaches new classes")
+    teacher.add_argument('--teacher', nargs=2, metavar=('CONFIG', 'CHECKPOINT'),
+                         help='its config, a file or such as mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py, and its weights, a '
+                         'file or URL')
+    teacher.add_argument('--new', nargs='+', default=[], metavar='NAME',
+                         help='the classes to learn, in label order; default: all in the data that the teacher does not know')
+    teacher.add_argument('--distinct', nargs='+', default=[], metavar='NAME',
+                         help="new classes that are others than the teacher's in spite of nearly the same name")
+    teacher.add_argument('--teacher-classes', nargs='+', default=[], metavar='NAME',
+                         help="the teacher's classes in label order, or the name of a set of MMDetection's such as coco, where "
+                         'the checkpoint does not name them')
+    for split in ROLES:
+        teacher.add_argument(f'--old-{split}', metavar='DATA', type=os.path.expanduser,
+                             help=f'what the old classes are measured on in {split}, in a layout of --ann')
+        teacher.add_argument(f'--old-{split}-images', metavar='FOLDER', type=os.path.expanduser, help='folder of its images')
+    args = parser.parse_args()
+    if args.teacher is None and args.split is None:
+        parser.error('give --split, the sizes of the groups, or --teacher, a detector that knows the old classes')
+    return args
 
 
 def own_data(args: argparse.Namespace) -> OwnData:
     """One's own annotations, in whatever layout."""
-    path = Path(args.ann)
-    if not path.exists():
-        raise InputError(f'--ann {path} does not exist: give a folder in VOC, COCO or Roboflow layout, or a COCO file')
-    if path.is_dir() and (args.annotations or folder_kind(path) == 'voc'):
-        return own_voc(path, args)
-    if args.annotations:
-        raise InputError(f'--annotations is for a folder with XML files: leave it out for the COCO file {path}')
-    return own_coco(path, args)
+    options = {option: getattr(args, option) for option in DATA_OPTIONS}
+    draw = None
+    if args.shares or args.seed is not None:
+        draw = Draw(args.shares or Draw.shares, args.seed or Draw.seed)
+    return find_data(args.ann, draw=draw, split_command=partial(tool_command, TOOLS, 'split_dataset.py'), **options)
 
 
-def own_voc(path: Path, args: argparse.Namespace) -> OwnData:
-    for option in ('val_ann', 'test_ann', 'val_images', 'test_images'):
-        if getattr(args, option):
-            raise InputError(f'--{option.replace("_", "-")} is for COCO files: {path} is in VOC layout, whose splits are the '
-                             'lists in ImageSets/Main')
-    folder = voc_folder(path, args.images, args.annotations)
-    if absent := [str(folder.list_path(split)) for split in SPLITS if split not in folder.lists]:
-        command = tool_command(TOOLS, 'split_dataset.py', path, *folder.options)
-        raise InputError(f'no {", ".join(absent)}: a file with one image name a line (without extension) for each split; '
-                         f'`{command}` makes what lacks, then run this again')
-    return voc_data(folder)
-
-
-def own_coco(path: Path, args: argparse.Namespace) -> OwnData:
-    files = coco_files(path) if path.is_dir() else {'train': path}
-    given = {split: Path(file) for split in ('val', 'test') if (file := getattr(args, f'{split}_ann'))}
-    files.update(given)
-    if 'train' not in files:
-        raise InputError(f'{path} has no file for train, only {", ".join(map(str, files.values()))}: give it itself as --ann')
-    if absent := [split for split in SPLITS if split not in files]:
-        options = [word for split, file in given.items() for word in (f'--{split}-ann', file)]
-        command = tool_command(TOOLS, 'split_dataset.py', path, *options)
-        parts = {split: files.get(split, part_of(path, split)) for split in ('val', 'test')}
-        then = 'run this again' if path.is_dir() else (
-            f'give `--ann {shlex.quote(str(part_of(path, "train")))} ' +
-            ' '.join(f'--{split}-ann {shlex.quote(str(part))}' for split, part in parts.items()) + '`')
-        raise InputError(f'no annotation for {" and ".join(absent)}: settings are chosen on val and reported on test, so give '
-                         f'{" and ".join(f"--{split}-ann" for split in absent)}; or `{command}` draws what lacks, then {then}')
-    return coco_data(files, {split: getattr(args, f'{split}_images', None) or args.images for split in SPLITS})
+def name_of(data: OwnData) -> str:
+    """What files call data without a name: its folder's."""
+    return re.sub(r'\W+', '_', data.root.resolve().name).strip('_').lower()
 
 
 def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, OwnData]:
     """Recipe, classes, the data set's config and the data, for one's own annotations."""
     data = own_data(args)
-    name = args.name or re.sub(r'\W+', '_', data.root.resolve().name).strip('_').lower()
+    name = args.name or name_of(data)
     classes = chosen_classes(args.classes, data.found, args.ann, old=sum(parse_split(args.split)[:-1]))
     check_categories(data, classes)
     model = args.model or 'frcnn_r50_fpn'
@@ -169,8 +171,9 @@ def check_epochs(epochs: list[int], recipe: Recipe) -> None:
     if recipe.schedules.epochs is None:
         raise InputError(f'--epochs: the schedules of {recipe.model} have their own; change train_cfg and param_scheduler in '
                          'the written configs')
-    if min(epochs) < 1:
-        raise InputError(f'--epochs {" ".join(map(str, epochs))}: give three numbers of 1 or more')
+    if len(epochs) != 3 or min(epochs) < 1:
+        raise InputError(f'--epochs {" ".join(map(str, epochs))}: give three numbers of 1 or more, the epochs of a first '
+                         'stage, a later one and joint training')
 
 
 def write(files: dict[Path, str], out: Path, force: bool, check: Callable[[], None]) -> None:
@@ -216,35 +219,86 @@ def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str
             'Without one: put images with such boxes into train, or leave the classes out by --classes, and run this again.')
 
 
-def main() -> None:
-    args = parse_args()
-    check_folder(args.out, '--out')
+def forbid(args: argparse.Namespace, options: Iterable[str], why: str) -> None:
+    """Stop where one of the options is given."""
+    for option in options:
+        if getattr(args, option) not in (None, '', []):
+            raise InputError(f'--{option.replace("_", "-")} {why}')
+
+
+def write_split(args: argparse.Namespace, out: Path) -> None:
+    """The stages of a split, the first one included."""
+    forbid(args, TEACHER_OPTIONS, "is for a detector of one's own: name it by --teacher CONFIG CHECKPOINT")
     if args.dataset:
-        for option in ('val_ann', 'test_ann', 'images', 'val_images', 'test_images', 'annotations'):
-            if getattr(args, option):
-                raise InputError(f"--{option.replace('_', '-')} is for data of one's own (--ann); {args.dataset} has its own")
+        forbid(args, (*DATA_OPTIONS, *DRAW_OPTIONS), f"is for data of one's own (--ann); {args.dataset} has its own")
     recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)
     if dataset is not None:
         check_name(recipe.prefix)
     if args.epochs:
         check_epochs(args.epochs, recipe)
         recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
-    out = Path(args.out)
-    if out.resolve().is_relative_to(Path.cwd()):
-        out = out.resolve().relative_to(Path.cwd())
     split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=dataset is not None)
     files = split.files()
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
-    told = train_command(split, out, data, args.ann)
+    command = train_command(split, out, data, args.ann)
     variable = f'MMILMIL_{recipe.prefix.upper()}_ROOT'
     write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root, variable))
     print(f'\n{len(classes)} classes in label order: {", ".join(classes)}')
     if data:
         print('', *data.notes(classes), sep='\n')
-        if variable in os.environ and variable in dataset:
-            print(f'{variable} is set to {os.environ[variable]}, which the configs take instead of {data.root}')
-    print(f'\n{told}')
+        tell_variable(variable, dataset, data)
+    print(f'\n{command}')
+
+
+def classes_of(names: list[str]) -> str | tuple[str, ...] | None:
+    """What ``--teacher-classes`` says: names, the name of a set, or nothing."""
+    return names[0] if len(names) == 1 and is_data_set(names[0]) else tuple(names) or None
+
+
+def write_student(args: argparse.Namespace, out: Path) -> None:
+    """The stage in which the student of a detector of one's own learns new classes."""
+    forbid(args, SPLIT_OPTIONS, "is for splits that begin with a first stage; with --teacher the classes are the teacher's and "
+           "those of --new, and the model is the teacher's: leave it out")
+    for split in ROLES:
+        if getattr(args, f'old_{split}_images') and not getattr(args, f'old_{split}'):
+            raise InputError(f'--old-{split}-images names the images of --old-{split}: give that too')
+    epochs = args.epochs and args.epochs[0]
+    if args.epochs and (len(args.epochs) != 1 or epochs < 1):
+        raise InputError(f'--epochs {" ".join(map(str, args.epochs))}: with --teacher give one number of 1 or more, the epochs '
+                         'of the student')
+    data = own_data(args)
+    name = args.name or name_of(data)
+    check_name(name)
+    old = {split: find_test(path, getattr(args, f'old_{split}_images'), f'--old-{split}')
+           for split in ROLES if (path := getattr(args, f'old_{split}'))}
+    teacher = read_teacher(*args.teacher, classes_of(args.teacher_classes))
+    new = chosen_new(teacher, data, args.new, args.distinct)
+    check_categories(data, new)
+    measured = new_data(teacher, data, new, name, old)
+    configs = StudentConfigs(teacher, measured, new, shipped(args.out, Path('ilmil')), epochs)
+    files = configs.files()
+    variable, dataset = f'MMILMIL_{name.upper()}_ROOT', files[configs.dataset_file]
+    with_classes = [out / path for path in (configs.dataset_file, configs.tested, configs.stage)]
+    write(files, out, args.force, lambda: check_configs(with_classes, configs.classes, data.root, variable))
+    print('', *told(teacher, data, new, measured, old), sep='\n')
+    tell_variable(variable, dataset, data)
+    print(f'\nTrain the student, with plain fine-tuning beside it, and test both and the teacher:\n'
+          f'  {tool_command(TOOLS, "train_chain.py", out / configs.stage)} --methods finetune')
+
+
+def tell_variable(variable: str, dataset: str, data: OwnData) -> None:
+    """Say so where the environment moves the data."""
+    if variable in os.environ and variable in dataset:
+        print(f'{variable} is set to {os.environ[variable]}, which the configs take instead of {data.root}')
+
+
+def main() -> None:
+    args = parse_args()
+    out = check_folder(args.out, '--out')
+    if out.resolve().is_relative_to(Path.cwd()):
+        out = out.resolve().relative_to(Path.cwd())
+    (write_student if args.teacher else write_split)(args, out)
 
 
 if __name__ == '__main__':

@@ -11,9 +11,8 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmilmil.engine.atomic_file import latest_checkpoint
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, own_tools, read_config, user_errors
-from mmilmil.engine.launch import use_launcher, use_mixed_precision
+from mmilmil.engine.launch import use_launcher, use_training_flags
 from mmilmil.engine.methods import add_method_option, check_taught
-from mmilmil.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,13 +48,7 @@ def main() -> None:
     if args.method:
         check_taught(cfg, args.method)
     use_launcher(cfg, args.launcher)
-    if args.amp:
-        use_mixed_precision(cfg)
-    if args.auto_scale_lr:
-        if not {'enable', 'base_batch_size'} <= cfg.get('auto_scale_lr', {}).keys():
-            raise InputError(f'{args.config} has no auto_scale_lr.enable and auto_scale_lr.base_batch_size: add '
-                             'auto_scale_lr = dict(enable=False, base_batch_size=...) or leave --auto-scale-lr out')
-        cfg.auto_scale_lr.enable = True
+    use_training_flags(cfg, args.amp, args.auto_scale_lr)
     if args.resume:
         checkpoint = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
         if checkpoint is None:

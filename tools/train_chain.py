@@ -2,14 +2,16 @@
 
 Finished stages are skipped, a stopped one is resumed; a finished one that its config no longer describes stops the run. Every
 stage is tested; the figures, and what the chain forgot, end the run as tables. `--methods finetune joint` trains the chain by
-these too, for the same tables.
+these too, for the same tables. `--gpus N` runs each stage in N processes, `--launcher slurm` inside an allocation of Slurm.
 """
 
 import argparse
 
-from mmilmil.engine.chain import ChainStage, check_finished, check_folders, check_testable, run_stage, stages_of
-from mmilmil.engine.cli import own_tools, user_errors
+from mmilmil.engine.chain import FLAGS, check_finished, check_testable, run_stage
+from mmilmil.engine.chain_stages import ChainStage, check_folders, stages_of
+from mmilmil.engine.cli import number, own_tools, user_errors
 from mmilmil.engine.methods import method_option
+from mmilmil.engine.processes import start_by
 from mmilmil.evaluation import chains_table, results_table
 
 
@@ -28,6 +30,14 @@ def parse_args() -> argparse.Namespace:
         '--beside', nargs='+', default=[], metavar='CONFIG', help='further configs for the same tables, each with its chain')
     parser.add_argument(
         '--work-dir', help="folder that gets one work dir a stage; default: where each stage's config puts it")
+    parser.add_argument(
+        '--gpus', type=number(int, 1), metavar='N',
+        help='processes of each stage, one a GPU, without GPUs on CPU; default 1, under Slurm the tasks of the allocation')
+    parser.add_argument(
+        '--launcher', choices=['none', 'slurm'], default='none',
+        help="slurm: inside an allocation (sbatch, salloc), by a step of srun a stage; more of srun's arguments in SRUN_ARGS")
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
 
@@ -41,6 +51,11 @@ def chains_of(args: argparse.Namespace) -> list[list[ChainStage]]:
 
 def main() -> None:
     args = parse_args()
+    start = start_by(args.launcher, args.gpus)
+    flags = [flag for name, flag in FLAGS.items() if getattr(args, name)]
+    if start.processes > 1 and not args.auto_scale_lr:
+        print(f'{start.processes} processes: a step sees {start.processes} times the batch_size of the config; --auto-scale-lr '
+              'would scale the learning rate with it', flush=True)
     chains = chains_of(args)
     stages = {}
     for chain in chains:
@@ -49,11 +64,11 @@ def main() -> None:
     check_folders(stages.values())
     options = tuple(args.cfg_options)
     for stage in stages.values():  # not after hours of training the ones before
-        check_finished(stage, options)
+        check_finished(stage, options, flags)
     for stage in stages.values():
         check_testable(stage, options)
     tools = own_tools(__file__)
-    rows = {stage.name: run_stage(stage, options, tools) for stage in stages.values()}
+    rows = {stage.name: run_stage(stage, options, tools, start, flags) for stage in stages.values()}
     joint = next((stage.name for stage in stages.values() if stage.is_joint), None)
     first, *later = chains[0]
     print(results_table(rows, teacher=first.name if later else None, joint=joint))

@@ -2,9 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..data_tools.layouts import SPLITS
 from ..data_tools.own_data import OwnData
+from .code_text import tuple_of_names
+
+
+def root_text(root: Path, name: str) -> str:
+    """The folder of a set as code, with the environment variable ``MMILMIL_<NAME>_ROOT`` where MMEngine can read one there."""
+    text = str(root)
+    if re.fullmatch(r'[\w./-]+', text):  # MMEngine takes a variable's default for a regular expression, without blanks
+        text = f'{{{{$MMILMIL_{name.upper()}_ROOT:{text}}}}}'
+    return repr(text)
 
 
 def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) -> str:
@@ -16,15 +26,12 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         classes: All classes in label order.
         base: The file that it inherits pipelines and loaders from, relative to its own folder.
     """
-    root = str(data.root)
-    if re.fullmatch(r'[\w./-]+', root):  # MMEngine takes a variable's default for a regular expression, without blanks
-        root = f'{{{{$MMILMIL_{name.upper()}_ROOT:{root}}}}}'
     lines = [
         f'# {name}: written by tools/new_split.py.',
         f'_base_ = {base!r}',
-        f'data_root = {root!r}',
+        f'data_root = {root_text(data.root, name)}',
         '# In label order; a stage config takes the first ones.',
-        _names_tuple(classes),
+        tuple_of_names('all_classes', classes),
         '',
     ]
     for split in SPLITS:
@@ -51,18 +58,5 @@ def reordered_config(dataset: str, classes: Sequence[str], base: str) -> str:
         f"# {dataset} with classes of one's own choice; written by tools/new_split.py.",
         f'_base_ = {base!r}',
         '# In label order; a stage config takes the first ones.',
-        _names_tuple(classes),
+        tuple_of_names('all_classes', classes),
     ]) + '\n'
-
-
-def _names_tuple(classes: Sequence[str]) -> str:
-    if len(classes) == 1:
-        return f'all_classes = ({classes[0]!r}, )'
-    lines, line = [], 'all_classes = ('
-    for index, name in enumerate(classes):
-        item = f'{name!r}' + (', ' if index < len(classes) - 1 else ')')
-        if len(line + item) > 120:
-            lines.append(line.rstrip())
-            line = ' ' * len('all_classes = (')
-        line += item
-    return '\n'.join([*lines, line])

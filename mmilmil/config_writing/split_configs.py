@@ -1,6 +1,5 @@
 """The config files of a split, written as a person would write them."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Optional
 
 from ..errors import InputError
 from ..stage import parse_split
+from .code_text import comment
 
 BASES = Path('_base_')
 STAGES = Path('ilmil')
@@ -135,7 +135,7 @@ class SplitConfigs:
         count = self.sizes[0]
         title = self._title().replace(f' {self.split}', '')
         return '\n'.join([
-            _comment(f'First stage of {title}: a stock Faster R-CNN on the first {count} classes.'),
+            comment(f'First stage of {title}: a stock Faster R-CNN on the first {count} classes.'),
             _base_list(self._bases(self.recipe.schedules.first)),
             f'metainfo = dict(classes=_base_.all_classes[:{count}], split=({count}, ))',
             *self._epochs('epochs'),
@@ -158,7 +158,7 @@ class SplitConfigs:
         # What makes it a student; a step that inherits another one has it from there.
         own = step == 1 or not inherits
         return '\n'.join([
-            _comment(f'{_ordinal(step)} stage of {self._title()}: {self._new(step)} new.'),
+            comment(f'{_ordinal(step)} stage of {self._title()}: {self._new(step)} new.'),
             _base_list([*bases, *([f'{self.shipped}/{DISTILLER}'] if own else [])]),
             f'metainfo = dict(classes={classes}, split={self.sizes[:step + 1]})',
             *(self._epochs('epochs', 'joint_epochs') if by_epochs else []),
@@ -193,18 +193,18 @@ class SplitConfigs:
     def _new(self, step: int) -> str:
         """The new classes of a stage with their verb."""
         start = sum(self.sizes[:step])
-        new = self.classes[start:start + self.sizes[step]]
-        if len(new) == 1:
-            return f'{new[0]} is'
-        return f'{new[0]} {"and" if len(new) == 2 else "to"} {new[-1]} are'
+        return new_classes(self.classes[start:start + self.sizes[step]])
+
+
+def new_classes(new: Sequence[str]) -> str:
+    """New classes with their verb, in short."""
+    if len(new) == 1:
+        return f'{new[0]} is'
+    return f'{new[0]} {"and" if len(new) == 2 else "to"} {new[-1]} are'
 
 
 def _ordinal(step: int) -> str:
     return ORDINALS[step] if step < len(ORDINALS) else f'{step + 1}th'
-
-
-def _comment(text: str) -> str:
-    return textwrap.fill(text[0].upper() + text[1:], 120, initial_indent='# ', subsequent_indent='# ')
 
 
 def _teacher(config: str, checkpoint: str) -> list[str]:

@@ -23,6 +23,7 @@ from ..datasets.incremental_coco import IncrementalCocoDataset
 from ..datasets.incremental_voc import IncrementalVOCDataset
 from ..datasets.masks import has_mask_head, mask_loaders, read_mask, short_polygons
 from ..datasets.reading import decode, text_lines
+from ..datasets.several_sets import ONLY_OURS, check_alike, measured_twice, twice_told, unmeasured
 from ..datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
 from ..datasets.voc_reader import is_list_of_class, read_annotation, read_list
 from ..errors import InputError
@@ -169,8 +170,13 @@ def check_config(cfg: Config, decode: bool = False) -> SetReport:
     for role in ('train', 'val', 'test'):
         leaves = list(innermost_datasets((cfg.get(f'{role}_dataloader') or {}).get('dataset')))
         measured = _measures_masks(cfg.get(f'{role}_evaluator'))
+        several = len(leaves) > 1
+        sets = []
         for index, leaf in enumerate(leaves):
-            checker.read_leaf(f'{role}[{index}]' if len(leaves) > 1 else role, leaf, masks and role == 'train', measured)
+            label = f'{role}[{index}]' if several else role
+            sets.append(checker.read_leaf(label, leaf, masks and role == 'train', measured, several and role != 'train'))
+        if role != 'train':
+            checker.check_together(role, [one for one in sets if one])
     if not checker.parts and not checker.findings.errors:
         raise InputError('no data loader of the config has an IncrementalVOCDataset or IncrementalCocoDataset: check other '
                          'sets by --voc or --coco')
@@ -215,7 +221,8 @@ class _Checker:
         self.parts.append(Part(label, dataset.ann_file, self._images_of[key]))
         return self.parts[-1]
 
-    def read_leaf(self, label: str, leaf: Mapping, learns_masks: bool = False, measures_masks: bool = False) -> None:
+    def read_leaf(self, label: str, leaf: Mapping, learns_masks: bool = False, measures_masks: bool = False,
+                  together: bool = False) -> tuple[Part, StageFilterMixin] | None:
         """Read the dataset that a config describes, and tell what its stage keeps.
 
         Args:
@@ -223,14 +230,21 @@ class _Checker:
             leaf: Its config.
             learns_masks: Whether a mask head is trained on it.
             measures_masks: Whether masks are evaluated by its file.
+            together: Whether it is evaluated together with others.
+
+        Returns:
+            What was read, with the dataset; None where that cannot be built.
         """
         kind = DATASETS.get(leaf['type'])
         if kind is None:
             self.findings.error('stops the run', f'{label}: there is no dataset type {leaf["type"]!r}')
-            return
+            return None
         if not issubclass(kind, (IncrementalVOCDataset, IncrementalCocoDataset)):
+            if together:
+                self.findings.error('stops the run', f'{label} is a {leaf["type"]}: {ONLY_OURS}')
+                return None
             self.findings.note('not checked', f'{label}: {leaf["type"]} is no IncrementalVOCDataset or IncrementalCocoDataset')
-            return
+            return None
         try:
             steps = leaf.get('pipeline') or []
             pipeline = list(filter(is_loader, steps))[:1]
@@ -252,6 +266,32 @@ class _Checker:
             self.stages.append(_stage_table(part, dataset))
         except InputError as error:
             self.findings.error('stops the run', f'{label}: {error}')
+            return None
+        return part, dataset
+
+    def check_together(self, role: str, sets: Sequence[tuple[Part, StageFilterMixin]]) -> None:
+        """Compare the sets that a loader evaluates, and tell what is measured on which.
+
+        Args:
+            role: ``val`` or ``test``.
+            sets: Those that could be read.
+        """
+        if not sets:
+            return
+        try:
+            check_alike([(part.label, dataset) for part, dataset in sets])
+            without = unmeasured([dataset for _, dataset in sets])
+        except InputError as error:
+            self.findings.error('stops the run', f'{role}: {error}')
+            return
+        for name in without:
+            self.findings.note('class that no set annotates: it gets no AP', f'{role}: {name}')
+        for path, names, files in measured_twice([(part.ann_file, part.classes, sorted(_paths(part))) for part, _ in sets]):
+            self.findings.error('stops the run', f'{role}: {twice_told(path, names, files)}')
+        if len(sets) > 1:
+            self.stages.append('\n'.join([f'{role}, where each class is measured:', *(
+                f'  {part.label} ({part.ann_file}, {len(part.images)} images): {", ".join(part.classes) or "nothing"}'
+                for part, _ in sets)]))
 
     def _check_masks(self, part: Part, remedy: str, polygons_only: bool, ignored_too: bool) -> None:
         """Tell the objects of the kept classes whose mask is missing or broken.
@@ -515,6 +555,7 @@ def _stage_table(part: Part, dataset: BaseDetDataset) -> str:
     rows = [['class', 'group', 'boxes listed', 'kept', 'kept as ignored', 'hidden in kept images']]
     for name in (*stage.classes, *sorted(listed.keys() - set(stage.classes))):
         group = 'new' if name in stage.new else 'old' if name in stage.old else 'not in classes'
-        rows.append([name, group, listed[name], report.boxes.get(name, 0), ignored[name], hidden[name]])
+        kept = report.boxes.get(name, '-' if dataset.test_mode and name in stage.classes else 0)
+        rows.append([name, group, listed[name], kept, ignored[name], hidden[name]])
     title = f'{part.label}, {report.purpose}: {report.images_kept} of {report.images_listed} images kept'
     return '\n'.join([title, ascii_table(rows)])

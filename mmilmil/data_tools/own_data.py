@@ -13,7 +13,9 @@ from ..datasets.reading import StopAtFirst, Tell, read_names
 from ..datasets.stage_filter import ImageFolder, clip_box, close_names
 from ..datasets.voc_reader import read_annotation, read_list
 from ..errors import InputError
-from .layouts import LISTS, SPLITS, VocFolder, image_folder, shown
+from .formats.coco import elsewhere, folders_holding, image_folder
+from .formats.voc import VocFolder
+from .layouts import LISTS, SPLITS, Given, shown
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class OwnData:
         root: Folder that everything else is relative to.
         settings: Settings of the dataset by split, beside type and root.
         splits: What each split has.
+        told: Lines to tell of how they were found.
     """
 
     kind: str
     root: Path
     settings: dict[str, dict]
     splits: dict[str, SplitData] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -73,19 +77,25 @@ class OwnData:
         first = [name for name in self.splits['train'].categories or () if name in names]
         return (*first, *sorted(names - set(first)))
 
-    def notes(self, classes: Sequence[str]) -> list[str]:
-        """What is there, what is left out and what cannot be measured with these classes, as lines to tell."""
-        lines = [line for split, part in self.splits.items() for line in (*part.notes, f'{split}: {part.count()}')]
+    def notes(self, classes: Sequence[str], option: str = '--classes') -> list[str]:
+        """What is there, what is left out and what cannot be measured with these classes, as lines to tell.
+
+        Args:
+            classes: The classes.
+            option: What names them.
+        """
+        lines = [*self.told]
+        lines += [line for split, part in self.splits.items() for line in (*part.notes, f'{split}: {part.count()}')]
         total = Counter()
         for part in self.splits.values():
             total += part.boxes + part.unusable
         if others := [name for name in total if name not in classes]:
-            lines.append('left out, as --classes does not name them: ' +
+            lines.append(f'left out, as {option} does not name them: ' +
                          ', '.join(f'{name!r} ({total[name]} boxes)' for name in sorted(others)))
         listed = dict.fromkeys(name for part in self.splits.values() for name in part.categories or ())
         if empty := [name for name in listed if not total[name] and name not in classes]:
             lines.append(f'left out, a category without a box in any of the files: {", ".join(map(repr, empty))}; name it by '
-                         '--classes to make it a class')
+                         f'{option} to make it a class')
         for split in ('val', 'test'):
             if without := [name for name in classes if not self.splits[split].boxes[name]]:
                 lines.append(f'{self.splits[split].source} has no box of {", ".join(map(repr, without))}: no AP of it there')
@@ -101,20 +111,26 @@ def voc_data(folder: VocFolder) -> OwnData:
     Raises:
         InputError: a list, image or annotation is missing or broken, or a list has no box.
     """
-    images = ImageFolder(str(folder.root / folder.images))
-    names = {split: read_list(str(folder.list_path(split))) for split in SPLITS}
-    for split, part in names.items():
-        _check_images(images, part, folder.list_path(split))
-    data = {}
-    for split, part in names.items():
-        path, tell = folder.list_path(split), StopAtFirst()
-        counts = _added(voc_boxes(folder, name, path, tell) for name in part)
-        data[split] = SplitData(path, frozenset(images.find(name) for name in part), *counts,
-                                notes=tuple(f'{path}: {line}' for line in tell.lines()))
+    splits = {split: voc_split(folder, split) for split in SPLITS}
+    settings = {split: settings for split, (settings, _) in splits.items()}
+    return OwnData('IncrementalVOCDataset', folder.root, settings, {split: part for split, (_, part) in splits.items()})
+
+
+def voc_split(folder: VocFolder, split: str) -> tuple[dict, SplitData]:
+    """Settings of the dataset beside type and root, and what it has, of one list of a VOC folder.
+
+    Raises:
+        InputError: the list, an image or an annotation is missing or broken, or the list has no box.
+    """
+    path, tell = folder.list_path(split), StopAtFirst()
+    images, names = ImageFolder(str(folder.root / folder.images)), read_list(str(path))
+    _check_images(images, names, path)
+    counts = _added(voc_boxes(folder, name, path, tell) for name in names)
+    part = SplitData(path, frozenset(images.find(name) for name in names), *counts,
+                     notes=tuple(f'{path}: {line}' for line in tell.lines()))
     folders = {key: value for key, value, usual in (('img_subdir', folder.images, 'JPEGImages'),
                                                     ('ann_subdir', folder.annotations, 'Annotations')) if value != usual}
-    settings = {split: dict(ann_file=(LISTS / f'{split}.txt').as_posix(), **folders) for split in SPLITS}
-    return OwnData('IncrementalVOCDataset', folder.root, settings, data)
+    return dict(ann_file=(LISTS / path.name).as_posix(), **folders), part
 
 
 def _check_images(images: ImageFolder, names: Sequence[str], listed: Path) -> None:
@@ -163,37 +179,79 @@ def coco_boxes(content: CocoFile, image: Mapping) -> tuple[Counter, Counter]:
     return boxes, unusable
 
 
-def coco_data(files: Mapping[str, str | Path], images: Mapping[str, Optional[str]]) -> OwnData:
+def coco_data(files: Mapping[str, str | Path], images: Mapping[str, Optional[str]],
+              converted: Optional[str] = None) -> OwnData:
     """Annotations in COCO's JSON format.
 
     Args:
         files: The JSON file by split.
         images: Folder of the images by split; None where it is to be found, see :func:`image_folder`.
+        converted: Folder for files that have to be written anew.
 
     Raises:
         InputError: a file or an image is missing or broken, or a file has no box.
     """
-    data, folders = {}, {}
+    found = {}
     for split in SPLITS:
-        path, tell = Path(files[split]), StopAtFirst()
-        content = read_coco(str(path), tell=tell)
-        listed = [image['file_name'] for image in content.images]
         option = '--images' if split == 'train' else f'--{split}-images'
-        folder = folders[split] = image_folder(path, listed, images.get(split), option)
-        notes = [f'{path}: {line}' for line in (*tell.lines(), *coco_notes(content))]
-        if images.get(split) is None:
-            notes.append(f'images of {split}: found in {folder}')
-        data[split] = SplitData(path, frozenset(os.path.join(folder, name) for name in listed),
-                                *_added(coco_boxes(content, image) for image in content.images), tuple(content.names.values()),
-                                tuple(notes))
-    paths = {split: (str(files[split]), str(folders[split])) for split in SPLITS}
+        found[split] = coco_split(files[split], Given(images.get(split), converted=converted), option, split)
+    root, settings = coco_settings({split: (part.source, folder) for split, (folder, part) in found.items()})
+    return OwnData('IncrementalCocoDataset', Path(root), settings, {split: part for split, (_, part) in found.items()})
+
+
+def coco_split(file: str | Path, given: Given, option: str, called: str) -> tuple[Path, SplitData]:
+    """The folder of the images of a COCO file, and what the file has.
+
+    Args:
+        file: The JSON file.
+        given: What the user says: the folder of the images, and that of files written anew.
+        option: The option that names the folder of the images.
+        called: What the split is called, for the notes.
+
+    Returns:
+        The folder, and what the file has or another that stands for it, see :func:`elsewhere`.
+
+    Raises:
+        InputError: the file or an image is missing or broken, or the file has no box.
+    """
+    path, tell = Path(file), StopAtFirst()
+    content = read_coco(str(path), tell=tell)
+    listed = [image['file_name'] for image in content.images]
+    notes = [f'{path}: {line}' for line in (*tell.lines(), *coco_notes(content))]
+    try:
+        folder = image_folder(path, listed, given.images, option)
+    except InputError:
+        moved = None if given.images is None and folders_holding(path, listed) else elsewhere(content, path, given)
+        if moved is None:
+            raise
+        path, folder, lines = moved
+        content = read_coco(str(path))
+        listed = [image['file_name'] for image in content.images]
+        notes += lines
+    if given.images is None:
+        notes.append(f'images of {called}: found in {folder}')
+    return folder, SplitData(path, frozenset(os.path.join(folder, name) for name in listed),
+                             *_added(coco_boxes(content, image) for image in content.images), tuple(content.names.values()),
+                             tuple(notes))
+
+
+def coco_settings(files: Mapping[str, tuple[str | Path, str | Path]]) -> tuple[str, dict[str, dict]]:
+    """The folder that COCO files and their folders of images have in common, and the settings of the datasets below it.
+
+    Args:
+        files: File and folder of images by split.
+
+    Returns:
+        The folder as it was typed, absolute where one path is, and the datasets' settings by split, beside type and root.
+    """
+    paths = {split: tuple(map(str, pair)) for split, pair in files.items()}
     if any(os.path.isabs(path) for pair in paths.values() for path in pair):
         paths = {split: tuple(map(os.path.abspath, pair)) for split, pair in paths.items()}
     root = os.path.commonpath([folder for path, images_folder in paths.values() for folder in (os.path.dirname(path),
                                                                                             images_folder)])
     below = {split: [os.path.relpath(path, root or '.') for path in pair] for split, pair in paths.items()}
     settings = {split: dict(ann_file=ann_file, data_prefix=dict(img=folder)) for split, (ann_file, folder) in below.items()}
-    return OwnData('IncrementalCocoDataset', Path(root), settings, data)
+    return root, settings
 
 
 def coco_notes(content: CocoFile) -> list[str]:

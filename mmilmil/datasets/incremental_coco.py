@@ -30,6 +30,7 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
         data_root: Folder of the set.
         data_prefix: ``dict(img=...)``, the folder of the images, relative to ``data_root``.
         keep: ``'newest'`` or ``'seen'``, see :class:`StageFilterMixin`.
+        annotated: In testing, the classes that the set annotates, see :class:`StageFilterMixin`.
         kwargs: As for MMDetection's ``CocoDataset``.
 
     Raises:
@@ -105,4 +106,7 @@ class IncrementalCocoDataset(StageFilterMixin, CocoDataset):
                 near = close_names(name, known - set(self.stage.classes))
                 hint = f'did you mean {" or ".join(map(repr, near))}?' if near else \
                     f'its categories: {", ".join(map(repr, sorted(known)))}'
-                raise InputError(f'{self.ann_file} has no category {name!r}, which metainfo.classes names: {hint}')
+                if self.test_mode and self.annotated is None:
+                    hint += '; a set for testing that annotates a part of the classes says which by annotated=[...]'
+                raise InputError(f'{self.ann_file} has no category {name!r}, which '
+                                 f'{"annotated" if self.annotated else "metainfo.classes"} names: {hint}')

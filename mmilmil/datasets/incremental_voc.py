@@ -34,6 +34,7 @@ class IncrementalVOCDataset(StageFilterMixin, XMLDataset):
         img_subdir: Folder of the images; jpg, png, bmp, tif, webp or pnm.
         ann_subdir: Folder of the XML files.
         keep: ``'newest'`` or ``'seen'``, see :class:`StageFilterMixin`.
+        annotated: In testing, the classes that the set annotates, see :class:`StageFilterMixin`.
         kwargs: As for MMDetection's ``XMLDataset``: ``pipeline``, ``test_mode``, ``filter_cfg``, ``indices``, ...
 
     Raises:

@@ -22,6 +22,7 @@ class StageReport:
         boxes: Non-ignored boxes of each kept class in the kept images, in label order (0 where there is none).
         ignored: Boxes of kept classes marked as ignored (difficult, crowd) in the kept images.
         hidden_old: Boxes of old classes taken off the kept images: objects that now look like background.
+        not_annotated: In testing, boxes of seen classes that the set annotates in part only, by name: taken off.
         hidden_unlisted: The same for classes that ``metainfo.classes`` does not list, by name.
         unlisted: Boxes of unlisted classes in ALL listed images, by name: classes of later stages, or misspelt ones.
         clipped: Boxes of kept classes that stuck out of their image and were clipped to it.
@@ -38,6 +39,7 @@ class StageReport:
     boxes: dict[str, int] = field(default_factory=dict)
     ignored: int = 0
     hidden_old: int = 0
+    not_annotated: Counter = field(default_factory=Counter)
     hidden_unlisted: Counter = field(default_factory=Counter)
     unlisted: Counter = field(default_factory=Counter)
     clipped: int = 0
@@ -70,6 +72,9 @@ class StageReport:
             (f'  hidden in the kept images: {self.hidden_old} boxes of old classes, '
             f'{self.hidden_unlisted.total()} of classes not in metainfo.classes'),
         ]
+        if self.not_annotated:
+            lines.append('  not measured here, as annotated does not name them; boxes taken off: '
+                         f'{_listing(dict(sorted(self.not_annotated.items())))}')
         if self.unlisted:
             lines.append('  not in metainfo.classes (future or unknown), boxes in all listed images: '
                          f'{_listing(dict(sorted(self.unlisted.items())))}')

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mmengine.fileio import list_dir_or_file
 from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
 
 from ..errors import InputError
 from ..stage import Stage
@@ -55,6 +56,16 @@ def close_names(name: str, found: Iterable[str]) -> list[str]:
     for other in found:
         by_form.setdefault(other.strip().lower(), other)
     return [by_form[form] for form in difflib.get_close_matches(name.strip().lower(), by_form)]
+
+
+def _names(annotated: Sequence[str] | None) -> tuple[str, ...] | None:
+    if annotated is None:
+        return None
+    names = (annotated, ) if isinstance(annotated, str) else annotated
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f'dataset annotated = {annotated!r}: list the names of the classes whose objects the set annotates, '
+                         'or leave it out where that is all of metainfo.classes')
+    return tuple(names)
 
 
 def _reason(path: str | None, error: Exception) -> str:
@@ -183,11 +194,14 @@ class StageFilterMixin:
 
     Args:
         keep: Which boxes training keeps: ``'newest'``, those of the last group of ``metainfo.split``, or ``'seen'``,
-            those of all listed classes (joint training). Test mode always keeps all listed classes.
+            those of all listed classes (joint training). Test mode keeps all listed classes, whatever this says.
+        annotated: In test mode, names of the classes whose objects the set annotates, all of them and on every image; None for
+            all listed classes. The others are not measured on it, and objects of theirs are taken off, as it may annotate
+            a part of them. Names that ``metainfo.classes`` does not list are those of other stages.
         kwargs: As for the dataset.
 
     Raises:
-        InputError: ``keep`` is neither; ``metainfo`` makes no stage.
+        InputError: ``keep`` is neither; ``annotated`` holds no names, or stands in training; ``metainfo`` makes no stage.
     """
 
     report: StageReport | None = None
@@ -196,10 +210,14 @@ class StageFilterMixin:
     mask_remedy: str = 'correct its segmentation in the file, or take the object out'
     """What to do where an object has no mask that can be read."""
 
-    def __init__(self, *args, keep: str = 'newest', **kwargs) -> None:
+    def __init__(self, *args, keep: str = 'newest', annotated: Sequence[str] | None = None, **kwargs) -> None:
         if keep not in ('newest', 'seen'):
             raise InputError(f"dataset keep = {keep!r}: use 'newest' (the last group) or 'seen' (joint training)")
         self.keep = keep
+        self.annotated = _names(annotated)
+        if annotated is not None and not kwargs.get('test_mode'):
+            raise InputError(f'dataset annotated = {list(self.annotated)} in training: it tells what a set for testing '
+                             'annotates, so leave it out, or set test_mode=True in a set of val_dataloader or test_dataloader')
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -217,14 +235,27 @@ class StageFilterMixin:
     @property
     def kept_classes(self) -> tuple[str, ...]:
         """Classes whose boxes this dataset keeps, in label order."""
-        return self.stage.classes if self.test_mode or self.keep == 'seen' else self.stage.new
+        if self.test_mode:
+            return tuple(name for name in self.stage.classes if self.annotated is None or name in self.annotated)
+        return self.stage.classes if self.keep == 'seen' else self.stage.new
+
+    @property
+    def sample_meta(self) -> dict:
+        """What the metric has to know of an image in testing: ``ann_file``, and as ``annotated`` the labels measured on it.
+
+        Empty in training.
+        """
+        if not self.test_mode:
+            return {}
+        label_of = {name: label for label, name in enumerate(self.stage.classes)}
+        return dict(ann_file=self.ann_file, annotated=tuple(label_of[name] for name in self.kept_classes))
 
     def filter_data(self) -> list[dict]:
         """The stage filter has already run in ``load_data_list``: nothing is left to drop."""
         return self.data_list
 
     def prepare_data(self, idx: int) -> dict | None:
-        """An image's annotation sent through the pipeline.
+        """An image's annotation sent through the pipeline; in test mode with :attr:`sample_meta` in the sample's ``metainfo``.
 
         Raises:
             InputError: a transform failed, in most cases at a broken image, or drops an image in testing: names the image, the
@@ -246,6 +277,11 @@ class StageFilterMixin:
                     raise InputError(f'the image {path}: {type(transform).__name__} drops it, but an evaluation is of every '
                                      'image: leave that transform out of the test pipeline')
                 return None
+        if self.test_mode and isinstance(data, Mapping):
+            samples = data.get('data_samples')
+            for sample in samples if isinstance(samples, list) else [samples]:  # a list of test-time augmentation
+                if isinstance(sample, BaseDataElement):
+                    sample.set_metainfo(self.sample_meta)
         return data
 
     def apply_stage(self, images: Sequence[dict], right_edge: int = 0, notes: Sequence[str] = (),
@@ -270,11 +306,11 @@ class StageFilterMixin:
         """
         if not images:
             raise InputError(f'{self.ann_file} lists no image: an empty file, or not the one you meant as ann_file')
-        kept_classes, old = self.kept_classes, frozenset(self.stage.classes) - frozenset(self.kept_classes)
+        kept_classes = self.kept_classes
         label_of = {name: label for label, name in enumerate(self.stage.classes)}
         filter_cfg = self.filter_cfg or {}
         min_image, min_box = filter_cfg.get('min_size', 0), filter_cfg.get('bbox_min_size') or 0
-        report = StageReport(self.ann_file, self._purpose(), len(images), notes=list(notes))
+        report = StageReport(self.ann_file, self._purpose(), len(images), notes=[*notes, *self._unknown_names()])
         boxes, ignored, found = Counter(), Counter(), Counter()
         left_out = defaultdict(Counter)
         loaders = mask_loaders(self.pipeline.transforms)
@@ -316,7 +352,11 @@ class StageFilterMixin:
                 name = instance.pop('name')
                 instance['bbox_label'] = label_of[name]
                 (ignored if instance['ignore_flag'] else boxes)[name] += 1
-            report.hidden_old += sum(count for name, count in others.items() if name in old)
+            of_seen = Counter({name: count for name, count in others.items() if name in label_of})
+            if self.test_mode:
+                report.not_annotated += of_seen
+            else:
+                report.hidden_old += of_seen.total()
             report.hidden_unlisted.update({name: count for name, count in others.items() if name not in label_of})
             image = {**image, 'instances': instances}
             del image['source']
@@ -345,8 +385,13 @@ class StageFilterMixin:
 
     def _purpose(self) -> str:
         if self.test_mode:
-            return 'testing, all seen classes'
+            kept, seen = len(self.kept_classes), len(self.stage.classes)
+            return f'testing, {"all" if kept == seen else f"{kept} of {seen}"} seen classes'
         return 'training, newest group' if self.keep == 'newest' else 'training, all seen classes'
+
+    def _unknown_names(self) -> list[str]:
+        others = [name for name in self.annotated or () if name not in self.stage.classes]
+        return [f'annotated also names {", ".join(others)}, not in metainfo.classes: not measured'] if others else []
 
     def _check_classes(self, report: StageReport, found: Counter, left_out: Mapping[str, Counter],
                        listed: Collection[str]) -> None:

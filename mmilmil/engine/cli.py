@@ -14,8 +14,9 @@ from typing import Optional, Union
 
 from mmengine.config import Config, DictAction
 
-from ..config import building_error, read_file, set_options
+from ..config import building_error, config_file, read_file, set_options
 from ..errors import InputError
+from . import failures
 from .methods import lay_over
 from .required_hooks import complete_hooks
 from .work_dir import default_work_dir
@@ -41,7 +42,8 @@ def user_errors() -> Iterator[None]:
 
     Ctrl-C is told in a line too, with a shell's status 130; output that nobody reads any more (``| head``) ends the tool with
     status 141 and no word. An error of building what a config names, such as a type that is in no registry, is a line too.
-    Every other exception is a fault of the program and is let through.
+    Every other exception is a fault of the program and is let through. One of several processes leaves its line to the tool
+    that started them (:mod:`mmilmil.engine.failures`), and says nothing where another one has failed before.
     """
     try:
         try:
@@ -49,21 +51,24 @@ def user_errors() -> Iterator[None]:
         finally:
             sys.stdout.flush()  # not when the interpreter is gone, who would tell a closed pipe in lines of its own
     except KeyboardInterrupt:
-        _fail('stopped by Ctrl-C: resume a training with --resume, a chain by the same command', 128 + 2)
+        _fail('stopped by Ctrl-C: resume a training with --resume, a chain by the same command', 128 + 2, '')
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)
     except (InputError, OSError) as error:
         if os.environ.get(TRACEBACK) == '1':
             traceback.print_exc()
-        _fail(f'error: {one_line(error)}', 1)
+        _fail(one_line(error), 1)
     except Exception as error:
+        if failures.another_failed():
+            sys.exit(1)
         message = building_error(error)
         if message is None:
+            failures.leave(f'{type(error).__name__}: {one_line(error)}, by a fault of the program: its traceback is above')
             raise
         if os.environ.get(TRACEBACK) == '1':
             traceback.print_exc()
-        _fail(f'error: the config cannot be used: {message}', 1)
+        _fail(f'the config cannot be used: {message}', 1)
 
 
 def one_line(error: Exception) -> str:
@@ -79,8 +84,9 @@ def one_line(error: Exception) -> str:
     return ' '.join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
 
 
-def _fail(message: str, status: int) -> None:
-    print(message, file=sys.stderr)
+def _fail(message: str, status: int, kind: str = 'error: ') -> None:
+    if not failures.leave(message):
+        print(f'{kind}{message}', file=sys.stderr)
     sys.exit(status)
 
 
@@ -202,7 +208,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
     """Read a config file with a method laid over it and a user's settings on top.
 
     Args:
-        path: Config file.
+        path: Config file, or its name in a package (:func:`mmilmil.config.config_file`).
         options: Settings from ``--cfg-options``.
         work_dir: Folder of the run; without it the config's own, or ``work_dirs/<name of the config file>``, by a method with
             its name behind.
@@ -215,7 +221,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
             :mod:`mmilmil.config`, :func:`mmilmil.engine.methods.lay_over` and
             :func:`mmilmil.engine.required_hooks.complete_hooks`.
     """
-    if not Path(path).is_file():
+    if not config_file(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
                          'configs/ilmil/frcnn_voc_15+5.py')
     cfg = read_file(path)

@@ -1,8 +1,8 @@
-"""An evaluation tried on one image before the training: its mistakes are told now, not after the last epoch."""
+"""An evaluation tried on an image of each of its sets before the training: its mistakes are told now, not after it."""
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
 import torch
@@ -14,7 +14,9 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from ..datasets.masks import has_mask_head
+from ..datasets.several_sets import check_sets
 from ..errors import InputError
+from ..loaders import innermost_datasets, located_datasets
 from ..registry import DATASETS
 from .cli import one_line
 
@@ -23,11 +25,11 @@ _NEEDED = ('img_id', 'img_shape', 'ori_shape', 'scale_factor')
 
 
 def dry_run(evaluator: Evaluator, dataset, name: str, masks: bool = False) -> dict[str, Optional[str]]:
-    """Let an evaluator see the first image of its dataset, with one made-up detection, and forget it.
+    """Let an evaluator see the first image of each of its sets, with one made-up detection, and forget them.
 
     Args:
         evaluator: The evaluator; ``dataset_meta`` is set.
-        dataset: The dataset, built.
+        dataset: The dataset, built, in whatever wrappers.
         name: ``val`` or ``test``, as in ``val_evaluator``, for messages.
         masks: Whether the detector predicts masks too.
 
@@ -38,15 +40,31 @@ def dry_run(evaluator: Evaluator, dataset, name: str, masks: bool = False) -> di
     Raises:
         InputError: names the metric or the image, and what is wrong.
     """
+    sets = list(located_datasets(dataset, f'{name}_dataloader.dataset'))
+    if len(sets) == 1:
+        sets = [(f'{name}_dataloader', dataset)]
+    tried = [_first(one, place, masks) for place, one in sets]
+    figures: dict[str, Optional[str]] = {}
+    for metric in evaluator.metrics:
+        for figure, headline in _figures(metric, tried, dataset, name).items():
+            if figure in figures:
+                raise InputError(f'{name}_evaluator: two metrics report {figure!r}: give each a prefix of its own, '
+                                 "such as prefix='voc'")
+            figures[figure] = headline
+    return figures
+
+
+def _first(dataset, place: str, masks: bool) -> tuple[Mapping, dict]:
+    """The first image of a set as the pipeline gives it, and its sample with a detection, as a metric takes it."""
     if not len(dataset):
-        raise InputError(f'{name}_dataloader has no image: correct its ann_file')
+        raise InputError(f'{place} has no image: correct its ann_file')
     data = dataset[0]
     sample = data.get('data_samples')
     sample = sample[0] if isinstance(sample, list) else sample  # of test-time augmentation the first view
     if sample is None:
-        raise InputError(f"{name}_dataloader: its pipeline gives no data_samples: it must end in dict(type='PackDetInputs')")
+        raise InputError(f"{place}: its pipeline gives no data_samples: it must end in dict(type='PackDetInputs')")
     if missing := [key for key in _NEEDED if key not in sample.metainfo_keys()]:
-        raise InputError(f'{name}_dataloader: its pipeline gives no {", ".join(missing)}, by which boxes are rescaled to '
+        raise InputError(f'{place}: its pipeline gives no {", ".join(missing)}, by which boxes are rescaled to '
                          f"the image: it needs dict(type='Resize', ...), and meta_keys={_NEEDED} in PackDetInputs")
     sample = sample.clone()
     height, width = sample.ori_shape[:2]
@@ -54,14 +72,7 @@ def dry_run(evaluator: Evaluator, dataset, name: str, masks: bool = False) -> di
         bboxes=torch.tensor([[0., 0., width, height]]), scores=torch.tensor([0.5]), labels=torch.tensor([0]))
     if masks:
         sample.pred_instances.masks = torch.ones(1, height, width, dtype=torch.bool)
-    figures: dict[str, Optional[str]] = {}
-    for metric in evaluator.metrics:
-        for figure, headline in _figures(metric, sample.to_dict(), pseudo_collate([data]), dataset, name).items():
-            if figure in figures:
-                raise InputError(f'{name}_evaluator: two metrics report {figure!r}: give each a prefix of its own, '
-                                 "such as prefix='voc'")
-            figures[figure] = headline
-    return figures
+    return pseudo_collate([data]), sample.to_dict()
 
 
 def dry_run_test(cfg: Config) -> None:
@@ -75,21 +86,25 @@ def dry_run_test(cfg: Config) -> None:
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # the run itself reports what it reads
     evaluator, dataset = Evaluator(cfg.copy().test_evaluator), DATASETS.build(cfg.test_dataloader.dataset)
+    check_sets(dataset, 'test_dataloader')
     evaluator.dataset_meta = dataset.metainfo
     check_category_order(evaluator, dataset.metainfo['classes'], 'test')
     dry_run(evaluator, dataset, 'test', has_mask_head(cfg.model))
 
 
-def _figures(metric: BaseMetric, sample: dict, batch: Mapping, dataset, name: str) -> dict[str, Optional[str]]:
+def _figures(metric: BaseMetric, tried: Sequence[tuple[Mapping, dict]], dataset, name: str) -> dict[str, Optional[str]]:
     if isinstance(metric, DumpResults):  # it would write its file
         return {}
     own = hasattr(metric, 'figure_names')
     try:
         with _silent():
-            metric.process(batch, [sample])
+            for batch, sample in tried:
+                metric.process(batch, [sample])
             names = metric.figure_names() if own else metric.compute_metrics(list(metric.results))
         if hasattr(metric, 'check_images'):
-            metric.check_images({dataset.get_data_info(index)['img_id'] for index in range(len(dataset))})
+            told = [(one, getattr(one, 'sample_meta', {})) for one in innermost_datasets(dataset)]
+            metric.check_images({'img_id': one.get_data_info(index)['img_id'], **meta}
+                                for one, meta in told for index in range(len(one)))
     except (InputError, OSError):
         raise
     except Exception as error:

@@ -2,13 +2,17 @@
 
 import os
 
+import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 
 from ..errors import InputError
 
-# Where MMEngine's launchers read the number of a process on its machine, which it takes for the number of a GPU.
+# By what a process is started that has the numbers which MMEngine's launchers read.
+_STARTED = dict(pytorch=('RANK', 'torchrun, as tools/dist_train.sh does'), slurm=('SLURM_PROCID', 'srun'),
+                mpi=('OMPI_COMM_WORLD_RANK', 'mpirun'))
+# Where they read the number of a process on its machine, which MMEngine takes for the number of a GPU.
 _LOCAL_RANK = dict(pytorch='LOCAL_RANK', slurm='SLURM_LOCALID', mpi='OMPI_COMM_WORLD_LOCAL_RANK')
 
 
@@ -18,9 +22,21 @@ def use_launcher(cfg: Config, launcher: str) -> None:
     Args:
         cfg: The run's config, changed in place.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Raises:
+        InputError: the process was not started by the launcher, or there is no GPU for it.
     """
     cfg.launcher = launcher
-    if launcher == 'none' or get_device() != 'cpu':
+    if launcher == 'none':
+        return
+    variable, starter = _STARTED[launcher]
+    if variable not in os.environ:
+        raise InputError(f'--launcher {launcher}: {variable} is not set: start this by {starter}, or leave --launcher out')
+    if get_device() != 'cpu':
+        number, there = int(os.environ.get(_LOCAL_RANK[launcher], 0)), torch.cuda.device_count()
+        if get_device() == 'cuda' and number >= there:
+            raise InputError(f'process {number} of this machine has no GPU of its own, of {there} that it sees: start as many '
+                             'processes a machine as it has GPUs; under Slurm each has to see all of them (--gres=gpu:N)')
         return
     # MMEngine calls torch.cuda.set_device, which does nothing for a negative number and fails for every other one.
     os.environ[_LOCAL_RANK[launcher]] = '-1'
@@ -36,6 +52,26 @@ def end_together() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def use_training_flags(cfg: Config, amp: bool = False, auto_scale_lr: bool = False) -> None:
+    """What the flags of ``train.py`` make of a run's config.
+
+    Args:
+        cfg: The run's config, changed in place.
+        amp: ``--amp``, see :func:`use_mixed_precision`.
+        auto_scale_lr: ``--auto-scale-lr``, MMEngine's scaling of the learning rate with the total batch size.
+
+    Raises:
+        InputError: the config does not tell the batch size that its learning rate is for, or see there.
+    """
+    if amp:
+        use_mixed_precision(cfg)
+    if auto_scale_lr:
+        if not {'enable', 'base_batch_size'} <= cfg.get('auto_scale_lr', {}).keys():
+            raise InputError(f'{cfg.filename} has no auto_scale_lr.enable and auto_scale_lr.base_batch_size: add '
+                             'auto_scale_lr = dict(enable=False, base_batch_size=...) or leave --auto-scale-lr out')
+        cfg.auto_scale_lr.enable = True
 
 
 def use_mixed_precision(cfg: Config) -> None:

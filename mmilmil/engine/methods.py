@@ -15,6 +15,8 @@ from mmengine.config import Config
 
 from ..config import read_file, told
 from ..errors import InputError
+from ..models.distillers import Distiller
+from ..registry import MODELS
 from ..weights import is_url
 from .work_dir import FINAL_CHECKPOINT, run_name, with_method
 
@@ -94,6 +96,7 @@ def lay_over(base: Config, method: Path) -> Config:
         raise InputError(f'{name} leaves {stage} without a model: remove `model = ...` from it, or write model = dict(...)')
     if isinstance(cfg.get('work_dir'), str):
         cfg.work_dir = with_method(str(Path(cfg.work_dir)), method)
+    _check_terms(cfg, base, name)
     _teach_by_same_method(cfg, base, method)
     # Under the name of the run its config is written into the work dir.
     return Config(cfg.to_dict(), cfg_text=cfg.text, filename=str(stage.with_name(f'{run_name(stage, method)}.py')),
@@ -133,6 +136,19 @@ def _names_of_base(text: str, name: str) -> set[str]:
         raise InputError(f'{name} has a `_base_` of its own, and that is the stage which it is laid over: remove that line and '
                          'write what it inherits into the file, or use it as a config without --method')
     return {node.attr for node in nodes if isinstance(node, ast.Attribute) and node.value in base}
+
+
+def _check_terms(cfg: Config, base: Config, name: str) -> None:
+    """The method names no terms of another distiller than the stage's."""
+    distiller, before = cfg.model.get('distiller'), base.model.get('distiller')
+    if not isinstance(distiller, dict) or not isinstance(before, dict) or distiller.get('type') != before.get('type'):
+        return
+    kind = MODELS.get(distiller.type) if isinstance(distiller.get('type'), str) else distiller.get('type')
+    others = {term for other in Distiller.__subclasses__() for term in other.asked} - set(getattr(kind, 'asked', ()))
+    if strange := [term for term in distiller if term in others and term not in before]:
+        raise InputError(f'{name} does not fit the detector of {base.filename}, {cfg.model.type}: its {kind.__name__} has no '
+                         f'{" and no ".join(f"model.distiller.{term}" for term in strange)}. docs/running.md tells for which '
+                         'detectors a method is')
 
 
 def _teach_by_same_method(cfg: Config, base: Config, method: Path) -> None:

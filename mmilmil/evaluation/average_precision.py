@@ -7,6 +7,8 @@ import numpy as np
 from mmdet.evaluation.functional import average_precision
 from mmdet.evaluation.functional.mean_ap import tpfp_default
 
+from .evaluated_sets import EvaluatedSet
+
 MODES = ('11points', 'area')
 
 
@@ -23,6 +25,7 @@ class Image:
         ignored_labels: Their labels, (K,).
         detections: Detected boxes and their scores, (D, 5).
         detected_labels: Their labels, (D,).
+        evaluated: The set that the image is of. Classes that it does not measure are neither to be found nor wrong.
     """
 
     boxes: np.ndarray
@@ -31,6 +34,7 @@ class Image:
     ignored_labels: np.ndarray
     detections: np.ndarray
     detected_labels: np.ndarray
+    evaluated: EvaluatedSet = EvaluatedSet()
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,15 @@ def class_results(images: Sequence[Image], num_classes: int, iou_thr: float = 0.
     for it. Of equal scores the first image's comes first, so the figures are the same on every machine.
 
     Args:
-        images: All images of the split.
+        images: All images of all sets; a class is measured on those whose set measures it.
         num_classes: Number of classes C.
         iou_thr: IoU from which a detection matches a box.
 
     Returns:
         C results in label order.
     """
-    return [_class_result(images, label, iou_thr) for label in range(num_classes)]
+    return [_class_result([image for image in images if image.evaluated.measures(label)], label, iou_thr)
+            for label in range(num_classes)]
 
 
 def _class_result(images: Sequence[Image], label: int, iou_thr: float) -> ClassResult:

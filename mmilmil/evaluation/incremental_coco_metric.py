@@ -1,7 +1,11 @@
 """COCO's average precision, told apart by class group."""
 
 import logging
+import os
+import os.path as osp
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ from ..errors import InputError
 from ..registry import METRICS
 from ..stage import Stage
 from .class_groups import figures_tables, group_figures, reported
+from .evaluated_sets import EvaluatedSet, described, set_column, set_lines, unmeasured
 
 HEADLINE = 'AP'
 # By figure, the IoU thresholds and the area range that it averages over, as places in what COCOeval found: thresholds
@@ -33,8 +38,36 @@ MEASURES = {
 MASK_MEASURES = dict(zip(
     ('segm_mAP', 'segm_mAP_50', 'segm_mAP_75', 'segm_mAP_s', 'segm_mAP_m', 'segm_mAP_l'), MEASURES.values()))
 METRICS_OF_BOXES, METRICS_OF_BOTH = ('bbox', ), ('bbox', 'segm')
+THRESHOLDS = [round(.5 + .05 * number, 2) for number in range(10)]
+"""IoU thresholds of AP, those of COCOeval."""
 MAX_DETECTIONS = 100
 """Detections of a class in an image that count, those of the highest scores."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """A COCO file, as far as it is measured by.
+
+    Attributes:
+        path: As the metric names it.
+        names: Class name by category id.
+        sizes: Height and width of each image in pixels, by id.
+        annotations: Its entries of ``annotations``.
+    """
+
+    path: str
+    names: Mapping[int | str, str]
+    sizes: Mapping[int | str, tuple[float, float]]
+    annotations: Sequence[dict]
+
+    @classmethod
+    def read(cls, path: str, backend_args: dict | None, with_masks: bool) -> '_File':
+        content = read_coco(path, backend_args)
+        # Without masks, most of the file, where they are not measured.
+        left_out = () if with_masks else ('segmentation', )
+        return cls(str(path), content.names, {image['id']: (image['height'], image['width']) for image in content.images},
+                   [{key: value for key, value in annotation.items() if key not in left_out}
+                    for annotations in content.annotations.values() for annotation in annotations])
 
 
 @METRICS.register_module()
@@ -50,13 +83,16 @@ class IncrementalCocoMetric(BaseMetric):
     Objects marked ``ignore`` are don't care, as crowds are. (pycocotools overlooks that mark.) A class without a box in
     the file, or in an area range, has no AP there and is left out of the means.
 
+    Of several sets (``ConcatDataset``) each has a file of its own, and a class is measured on those that annotate it.
+
     Reports the means ``old``, ``new``, ``all``, ``avg`` (= (old + new) / 2), ``group0``, ``group1``, ... of AP over the
     IoU thresholds .5 to .95 and ``AP/<class>``; the means of the other figures as ``AP50_old``, ... (``AP75``, ``APs``,
     ``APm``, ``APl``). With masks the same means of ``segm_mAP``, ``segm_mAP_50``, ``segm_mAP_75``, ``segm_mAP_s``,
     ``segm_mAP_m`` and ``segm_mAP_l``, as ``segm_mAP_old``, ... All in [0, 1]. What is undefined is not reported.
 
     Args:
-        ann_file: The JSON file of the evaluated dataset, which has to list the same images; not relative to a data root.
+        ann_file: The JSON file of the evaluated dataset, which has to list the same images; not relative to a data root. Of
+            several sets the list of their files.
         metric: ``'bbox'``, or ``['bbox', 'segm']`` to measure masks too. Every object of the seen classes, ignored ones too,
             then needs a ``segmentation`` in the file. Area ranges go by its ``area``, where it has none by that of its mask;
             a detection's by the area of its mask.
@@ -73,11 +109,12 @@ class IncrementalCocoMetric(BaseMetric):
             ``metrics.json``. ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` of AP, the same six under
             the names of the other figures, those of masks among them; ``classes``, ``split``, ``eval_mode``
             (``'101points'``, COCO's way of averaging over recall), ``iou_thr`` (the list of thresholds that AP averages over),
-            ``images``, ``boxes`` (ignored ones left out).
+            ``images``, ``boxes`` (ignored ones left out), ``sets`` (see
+            :func:`mmilmil.evaluation.evaluated_sets.described`).
     """
 
     def __init__(self,
-                 ann_file: str,
+                 ann_file: str | Sequence[str],
                  metric: str | Sequence[str] = 'bbox',
                  backend_args: dict | None = None,
                  collect_device: str = 'cpu',
@@ -86,15 +123,11 @@ class IncrementalCocoMetric(BaseMetric):
         asked = (metric, ) if isinstance(metric, str) else tuple(metric)
         if asked not in (METRICS_OF_BOXES, METRICS_OF_BOTH):
             raise InputError(f"metric = {metric!r} of IncrementalCocoMetric: use 'bbox' or ['bbox', 'segm']")
-        content = read_coco(ann_file, backend_args)
-        self.ann_file = ann_file
+        paths = [ann_file] if isinstance(ann_file, str | os.PathLike) else ann_file
+        if not paths or not isinstance(paths, list | tuple):
+            raise InputError(f'ann_file = {ann_file!r} of IncrementalCocoMetric: name a COCO file, or list several')
         self.with_masks = asked == METRICS_OF_BOTH
-        self.sizes = {image['id']: (image['height'], image['width']) for image in content.images}
-        self.name_of = content.names
-        # Without masks, most of the file, where they are not measured.
-        left_out = () if self.with_masks else ('segmentation', )
-        self.annotations = [{key: value for key, value in annotation.items() if key not in left_out}
-                            for annotations in content.annotations.values() for annotation in annotations]
+        self.files = {osp.realpath(path): _File.read(path, backend_args, self.with_masks) for path in paths}
         self.summary: dict[str, Any] | None = None
 
     headline = 'all'
@@ -103,43 +136,64 @@ class IncrementalCocoMetric(BaseMetric):
     def figure_names(self) -> list[str]:
         """What an evaluation reports at most, without the prefix; a class or group without a box is left out of it."""
         stage = Stage.from_metainfo(self.dataset_meta, 'metainfo of the evaluated dataset')
-        self._truth(stage)
+        for one, file in self._files_of(result['evaluated'] for result in self.results).items():
+            self._truth(stage, one, file)
         figures = group_figures(stage, np.zeros(len(stage.classes)))
         measures = MEASURES | MASK_MEASURES if self.with_masks else MEASURES
         return list(reported(figures, {name: figures for name in measures if name != HEADLINE}))
 
-    def check_images(self, evaluated: Collection) -> None:
-        """The evaluated images are those of the file.
+    def check_images(self, samples: Iterable[Mapping]) -> None:
+        """The evaluated images are those of the files.
 
         Args:
-            evaluated: Ids of the images.
+            samples: Of each image its ``img_id``, and what its dataset tells of the set it is of.
 
         Raises:
             InputError: names the file, and an image or how many images are in one of the two only.
         """
-        for img_id in evaluated:
-            self._check_listed(img_id)
-        if missing := len(self.sizes.keys() - set(evaluated)):
-            raise InputError(f'{self.ann_file} lists {len(self.sizes)} images, of which {missing} are not evaluated: '
-                             'give the evaluator the ann_file of the evaluated dataset, which has to keep every image '
-                             '(test_mode=True)')
+        ids_of = defaultdict(set)
+        for sample in samples:
+            ids_of[EvaluatedSet.of(sample)].add(sample['img_id'])
+        self._check_images(ids_of)
 
-    def _check_listed(self, img_id: Any) -> None:
-        if img_id not in self.sizes:
-            raise InputError(f'{self.ann_file} does not list the image {img_id!r}, which is evaluated: give '
-                             'the evaluator the ann_file of the evaluated dataset')
+    def _check_images(self, ids_of: Mapping[EvaluatedSet, Collection]) -> None:
+        files = self._files_of(ids_of)
+        pairs = [(file, ids_of[one]) for one, file in files.items()]
+        pairs += [(file, ()) for file in self.files.values() if file not in files.values()]
+        for file, evaluated in pairs:
+            for img_id in evaluated:
+                if img_id not in file.sizes:
+                    raise InputError(f'{file.path} does not list the image {img_id!r}, which is evaluated: give '
+                                     'the evaluator the ann_file of the evaluated dataset')
+            if missing := len(file.sizes.keys() - set(evaluated)):
+                raise InputError(f'{file.path} lists {len(file.sizes)} images, of which {missing} are not evaluated: '
+                                 'give the evaluator the ann_file of the evaluated dataset, which has to keep every image '
+                                 '(test_mode=True)')
+
+    def _files_of(self, sets: Iterable[EvaluatedSet]) -> dict[EvaluatedSet, _File]:
+        """The file of each set, the sets in their order."""
+        sets = list(dict.fromkeys(sets))
+        if len(self.files) == 1 and len({one.file for one in sets}) == 1:
+            # The one set, whatever its dataset reads it from.
+            return dict.fromkeys(sets, *self.files.values())
+        files = {one: self.files.get(one.file and osp.realpath(one.file)) for one in sets}
+        if absent := [str(one.file) for one, file in files.items() if file is None]:
+            raise InputError(f'{absent[0]} is evaluated, but ann_file of IncrementalCocoMetric names '
+                             f'{" and ".join(file.path for file in self.files.values())}: list the COCO files of all sets as '
+                             'its ann_file, or use IncrementalVOCMetric where one of them is no COCO file')
+        return files
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping]) -> None:
         """Keep the detections of a batch, in pixels of the original images.
 
         Args:
             data_batch: Not used.
-            data_samples: ``img_id`` and ``pred_instances`` of each image.
+            data_samples: ``img_id`` and ``pred_instances`` of each image, and what its dataset tells of the set it is of.
         """
         for sample in data_samples:
-            self._check_listed(sample['img_id'])
             found = sample['pred_instances']
-            result = {'img_id': sample['img_id'], **{key: found[key].cpu().numpy() for key in ('bboxes', 'scores', 'labels')}}
+            result = {'img_id': sample['img_id'], 'evaluated': EvaluatedSet.of(sample),
+                      **{key: found[key].cpu().numpy() for key in ('bboxes', 'scores', 'labels')}}
             if self.with_masks:
                 if 'masks' not in found:
                     raise InputError("metric = ['bbox', 'segm'] of IncrementalCocoMetric measures masks, and the detector "
@@ -148,14 +202,22 @@ class IncrementalCocoMetric(BaseMetric):
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The figures of a whole split."""
+        """The figures of all sets."""
         stage = Stage.from_metainfo(self.dataset_meta, 'metainfo of the evaluated dataset')
-        self.check_images({result['img_id'] for result in results})
-        truth, found, num_classes = self._truth(stage), _detections(results), len(stage.classes)
-        aps, thresholds = class_aps(truth, found, self.sizes, num_classes)
+        ids_of = defaultdict(set)
+        for result in results:
+            ids_of[result['evaluated']].add(result['img_id'])
+        self._check_images(ids_of)
+        files, num_classes = self._files_of(ids_of), len(stage.classes)
+        truth_of = {one: self._truth(stage, one, file) for one, file in files.items()}
+        sets = described({EvaluatedSet(one.file or file.path, one.annotated): (
+            len(file.sizes), sum(not entry['iscrowd'] for entry in truth_of[one])) for one, file in files.items()}, stage)
+        truth, found = [entry for entries in truth_of.values() for entry in entries], _detections(results)
+        images = [(one, img_id) for one, file in files.items() for img_id in sorted(file.sizes, key=id_order)]
+        aps = class_aps(truth, found, images, num_classes)
         of_boxes = figures = {name: group_figures(stage, values) for name, values in aps.items()}
         if self.with_masks:
-            aps, _ = class_aps(truth, found, self.sizes, num_classes, 'segm')
+            aps = class_aps(truth, found, images, num_classes, 'segm')
             of_masks = {name: group_figures(stage, aps[measure]) for name, measure in zip(MASK_MEASURES, MEASURES)}
             figures = of_boxes | of_masks
         others = {name: values for name, values in figures.items() if name != HEADLINE}
@@ -166,41 +228,44 @@ class IncrementalCocoMetric(BaseMetric):
             'classes': list(stage.classes),
             'split': list(stage.split),
             'eval_mode': '101points',
-            'iou_thr': thresholds,
-            'images': len(self.sizes),
+            'iou_thr': list(THRESHOLDS),
+            'images': len(images),
             'boxes': sum(boxes),
+            'sets': sets,
         }
-        tables = figures_tables(stage, {'boxes': boxes, 'detections': _count(found, num_classes)}, of_boxes)
+        counts = {**set_column(sets, stage.classes), 'boxes': boxes, 'detections': _count(found, num_classes)}
+        tables = figures_tables(stage, counts, of_boxes)
         if self.with_masks:
             tables = f'{tables}\nof masks\n{figures_tables(stage, {}, of_masks)}'
-        print_log(f'AP at IoU {thresholds[0]:g} to {thresholds[-1]:g}, {len(self.sizes)} images, {sum(boxes)} boxes\n'
-                  f'{tables}', logger='current')
-        if without := [name for name, count in zip(stage.classes, boxes) if not count]:
-            print_log(f'no AP for {", ".join(without)}: {self.ann_file} has no box of it that is not ignored; left out of '
-                      'all means', logger='current', level=logging.WARNING)
+        print_log(f'AP at IoU {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}, {len(images)} images, {sum(boxes)} boxes\n'
+                  f'{set_lines(sets)}{tables}', logger='current')
+        paths = ' and '.join(file.path for file in self.files.values())
+        lacks = f'{paths} {"has" if len(self.files) == 1 else "have"} no box of it that is not ignored'
+        for line in unmeasured(sets, dict(zip(stage.classes, boxes)), lacks):
+            print_log(line, logger='current', level=logging.WARNING)
         return reported(figures[HEADLINE], others)
 
-    def _truth(self, stage: Stage) -> list[dict]:
-        """The objects of the seen classes, labels in the place of category ids."""
-        if absent := [name for name in stage.classes if name not in self.name_of.values()]:
-            raise InputError(f'{self.ann_file} has no category {", ".join(map(repr, absent))}, which metainfo.classes '
-                             f'names; its categories: {", ".join(map(repr, self.name_of.values()))}')
-        label_of = {name: label for label, name in enumerate(stage.classes)}
+    def _truth(self, stage: Stage, evaluated: EvaluatedSet, file: _File) -> list[dict]:
+        """The objects of the classes that are measured on a set, labels in the place of category ids."""
+        label_of = {name: label for label, name in enumerate(stage.classes) if evaluated.measures(label)}
+        if absent := [name for name in label_of if name not in file.names.values()]:
+            raise InputError(f'{file.path} has no category {", ".join(map(repr, absent))}, which metainfo.classes '
+                             f'names; its categories: {", ".join(map(repr, file.names.values()))}')
         return [
-            _entry(one['image_id'], label_of[self.name_of[one['category_id']]], one['bbox'], one.get('area'),
-                   self._mask_of(one), iscrowd=int(is_ignored(one))) for one in self.annotations
-            if self.name_of[one['category_id']] in label_of
+            _entry((evaluated, one['image_id']), label_of[file.names[one['category_id']]], one['bbox'], one.get('area'),
+                   self._mask_of(one, file), iscrowd=int(is_ignored(one))) for one in file.annotations
+            if file.names[one['category_id']] in label_of
         ]
 
-    def _mask_of(self, annotation: Mapping) -> dict | None:
+    def _mask_of(self, annotation: Mapping, file: _File) -> dict | None:
         """The run lengths of an object's mask, in pycocotools' form; None where masks are not measured."""
         if not self.with_masks:
             return None
-        size = self.sizes[annotation['image_id']]
+        size = file.sizes[annotation['image_id']]
         try:
             mask = read_mask(annotation.get('segmentation'), size)
         except InputError as error:
-            raise InputError(f"{self.ann_file}: the {self.name_of[annotation['category_id']]!r} at {annotation['bbox']} of "
+            raise InputError(f"{file.path}: the {file.names[annotation['category_id']]!r} at {annotation['bbox']} of "
                              f"image {annotation['image_id']!r} {error}, but metric = ['bbox', 'segm'] measures masks: correct "
                              "its segmentation, or leave 'segm' out") from None
         if isinstance(mask, list):
@@ -208,43 +273,55 @@ class IncrementalCocoMetric(BaseMetric):
         return mask_utils.frPyObjects(mask, *size) if isinstance(mask['counts'], list) else mask
 
 
-def class_aps(truth: Sequence[dict], found: Sequence[dict], image_ids: Collection, num_classes: int,
-              iou_of: str = 'bbox') -> tuple[dict[str, np.ndarray], list[float]]:
-    """COCO's figures of each class.
+def class_aps(truth: Sequence[dict], found: Sequence[dict], images: Sequence[tuple[EvaluatedSet, Any]], num_classes: int,
+              iou_of: str = 'bbox') -> dict[str, np.ndarray]:
+    """COCO's figures of each class, each on the images of the sets that measure it.
 
     Args:
         truth: Objects in COCO's form, ``category_id`` being the label; with ``segmentation`` in run lengths for ``'segm'``.
         found: Detections in the same form, each with its ``score``.
-        image_ids: Ids of all images of the split.
+        images: Set and id of all images: ``image_id`` of objects and detections.
         num_classes: Number of classes C.
         iou_of: What has to overlap: ``'bbox'`` or ``'segm'``, boxes or masks.
 
     Returns:
-        By name of :data:`MEASURES` the APs, (C,), in [0, 1], NaN where a class has no object of the area range; and the
-        IoU thresholds.
+        By name of :data:`MEASURES` the APs, (C,), in [0, 1], NaN where a class has no object of the area range.
     """
-    # pycocotools cannot sort numbers among texts.
-    number_of = {image_id: number for number, image_id in enumerate(sorted(image_ids, key=id_order))}
-    evaluation = COCOeval(_index(truth, number_of, iou_of), _index(found, number_of, iou_of), iou_of)
-    evaluation.params.imgIds = list(number_of.values())
-    evaluation.params.catIds = list(range(num_classes))
-    evaluation.params.maxDets = [MAX_DETECTIONS]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision = evaluation.eval['precision'][..., 0]  # thresholds, recalls, classes, areas; -1 without an object
-    precision = np.where(precision < 0, np.nan, precision)
-    aps = {name: precision[ious, :, :, area].mean(axis=(0, 1)) for name, (ious, area) in MEASURES.items()}
-    return aps, [round(float(threshold), 2) for threshold in evaluation.params.iouThrs]
+    sets = list(dict.fromkeys(one for one, _ in images))
+    labels_of = defaultdict(list)  # pycocotools takes all images for all classes
+    for label in range(num_classes):
+        labels_of[tuple(one for one in sets if one.measures(label))].append(label)
+    aps = {name: np.full(num_classes, np.nan) for name in MEASURES}
+    for measuring, labels in labels_of.items():
+        if not measuring:
+            continue
+        # Numbers, as pycocotools sorts images by their ids.
+        number_of = {image: number for number, image in enumerate(image for image in images if image[0] in measuring)}
+        mine = [[entry for entry in entries if entry['category_id'] in labels] for entries in (truth, found)]
+        evaluation = COCOeval(*(_index(entries, number_of, iou_of) for entries in mine), iou_of)
+        evaluation.params.imgIds = list(number_of.values())
+        evaluation.params.catIds = labels
+        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        precision = evaluation.eval['precision'][..., 0]  # thresholds, recalls, classes, areas; -1 without an object
+        precision = np.where(precision < 0, np.nan, precision)
+        for name, (ious, area) in MEASURES.items():
+            aps[name][labels] = precision[ious, :, :, area].mean(axis=(0, 1))
+    return aps
 
 
 def _detections(results: Sequence[Mapping]) -> list[dict]:
+    """Those that count: of classes that are measured on the image's set."""
     entries = []
     for result in results:
         corners = result['bboxes'].astype(float).reshape(-1, 4)
         boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).tolist()
         masks = result.get('masks', [None] * len(boxes))
-        entries += [_entry(result['img_id'], label, box, None, mask, score=score) for label, box, mask, score in
-                    zip(result['labels'].tolist(), boxes, masks, result['scores'].tolist())]
+        image = result['evaluated'], result['img_id']
+        entries += [_entry(image, label, box, None, mask, score=score) for label, box, mask, score in
+                    zip(result['labels'].tolist(), boxes, masks, result['scores'].tolist())
+                    if result['evaluated'].measures(label)]
     return entries
 
 

@@ -13,6 +13,7 @@ from ..registry import METRICS
 from ..stage import Stage
 from .average_precision import MODES, ClassResult, Image, class_results
 from .class_groups import cell, figures_tables, group_figures, plain, reported
+from .evaluated_sets import EvaluatedSet, described, set_column, set_lines, unmeasured
 
 
 @METRICS.register_module()
@@ -21,7 +22,8 @@ class IncrementalVOCMetric(BaseMetric):
 
     Matching is that of MMDetection's ``VOCMetric``, see :func:`class_results`; difficult boxes are don't care. Class
     names come from the dataset, whatever they are and however many. A class without a box in the split has no AP and is
-    left out of the means, which is told.
+    left out of the means, which is told. Of several sets (``ConcatDataset``), whatever their layouts, each class is measured on
+    those that annotate it.
 
     Reports ``old``, ``new``, ``all``, ``avg`` (= (old + new) / 2), ``group0``, ``group1``, ... and ``AP/<class>``; the
     group figures of the other way of averaging as ``area_old``, ... (``11points_old``, ... where area stands in front).
@@ -38,7 +40,8 @@ class IncrementalVOCMetric(BaseMetric):
 
     Attributes:
         summary (dict | None): After an evaluation, in the main process: what :class:`MetricsFileHook` writes to
-            ``metrics.json``; see :func:`summarize`.
+            ``metrics.json``; see :func:`summarize`, and ``sets``, see
+            :func:`mmilmil.evaluation.evaluated_sets.described`.
     """
 
     def __init__(self,
@@ -69,7 +72,8 @@ class IncrementalVOCMetric(BaseMetric):
 
         Args:
             data_batch: Not used.
-            data_samples: ``gt_instances``, ``ignored_instances`` and ``pred_instances`` of each image.
+            data_samples: ``gt_instances``, ``ignored_instances`` and ``pred_instances`` of each image, and what its dataset
+                tells of the set it is of.
         """
         for sample in data_samples:
             truth, ignored = sample.get('gt_instances', {}), sample.get('ignored_instances', {})
@@ -84,7 +88,7 @@ class IncrementalVOCMetric(BaseMetric):
                     _numpy(ignored.get('bboxes', np.zeros((0, 4)))).reshape(-1, 4),
                     _numpy(ignored.get('labels', np.zeros(0, int))),
                     np.column_stack([_numpy(found['bboxes']).reshape(-1, 4), _numpy(found['scores'])]),
-                    _numpy(found['labels'])))
+                    _numpy(found['labels']), EvaluatedSet.of(sample)))
 
     def compute_metrics(self, results: list[Image]) -> dict[str, float]:
         """The figures of a whole split."""
@@ -92,25 +96,25 @@ class IncrementalVOCMetric(BaseMetric):
         if not results:
             raise InputError('no image was evaluated: check the ann_file of the evaluated dataset')
         found = class_results(results, len(stage.classes), self.iou_thr)
-        self.summary = summarize(stage, found, len(results), self.iou_thr, self.eval_mode)
+        self.summary = dict(summarize(stage, found, len(results), self.iou_thr, self.eval_mode), sets=_sets(results, stage))
         other = _other(self.eval_mode)
         self._tell(stage, found)
         return reported(self.summary, {other: self.summary[other]})
 
     def _tell(self, stage: Stage, found: Sequence[ClassResult]) -> None:
-        other = _other(self.eval_mode)
+        other, sets = _other(self.eval_mode), self.summary['sets']
         counts = {
+            **set_column(sets, stage.classes),
             'boxes': [result.boxes for result in found],
             'detections': [result.detections for result in found],
             'recall': [cell(plain(result.recall)) for result in found],
         }
         measures = {f'AP {self.eval_mode}': self.summary, f'AP {other}': self.summary[other]}
         print_log(f'AP at IoU {self.iou_thr:g}, {self.summary["images"]} images, {self.summary["boxes"]} boxes\n'
-                  f'{figures_tables(stage, counts, measures)}', logger='current')
-        without = [name for name, result in zip(stage.classes, found) if not result.boxes]
-        if without:
-            print_log(f'no AP for {", ".join(without)}: the evaluated split has no box of it that is not difficult; '
-                      'left out of all means', logger='current', level=logging.WARNING)
+                  f'{set_lines(sets)}{figures_tables(stage, counts, measures)}', logger='current')
+        boxes = {name: result.boxes for name, result in zip(stage.classes, found)}
+        for line in unmeasured(sets, boxes, 'the evaluated split has no box of it that is not difficult'):
+            print_log(line, logger='current', level=logging.WARNING)
 
 
 def summarize(stage: Stage, found: Sequence[ClassResult], images: int, iou_thr: float,
@@ -141,6 +145,14 @@ def summarize(stage: Stage, found: Sequence[ClassResult], images: int, iou_thr: 
         'images': images,
         'boxes': sum(result.boxes for result in found),
     }
+
+
+def _sets(images: Sequence[Image], stage: Stage) -> list[dict]:
+    counts = {}
+    for image in images:
+        number, boxes = counts.get(image.evaluated, (0, 0))
+        counts[image.evaluated] = number + 1, boxes + sum(map(image.evaluated.measures, image.labels.tolist()))
+    return described(counts, stage)
 
 
 def _other(mode: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ..table_layout import markdown_table
 from .forgetting import ap_matrix, chain_figures
+from .sources import same_sets, sources_told
 
 COLUMNS = ('old', 'new', 'all', 'avg')
 
@@ -16,12 +17,13 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
 
     Args:
         rows: By row title, the content of ``metrics.json``: ``old``, ``new``, ``all``, ``avg`` and ``groups`` in [0, 1]
-            or None, for the first cell ``iou_thr``, and for the ratios ``classes`` and ``split``.
+            or None, for the first cell ``iou_thr``, for the ratios ``classes`` and ``split``, and ``sets`` where it tells them.
         teacher: Title of the teacher's row; adds the column ``old/teacher``, in per cent.
         joint: Title of the joint row; adds the columns ``new/joint`` and ``all/joint``, in per cent.
 
     Returns:
-        Lines of Markdown. ``-`` stands where a figure is undefined, or a ratio would compare different classes.
+        Lines of Markdown. ``-`` stands where a figure is undefined, or a ratio would compare different classes, or figures of
+        different sets. Below the table, where there are several sets, a line tells which classes are measured on which.
     """
     groups = max((len(figures['groups']) for figures in rows.values()), default=0)
     shown = [f'group {index}' for index in range(groups if groups > 2 else 0)]
@@ -35,7 +37,12 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
         if joint is not None:
             values.update(_share_of_joint(figures, rows[joint]))
         cells.append([title, *(_per_cent(values.get(column)) for column in cells[0][1:])])
-    return markdown_table(cells)
+    return '\n'.join([markdown_table(cells), *_below(sources_told(rows))])
+
+
+def _below(lines: Sequence[str]) -> list[str]:
+    """A blank line before them, without which Markdown would take them for rows."""
+    return ['', *lines] if lines else []
 
 
 def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None = None) -> str:
@@ -46,7 +53,8 @@ def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None 
         joint: That of joint training; the figures that compare with it are ``-`` for a chain of other classes, or without.
 
     Returns:
-        Lines of Markdown: by group the best earlier AP minus the final one, FPP, AbsGap, RelGap, Omega, RSD and RPD.
+        Lines of Markdown: by group the best earlier AP minus the final one, FPP, AbsGap, RelGap, Omega, RSD and RPD. Below the
+        table chains are told whose stages measure a class on different sets.
     """
     figures = {title: _figures_of_chain(runs, joint) for title, runs in chains.items()}
     groups = max(len(found['group_forgetting']) for found in figures.values()) - 1  # the last one has nothing to forget
@@ -56,12 +64,17 @@ def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None 
     for title, found in figures.items():
         lost = [*found['group_forgetting'][:-1], *[None] * groups][:groups]
         cells.append([title, *map(_per_cent, [*lost, *(found.get(name) for name in names)])])
-    return markdown_table(cells)
+    told = []
+    for title, runs in chains.items():
+        if others := [str(number) for number, run in enumerate(runs, start=1) if not same_sets(run, runs[-1])]:
+            told.append(f'{title}: stage {" and ".join(others)} measured classes on other sets than the last stage, so these '
+                        'figures do not tell what was forgotten')
+    return '\n'.join([markdown_table(cells), *_below(told)])
 
 
 def _figures_of_chain(runs: Sequence[Mapping], joint: Mapping | None) -> dict:
     last = runs[-1]
-    comparable = joint is not None and joint['classes'] == last['classes']
+    comparable = joint is not None and joint['classes'] == last['classes'] and same_sets(joint, last)
     bound = ap_matrix([joint])[0] if comparable else None
     return chain_figures(ap_matrix(runs, last['classes']), last['split'], bound)
 
@@ -84,20 +97,28 @@ def mean_figures(runs: Sequence[Mapping]) -> dict:
         runs: The content of each run's ``metrics.json``.
 
     Returns:
-        ``old``, ``new``, ``all``, ``avg`` and ``groups``, None where a run has none, with ``classes``, ``split`` and
-        ``iou_thr``.
+        ``old``, ``new``, ``all``, ``avg`` and ``groups``, None where a run has none, with ``classes``, ``split``, ``iou_thr``
+        and, where the runs tell them, ``sets``.
 
     Raises:
-        ValueError: the runs are not of the same classes in the same groups, or measured at other IoUs.
+        ValueError: the runs are not of the same classes in the same groups, measured at other IoUs, or on sets of other sizes.
     """
     first = runs[0]
     shared = {key: first.get(key) for key in ('classes', 'split', 'iou_thr')}
     for key, value in shared.items():
         if any(run.get(key) != value for run in runs):
             raise ValueError(f'runs of different {key} have no common mean: {[run.get(key) for run in runs]}')
+    sets = [run['sets'] for run in runs if run.get('sets')]
+    # By size: the same set may lie elsewhere on another machine.
+    if any([_size(one) for one in found] != [_size(one) for one in sets[0]] for found in sets):
+        raise ValueError(f'runs measured on different sets have no common mean: {sets}')
     means = {column: _mean([run[column] for run in runs]) for column in COLUMNS}
     groups = [_mean(group) for group in zip(*(run['groups'] for run in runs))]
-    return dict(means, groups=groups, **shared)
+    return dict(means, groups=groups, **shared, **(dict(sets=sets[0]) if sets else {}))
+
+
+def _size(one: Mapping) -> tuple:
+    return one['images'], one['boxes'], one['classes']
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -112,13 +133,14 @@ def _by_column(figures: Mapping) -> dict[str, float | None]:
 
 
 def _old_kept(figures: Mapping, teacher: Mapping) -> float | None:
-    """What is left of the teacher's AP, where the old classes are the teacher's."""
+    """What is left of the teacher's AP, where the old classes are the teacher's, measured on the same sets."""
     old = len(figures['classes']) - figures['split'][-1]
-    return _ratio(figures['old'], teacher['all']) if figures['classes'][:old] == teacher['classes'] else None
+    comparable = figures['classes'][:old] == teacher['classes'] and same_sets(figures, teacher)
+    return _ratio(figures['old'], teacher['all']) if comparable else None
 
 
 def _share_of_joint(figures: Mapping, joint: Mapping) -> dict[str, float | None]:
-    if figures['classes'] != joint['classes']:
+    if figures['classes'] != joint['classes'] or not same_sets(figures, joint):
         return {}
     same_new = figures['split'][-1] == joint['split'][-1]
     return {

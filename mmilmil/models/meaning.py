@@ -66,7 +66,7 @@ def _setting_differences(teacher: nn.Module, student: nn.Module) -> Iterator[tup
     if families[0] != families[1]:
         yield 'model.type', *families
         return
-    yield from _compare('model.data_preprocessor', _normalisation(teacher), _normalisation(student))
+    yield from _compare('model.data_preprocessor', normalisation(teacher), normalisation(student))
     theirs, mine = _parts(teacher), _parts(student)
     for name in [*theirs, *(name for name in mine if name not in theirs)]:
         old, new = theirs.get(name), mine.get(name)
@@ -145,10 +145,11 @@ def _plain(value: Any) -> Any:
     return float(f'{value:.6g}') if isinstance(value, float) else value  # float32 holds no more
 
 
-def _normalisation(detector: nn.Module) -> dict:
-    """What makes a picture a tensor."""
+def normalisation(detector: nn.Module) -> dict:
+    """What makes a picture a tensor. To which size it is padded is free, teacher and student see the same tensor."""
     given = detector.data_preprocessor
-    values = {'type': _kind(given), 'bgr_to_rgb': getattr(given, '_channel_conversion', None)}
+    values = {'type': _kind(given), 'bgr_to_rgb': getattr(given, '_channel_conversion', None),
+              'pad_value': getattr(given, 'pad_value', None)}
     for name in ('mean', 'std'):
         value = getattr(given, name, None)
         values[name] = None if value is None else _plain(value.flatten())

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Optional, Union
 
@@ -10,6 +10,7 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from ..class_names import given_classes
 from ..errors import InputError
 from .heads import num_classes
 from .loading import load_detector
@@ -39,17 +40,18 @@ class Teacher(nn.Module):
         self.eval()
 
     @classmethod
-    def load(cls, checkpoint: str, config: Optional[Union[str, dict]] = None, **kwargs) -> 'Teacher':
+    def load(cls, checkpoint: str, config: Optional[Union[str, dict]] = None,
+             classes: Optional[Union[str, Sequence[str]]] = None, **kwargs) -> 'Teacher':
         """Build the teacher from its checkpoint, and its config where that is given.
 
         Args:
-            checkpoint: File written by a training run; its ``meta.dataset_meta.classes`` names the classes.
-            config: Config file or dict of the run that made it. Without one, the config inside the checkpoint is used.
+            checkpoint, config, classes: See :func:`mmilmil.models.loading.load_detector`.
+            **kwargs: Further arguments of the teacher.
 
         Raises:
-            InputError: a file is missing or unreadable, tells no classes, or config and checkpoint do not fit.
+            InputError: a file is missing or unreadable, nobody tells the classes, or config and checkpoint do not fit.
         """
-        return cls(*load_detector(checkpoint, config), **kwargs)
+        return cls(*load_detector(checkpoint, config, classes=classes), **kwargs)
 
     @property
     def num_classes(self) -> int:
@@ -102,10 +104,12 @@ def teacher_settings(teacher: Mapping) -> dict:
     """
     if not isinstance(teacher, Mapping):
         raise InputError(f'model.teacher = {teacher!r}: give dict(checkpoint=PATH), and config=PATH where that file holds none')
-    check_names(teacher, ('checkpoint', 'config', 'max_proposals'), 'model.teacher')
+    check_names(teacher, ('checkpoint', 'config', 'classes', 'max_proposals'), 'model.teacher')
     if not isinstance(teacher.get('checkpoint'), (str, os.PathLike)):
         raise InputError(f"model.teacher.checkpoint = {teacher.get('checkpoint')!r}: name the .pth file of the stage before "
                          'this one')
+    if teacher.get('classes') is not None:
+        given_classes(teacher['classes'], 'model.teacher.classes')
     if 'max_proposals' in teacher:
         check_number(teacher['max_proposals'], 'model.teacher.max_proposals', 1, whole=True)
     return dict(teacher)

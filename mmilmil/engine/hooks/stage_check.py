@@ -1,38 +1,45 @@
 """Stops a run whose parts contradict one another, before anything is trained."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
-from torch import Tensor
 
+from ...class_names import classes_in
 from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
+from ...datasets.several_sets import check_sets
 from ...errors import InputError
-from ...loaders import innermost_dataset
+from ...loaders import located_datasets
 from ...models.detectors import IncrementalDetector
+from ...models.fit import load_weights, told_otherwise
 from ...models.heads import class_heads
+from ...models.loading import detector_config
 from ...models.supported import check_supported
 from ...registry import HOOKS
 from ...stage import Stage
+from ...stock import full_model_cfg
 from ..dry_run import check_category_order, dry_run
+from ..picture_check import check_pictures
 from ..runner_state import bare_model, is_built, is_training
 from .atomic_checkpoint import AtomicCheckpointHook
 
 
 @HOOKS.register_module()
 class StageCheckHook(Hook):
-    """Compares datasets, head and teacher before the run (protocol 4, 5, 7), and tries its evaluation on one image.
+    """Compares datasets, head and teacher before the run (protocol 4, 5, 7), and tries its evaluation on an image of each set.
 
     Raises:
         InputError: the detector is not supported (:mod:`mmilmil.models.supported`), ``num_classes`` is not the number of
             classes, datasets have different classes or groups, the teacher's classes are not the student's old classes in the
-            same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), cached teacher boxes are another
-            teacher's, lack images or cannot follow the training pipeline; a mask head learns from data whose masks are not
-            loaded; the evaluator cannot evaluate the dataset, or does not report what ``save_best`` names; in testing and
-            resuming also: the checkpoint is another model's.
+            same order, its numbers mean other things (:mod:`mmilmil.models.meaning`), its images have other values, cached
+            teacher boxes are another teacher's, lack images or cannot follow the training pipeline; a mask head learns from
+            data whose masks are not loaded; sets that are evaluated together do not fit
+            (:mod:`mmilmil.datasets.several_sets`); the evaluator cannot evaluate the dataset, or does not report what
+            ``save_best`` names; in testing and resuming also: the checkpoint is another model's; in testing: it names other
+            classes.
     """
 
     priority = 'VERY_HIGH'
@@ -43,21 +50,26 @@ class StageCheckHook(Hook):
         detector = getattr(model, 'architecture', model)  # a pruning algorithm has its detector inside
         check_supported(detector, f'the model of {runner.cfg.filename or "the config"}')
         training = is_training(runner)
+        evaluations = {name: loop for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)) if is_built(loop)}
+        for name, loop in evaluations.items():
+            check_sets(loop.dataloader.dataset, f'{name}_dataloader')
         stages = dict(_stages(runner))
         check_classes(stages, {f'model.{name}': head.num_classes for name, head in class_heads(detector).items()})
         if training and has_mask_head(detector):
             check_masks_loaded(runner.train_dataloader.dataset)
         if training and isinstance(model, IncrementalDetector):
-            check_teacher(stages['train_dataloader'], model.teacher.classes, model.teacher_cfg['checkpoint'])
+            check_teacher(next(iter(stages.values())), model.teacher.classes, model.teacher_cfg['checkpoint'])
+            check_pictures(detector_config(model.teacher_cfg['checkpoint'], model.teacher_cfg.get('config')), runner.cfg,
+                           f"the teacher {model.teacher_cfg['checkpoint']}")
             if model.teacher_boxes is not None and model.merging is not None:
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)
                 model.cache.check_images(dataset.get_data_info(index)['img_id'] for index in range(len(dataset)))
         figures = {}
-        for name, loop in (('val', runner._val_loop), ('test', runner._test_loop)):
-            if is_built(loop):
-                check_category_order(loop.evaluator, _dataset(loop.dataloader.dataset).metainfo['classes'], name)
-                figures[name] = dry_run(loop.evaluator, loop.dataloader.dataset, name, has_mask_head(detector))
+        for name, loop in evaluations.items():
+            dataset = loop.dataloader.dataset
+            check_category_order(loop.evaluator, dataset.metainfo['classes'], name)
+            figures[name] = dry_run(loop.evaluator, dataset, name, has_mask_head(detector))
         if training:
             validates = 'val' in figures and _validates(runner.train_loop)
             for hook in runner.hooks:
@@ -69,7 +81,7 @@ class StageCheckHook(Hook):
 
         Training that starts from a checkpoint (``load_from``) may take a part of it, as everywhere in MMDetection.
         """
-        model = bare_model(runner)
+        model, meta = bare_model(runner), checkpoint.get('meta') or {}
         source = runner._load_from or find_latest_checkpoint(runner.work_dir)
         resuming = is_training(runner) and runner._resume
         if resuming and not {'optimizer', 'message_hub'} <= checkpoint.keys():
@@ -77,25 +89,27 @@ class StageCheckHook(Hook):
                              f'be resumed: resume an epoch_*.pth of this run, start from these weights by load_from, or start '
                              f'a new training in another --work-dir, or in this one after deleting {Path(source).parent}')
         if resuming or not is_training(runner):
-            weights = checkpoint.get('state_dict', checkpoint)
-            weights = {name.removeprefix('module.'): value for name, value in weights.items()}
-            check_weights(weights, model.state_dict(), source)
+            wrong = load_weights(model, checkpoint.get('state_dict', checkpoint))
+            if wrong:
+                wrong = '; '.join([*told_otherwise(meta, full_model_cfg(runner.cfg.model)), *wrong])
+                raise InputError(f'the checkpoint {source} does not fit the model of the config: {wrong}. Give the config that '
+                                 'it was trained with')
+        if not is_training(runner):
+            check_names(classes_in(meta), next(_stages(runner))[1].classes, source)
 
 
-def check_weights(weights: dict[str, Tensor], own: dict[str, Tensor], checkpoint: str) -> None:
-    """A checkpoint has the model's weights, all of them and in the same shapes.
+def check_names(found: Optional[tuple[str, ...]], classes: tuple[str, ...], checkpoint: str) -> None:
+    """A checkpoint was trained with the classes that it is tested with, in the same order.
 
     Args:
-        weights: State dict of the checkpoint.
-        own: The model's.
+        found: The names in the checkpoint, if there are any.
+        classes: The names in the config, which all its datasets have.
         checkpoint: The checkpoint's path, for the message.
     """
-    wrong = [f'{name} ({"missing" if name in own else "unknown"})' for name in sorted(own.keys() ^ weights.keys())]
-    wrong += [f'{name} ({tuple(weights[name].shape)} instead of {tuple(value.shape)})'
-              for name, value in own.items() if name in weights and weights[name].shape != value.shape]
-    if wrong:
-        raise InputError(f'the checkpoint {checkpoint} does not fit the model of the config, {len(wrong)} weights are missing, '
-                         f'unknown or of another shape: {", ".join(wrong[:3])}. Give the config that it was trained with')
+    if found and found != classes:
+        raise InputError(f'the checkpoint {checkpoint} knows the classes {list(found)}, and metainfo.classes of the config are '
+                         f'{list(classes)}: names and order must be equal. Correct the classes, or give the config that it was '
+                         'trained with')
 
 
 def check_classes(stages: dict[str, Stage], num_classes: dict[str, int]) -> None:
@@ -142,18 +156,16 @@ def _validates(loop) -> bool:
     return getattr(loop, 'val_begin', 1) <= (loop.max_epochs if isinstance(loop, EpochBasedTrainLoop) else loop.max_iters)
 
 
-def _stages(runner: Runner):
+def _stages(runner: Runner) -> Iterator[tuple[str, Stage]]:
+    """The stage of each dataset, the training's first, behind its place in the config."""
     for name, loop in (('train_dataloader', runner._train_loop), ('val_dataloader', runner._val_loop),
                        ('test_dataloader', runner._test_loop)):
-        if is_built(loop):
-            metainfo = _dataset(loop.dataloader.dataset).metainfo
-            yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
-        elif loop is not None:
-            # Not built in this run, like the test set in training; what its config says must fit all the same.
-            metainfo = innermost_dataset(runner.cfg[name].dataset).get('metainfo')
+        if loop is None:
+            continue
+        # One that is not built in this run, like the test set in training, must fit all the same by what its config says.
+        built = is_built(loop)
+        sets = list(located_datasets(loop.dataloader.dataset if built else runner.cfg[name].dataset, f'{name}.dataset'))
+        for place, dataset in sets:
+            metainfo = dataset.metainfo if built else dataset.get('metainfo')
             if metainfo is not None:
-                yield name, Stage.from_metainfo(metainfo, f'{name}.dataset.metainfo')
-
-
-def _dataset(dataset) -> Optional[BaseDataset]:
-    return dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset
+                yield name if len(sets) == 1 else place, Stage.from_metainfo(metainfo, f'{place}.metainfo')

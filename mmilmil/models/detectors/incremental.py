@@ -43,8 +43,8 @@ class IncrementalDetector:
 
     Args:
         *args: The stock detector's.
-        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config`` and, of a two-stage detector, ``max_proposals``.
-            The files are read when training starts.
+        teacher: Arguments of :meth:`Teacher.load`: ``checkpoint``, ``config``, ``classes`` where the checkpoint names none and,
+            of a two-stage detector, ``max_proposals``. The files are read when training starts.
         distiller: Settings of the distiller, ``MFRRKDistiller`` of a two-stage detector and ``DenseDistiller`` of a one-stage
             one; ``None`` distils nothing.
         merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes.
@@ -77,6 +77,9 @@ class IncrementalDetector:
         whose = f'the model of the student (type="{type(self).__name__}")'
         if not args:
             check_supported(dict(kwargs, type=type(self)), whose)
+            if kwargs.get('test_cfg') is None:
+                raise InputError('model.test_cfg is not set, by which validation and test find boxes (score_thr, nms, ...): '
+                                 'take that of a file of configs/_base_/models, or of the teacher')
         if pruned is not None:
             check_prunable(dict(type=type(self)), whose)
         super().__init__(*args, **kwargs)

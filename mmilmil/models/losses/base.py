@@ -6,6 +6,8 @@ result is a float32 scalar; without anything to compare it is a zero of the stud
 :class:`InputError` that tells both.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,7 +46,7 @@ def check_columns(student: Tensor, teacher: Tensor, what: str, rows: tuple[str, 
 
 
 def check_temperature(loss: nn.Module, temperature: float) -> None:
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not temperature > 0:
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
         raise InputError(f'{type(loss).__name__}: temperature={temperature} must be greater than 0, a number')
 
 

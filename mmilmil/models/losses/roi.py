@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...registry import MODELS
-from ..settings import check_number
+from ..settings import check_number, check_switch
 from .base import WeightedLoss, check_columns, check_temperature, roi_mean
 
 
@@ -43,8 +43,8 @@ class UnbiasedKDLoss(_LogitLoss):
         super().__init__(loss_weight)
         check_temperature(self, temperature)
         self.temperature = temperature
-        self.normalize = normalize
-        self.subtract_entropy = subtract_entropy
+        self.normalize = check_switch(normalize, f'normalize of {type(self).__name__}')
+        self.subtract_entropy = check_switch(subtract_entropy, f'subtract_entropy of {type(self).__name__}')
 
     def by_roi(self, student: Tensor, teacher: Tensor) -> Tensor:
         num_old = teacher.size(1) - 1
@@ -89,8 +89,8 @@ class RoIDeltaLoss(WeightedLoss):
         super().__init__(loss_weight)
         check_number(beta, 'beta of RoIDeltaLoss', 0)
         self.beta = beta
-        self.squared = squared
-        self.by_probability = by_probability
+        self.squared = check_switch(squared, 'squared of RoIDeltaLoss')
+        self.by_probability = check_switch(by_probability, 'by_probability of RoIDeltaLoss')
 
     def forward(self, student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor | None = None,
                 teacher_logits: Tensor | None = None) -> Tensor:
@@ -175,8 +175,8 @@ class UnbiasedCrossEntropyLoss(WeightedLoss):
 
     def __init__(self, num_old_classes: int | None = None, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
-        if num_old_classes is not None and num_old_classes < 0:
-            raise InputError(f'UnbiasedCrossEntropyLoss: num_old_classes={num_old_classes} must be 0 or more')
+        if num_old_classes is not None:
+            check_number(num_old_classes, 'num_old_classes of UnbiasedCrossEntropyLoss', 0, whole=True)
         self.num_old_classes = num_old_classes
         self.reduction = reduction
 
