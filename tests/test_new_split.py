@@ -146,19 +146,12 @@ def test_own_folders_of_other_names(tool, own, tmp_path):
     assert dataset.data_root == str(own)
 
 
-def test_old_classes_that_the_annotation_does_not_have(tool, own, tmp_path):
-    """A detector of one's own knows them. What is a slip, or new and absent, is told."""
+def test_classes_that_the_annotation_does_not_have(tool, own, tmp_path):
+    """A detector that knows them has a command of its own."""
     tool('split_dataset.py', own, '--shares', '0.5', '0.25', '0.25')
-    out = tmp_path / 'my configs'
-    args = ('new_split.py', '--ann', own, '--split', '2+5', '--out', out, '--classes')
-    done = tool(*args, 'wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu')
-    assert done.status == 0, done.err
-    assert "has no box to train on for 'wasp', 'moth'" in done.out and ' joint\n' not in done.out
-    assert f"train_chain.py '{out}/ilmil/frcnn_my_data_2+5.py'" in done.out
-    cfg = Config.fromfile(out / 'ilmil/frcnn_my_data_2+5.py')
-    assert cfg.metainfo == dict(classes=('wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu'), split=(2, 5))
-    assert "'emus', which" in tool(*args, 'wasp', 'emus', 'ant', 'bee', 'cat', 'dog', 'x').err
-    assert "'yak', which" in tool(*args, 'wasp', 'moth', 'ant', 'bee', 'cat', 'dog', 'yak').err
+    args = ('new_split.py', '--ann', own, '--split', '2+5', '--out', tmp_path / 'c', '--classes')
+    assert "'emus', which" in tool(*args, 'ant', 'emus', 'bee', 'cat', 'dog', 'emu', 'x').err
+    assert "'yak', which" in tool(*args, 'yak', 'moth', 'ant', 'bee', 'cat', 'dog', 'emu').err
 
 
 @pytest.mark.parametrize('root', ['data/a+b', 'data (1)', 'c[0]', '/home/me/my data'])

@@ -26,10 +26,9 @@ from mmilmil.config_writing.teachers import read_teacher
 from mmilmil.data_tools.drawing import Draw
 from mmilmil.data_tools.finding import find_data, find_test
 from mmilmil.data_tools.formats import UNDERSTOOD
-from mmilmil.data_tools.own_data import OwnData, check_categories, chosen_classes, untrained
+from mmilmil.data_tools.own_data import OwnData, check_categories, check_trained, chosen_classes
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
-from mmilmil.stage import parse_split
 from mmilmil.text_files import write_all
 
 TOOLS = own_tools(__file__)
@@ -117,7 +116,8 @@ def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, 
     """Recipe, classes, the data set's config and the data, for one's own annotations."""
     data = own_data(args)
     name = args.name or name_of(data)
-    classes = chosen_classes(args.classes, data.found, args.ann, old=sum(parse_split(args.split)[:-1]))
+    classes = chosen_classes(args.classes, data.found, args.ann)
+    check_trained(data, classes)
     check_categories(data, classes)
     model = args.model or 'frcnn_r50_fpn'
     base = dataset_base(args.out, OWN_BASES[model])
@@ -203,22 +203,6 @@ def check_configs(paths: Iterable[Path], classes: tuple[str, ...], root: Path | 
                              'is written: give names without {{, }} and $')
 
 
-def train_command(split: SplitConfigs, out: Path, data: OwnData | None, ann: str) -> str:
-    """What to do next, with the command."""
-    command = f'  {tool_command(TOOLS, "train_chain.py", out / split.last)} --methods finetune'
-    without = untrained(data, split.sizes, split.classes) if data else []
-    if not without:
-        return ('Train the stages, with fine-tuning and joint training beside them:\n'
-                f'{command} joint')
-    ends = [sum(split.sizes[:step + 1]) for step in range(len(split.sizes))]
-    step, known = next((step, end) for step, end in enumerate(ends, start=1) if not set(without) & set(split.classes[end:]))
-    return (f'{ann} has no box to train on for {", ".join(map(repr, without))}: neither the stage that learns '
-            f'{"it" if len(without) == 1 else "them"} nor joint training can be trained.\n'
-            f'With a detector that has learnt the first {known} classes, in this order: name it as model.teacher in '
-            f'{out / split.stage(step)} (docs/own_data.md, section 6), then\n{command}\n'
-            'Without one: put images with such boxes into train, or leave the classes out by --classes, and run this again.')
-
-
 def forbid(args: argparse.Namespace, options: Iterable[str], why: str) -> None:
     """Stop where one of the options is given."""
     for option in options:
@@ -241,14 +225,14 @@ def write_split(args: argparse.Namespace, out: Path) -> None:
     files = split.files()
     if dataset is not None:
         files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
-    command = train_command(split, out, data, args.ann)
     variable = f'MMILMIL_{recipe.prefix.upper()}_ROOT'
     write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root, variable))
     print(f'\n{len(classes)} classes in label order: {", ".join(classes)}')
     if data:
         print('', *data.notes(classes), sep='\n')
         tell_variable(variable, dataset, data)
-    print(f'\n{command}')
+    print('\nTrain the stages, with fine-tuning and joint training beside them:\n'
+          f'  {tool_command(TOOLS, "train_chain.py", out / split.last)} --methods finetune joint')
 
 
 def classes_of(names: list[str]) -> str | tuple[str, ...] | None:

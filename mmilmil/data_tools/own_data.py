@@ -264,15 +264,13 @@ def coco_notes(content: CocoFile) -> list[str]:
     return lines
 
 
-def chosen_classes(names: Sequence[str], found: Sequence[str], where: str, old: int = 0) -> tuple[str, ...]:
+def chosen_classes(names: Sequence[str], found: Sequence[str], where: str) -> tuple[str, ...]:
     """The classes that ``--classes`` asks for, in its order.
 
     Args:
         names: Class names, or one file with one a line; empty for all.
         found: Those in the data.
         where: The data, for messages.
-        old: So many of the first may be missing in the data, as a detector of one's own knows them. A name that is nearly one
-            in the data is taken for a slip all the same.
 
     Raises:
         InputError: a name is twice in the list or not in the data, or the file cannot be read or is empty.
@@ -284,13 +282,11 @@ def chosen_classes(names: Sequence[str], found: Sequence[str], where: str, old: 
             raise InputError(f'--classes {file} lists no class: write one name a line, or leave --classes out for all classes')
     if not names:
         return tuple(found)
-    for index, name in enumerate(names):
+    for name in names:
         if list(names).count(name) > 1:
             raise InputError(f'--classes names {name!r} more than once: name each class once')
         if name not in found:
             near = close_names(name, set(found) - set(names))
-            if index < old and not near and len(names) > 1:
-                continue
             hint = f'did you mean {" or ".join(map(repr, near))}?' if near else f'there are {", ".join(map(repr, found))}'
             if len(names) == 1:
                 hint += '; nor is there a file of that name'
@@ -311,22 +307,16 @@ def check_categories(data: OwnData, classes: Sequence[str]) -> None:
                              'file, with an id of its own; boxes it may have none')
 
 
-def untrained(data: OwnData, sizes: Sequence[int], classes: Sequence[str]) -> list[str]:
-    """Classes without a box to train on, which a detector of one's own has to know.
-
-    Args:
-        data: The data.
-        sizes: Number of classes in each group, oldest first.
-        classes: All classes in label order.
+def check_trained(data: OwnData, classes: Sequence[str]) -> None:
+    """Every class has a box to train on.
 
     Raises:
-        InputError: one is of the newest group, which no detector can have learnt before.
+        InputError: names the classes that have none.
     """
     train = data.splits['train']
-    without = [name for name in classes if not train.boxes[name]]
-    if late := [name for name in classes[len(classes) - sizes[-1]:] if name in without]:
+    if without := [name for name in classes if not train.boxes[name]]:
         told = ', '.join(repr(name) + (f' ({train.unusable[name]} are ignored or without area)' if train.unusable[name] else '')
-                         for name in late)
-        raise InputError(f'{train.source} has no box to train on for {told}, of the newest group: put images with boxes of it '
-                         'into the training list, or choose other classes by --classes')
-    return without
+                         for name in without)
+        raise InputError(f'{train.source} has no box to train on for {told}: put images with boxes of it into the training '
+                         'list, or choose other classes by --classes. Where a detector knows the classes already, '
+                         '--teacher CONFIG CHECKPOINT in the place of --split and --classes writes its student')
