@@ -24,7 +24,7 @@ class MetricsFileHook(Hook):
     ``metrics.json`` after a test, ``metrics_val.json`` after each validation (the latest one stays). The content is the
     metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP in [0, 1], null where
     undefined; ``iou_thr`` and ``eval_mode`` tell which AP), the same six of the metric's other figures, the settings
-    behind them, and as ``sets`` the evaluated sets, each its ``file``, ``images``, ``boxes`` that count and ``classes`` that are
+    behind them, and the evaluated ``sets``, each its ``file``, ``images``, ``boxes`` that count and ``classes`` that are
     measured there; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there. A file
     is written whole, under a temporary name first. Without such a metric nothing is written.
     """
