@@ -1,6 +1,7 @@
 """Test sets that annotate different classes: each class is measured where it is annotated, by hand and from end to end."""
 
 import json
+import pickle
 
 import cv2
 import numpy as np
@@ -74,13 +75,18 @@ def build(*configs):
 
 
 def evaluate(dataset, metric, found=FOUND, names='AB'):
-    """The metric after an evaluation through the loop's way: samples of the dataset, with detections."""
+    """The summary of an evaluation of samples of the dataset, with detections.
+
+    Args:
+        found: Detections by set and image.
+        names: Folders of the sets.
+    """
     metric = METRICS.build(dict(metric))
     metric.dataset_meta = dataset.metainfo
     for index in range(len(dataset)):
         sample = dataset[index]['data_samples']
-        key = names[[part in sample.img_path for part in ('/A/', '/B/')].index(True)] if len(names) > 1 else names
-        entries = found[key][sample.img_path.rpartition('/')[2].removesuffix('.jpg')]
+        name = next(name for name in names if len(names) == 1 or f'/{name}/' in f'/{sample.img_path}')
+        entries = found[name][sample.img_path.rpartition('/')[2].removesuffix('.jpg')]
         boxes = torch.tensor([PLACES[place] for _, place, _ in entries], dtype=torch.float32).reshape(-1, 4) - 1
         sample = sample.to_dict()
         sample['pred_instances'] = dict(bboxes=boxes, scores=torch.tensor([score for *_, score in entries]),
@@ -259,6 +265,31 @@ def test_tables_tell_the_sets(sets, tmp_path, monkeypatch):
         told.clear()
         evaluate(build(configs[1]), VOC_METRIC if layout is voc else coco_metric(root, 'B'), names='B')
         assert 'set 0' not in told[0] and '| set |' not in told[0]
+
+
+@pytest.mark.parametrize('layout', [voc, coco])
+def test_results_of_several_processes(sets, tmp_path, layout, monkeypatch):
+    """They come as MMEngine's gathering brings them: pickled, and of every process every second image."""
+    dataset = build(*sets(layout, layout))
+    metric = VOC_METRIC if layout is voc else coco_metric(tmp_path, 'A', 'B')
+    whole = evaluate(dataset, metric)
+
+    def gather(results, size, *args, **kwargs):
+        parts = [pickle.loads(pickle.dumps(results[rank::2], protocol=2)) for rank in range(2)]
+        return [one for pair in zip(*parts) for one in pair][:size]
+
+    monkeypatch.setattr('mmengine.evaluator.metric.collect_results', gather)
+    assert evaluate(dataset, metric) == whole
+
+
+def test_paths_are_compared_whole(sets, tmp_path, monkeypatch):
+    """The dataset's is relative to its data_root, the metric's to the working directory."""
+    first, second = sets(coco, coco)
+    monkeypatch.chdir(tmp_path)
+    dataset = build(dict(first, data_root='A'), dict(second, data_root='../' + tmp_path.name + '/B/'))
+    summary = evaluate(dataset, dict(type='IncrementalCocoMetric', ann_file=['./B//test.json', tmp_path / 'A/test.json']))
+    assert summary['per_class'] == pytest.approx(COCO)
+    assert [one['file'] for one in summary['sets']] == ['A/test.json', f'../{tmp_path.name}/B/test.json']
 
 
 def test_nothing_is_measured(tmp_path):

@@ -13,6 +13,7 @@ from .stage_filter import StageFilterMixin, close_names
 ONLY_OURS = ('of several sets that are evaluated together each must be an IncrementalVOCDataset or IncrementalCocoDataset, '
              'which tell the metric what they annotate')
 """What to do about another dataset among them."""
+_SHOWN = 10  # class names
 
 
 def check_sets(dataset, loader: str) -> None:
@@ -67,9 +68,10 @@ def measured_twice(sets: Sequence[tuple[str, Collection[str], Iterable[str]]]
 
 def twice_told(path: str, names: Sequence[str], files: tuple[str, str]) -> str:
     """An image of :func:`measured_twice` in a line."""
-    return (f'the image {path} is both in {files[0]} and in {files[1]}, and both annotate {", ".join(map(repr, names))}: it '
-            'would count twice, or contradict itself. Take it out of one of them, or name the classes that each annotates by '
-            'annotated=[...]')
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return (f'the image {path} is both in {files[0]} and in {files[1]}, and both annotate '
+            f'{", ".join(map(repr, names[:_SHOWN]))}{more}: it would count twice, or contradict itself. Take '
+            'it out of one of them, or name the classes that each annotates by annotated=[...]')
 
 
 def check_alike(sets: Sequence[tuple[str, object]]) -> None:
