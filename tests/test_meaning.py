@@ -46,6 +46,9 @@ def anchors(**changes):
     (box_head(bbox_coder=dict(target_stds=[0.2] * 4)), 'bbox_head.bbox_coder.target_stds', '(0.1, 0.1, 0.2, 0.2)', '(0.2,'),
     (box_head(bbox_coder=dict(_delete_=True, type='TBLRBBoxCoder')), 'bbox_head.bbox_coder.type', "'DeltaXYWHBBoxCoder'",
      "'TBLRBBoxCoder'"),
+    (box_head(bbox_coder=dict(add_ctr_clamp=True)), 'bbox_head.bbox_coder.add_ctr_clamp', 'False', 'True'),
+    (box_head(bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder')), 'bbox_head.bbox_coder.type', "'DeltaXYWHBBoxCoder'",
+     "'LegacyDeltaXYWHBBoxCoder'"),
     (box_head(reg_decoded_bbox=True), 'bbox_head.reg_decoded_bbox', 'False', 'True'),
     (extractor(featmap_strides=[8, 16, 32, 64]), 'bbox_roi_extractor.featmap_strides', '(4, 8, 16, 32)', '(8, 16, 32, 64)'),
     (extractor(finest_scale=28), 'bbox_roi_extractor.finest_scale', '56', '28'),
@@ -87,7 +90,11 @@ def test_difference_is_told_with_setting_values_and_remedy(checkpoint, changes, 
     dict(data_preprocessor=dict(mean=(123.675, 116.28, 103.53), pad_size_divisor=64)),
     extractor(roi_layer=dict(output_size=(3, 3))),
     dict(data_preprocessor=dict(rgb_to_bgr=True, bgr_to_rgb=False)),
-], ids=['training', 'initialisation', 'losses', 'train_cfg and test_cfg', 'octaves', 'a tuple', 'a pair', 'swapped channels'])
+    box_head(bbox_coder=dict(clip_border=False)),
+    dict(data_preprocessor=dict(boxtype2tensor=True, batch_augments=[
+        dict(type='BatchSyncRandomResize', random_size_range=(32, 64), size_divisor=32)])),
+], ids=['training', 'initialisation', 'losses', 'train_cfg and test_cfg', 'octaves', 'a tuple', 'a pair', 'swapped channels',
+        'clipping', 'sizes in training'])
 def test_what_may_differ(checkpoint, changes):
     student = build(student_cfg(checkpoint, **changes))
     assert list(differences(student.teacher.detector, student)) == []

@@ -275,6 +275,19 @@ def test_a_file_of_mmdetection_2_is_tested(chain, tool, save, tmp_path):
         name: value for name, value in mine.items() if name != 'checkpoint'}
 
 
+def test_a_published_teacher_teaches(chain, tool, tmp_path):
+    """Without a word of its classes in the file; told in a line, and the same student where they are given."""
+    torch.save(torch.load(chain.runs / 'base/final.pth')['state_dict'], tmp_path / 'zoo.pth')
+    args = ('train.py', chain.student, '--teacher', tmp_path / 'zoo.pth', '--work-dir', tmp_path / 'student')
+    unnamed = tool(*args)
+    assert unnamed.status == 1 and 'Traceback' not in unnamed.err and 'model.teacher.classes = ' in unnamed.err
+    named = tool(*args, '--cfg-options', 'model.teacher.classes=[ant,bee,cat]')
+    assert named.status == 0, named.err[-3000:]
+    ours, theirs = (torch.load(folder / 'student/final.pth') for folder in (tmp_path, chain.runs))
+    assert ours['meta']['teacher'] == theirs['meta']['teacher']
+    assert all(torch.equal(value, theirs['state_dict'][name]) for name, value in ours['state_dict'].items())
+
+
 @pytest.mark.parametrize('classes, changes, told', [
     (('bee', 'ant', 'cat'), {}, "knows the classes ['bee', 'ant', 'cat'], and metainfo.classes of the config are ['ant', "
      "'bee', 'cat']: names and order must be equal"),

@@ -128,9 +128,8 @@ def loaded_again(content: dict, cfg: Config, wanted: Outputs) -> nn.Module:
         try:
             detector, _ = load_detector(draft, cfg.model, 'the pruned ', '')
         except InputError as error:
-            first = ' '.join(str(error.__cause__ or error).split('\n\t')[1:2]) or str(error)
-            raise InputError(f'the pruned detector cannot be loaded again ({first}), so it is not kept: leave the units around '
-                             'that layer whole (--exclude)') from error
+            raise InputError('the pruned detector cannot be loaded again, so it is not kept: leave the units around the layer '
+                             f'that does not fit whole (--exclude). Met was: {error}') from error
     check_pruned(detector, wanted)
     return detector
 
