@@ -24,9 +24,9 @@ class MetricsFileHook(Hook):
     ``metrics.json`` after a test, ``metrics_val.json`` after each validation (the latest one stays). The content is the
     metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP in [0, 1], null where
     undefined; ``iou_thr`` and ``eval_mode`` tell which AP), the same six of the metric's other figures, the settings
-    behind them, and the evaluated ``sets``, each its ``file``, ``images``, ``boxes`` that count and ``classes`` that are
-    measured there; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there. A file
-    is written whole, under a temporary name first. Without such a metric nothing is written.
+    behind them, and as ``sets`` the evaluated sets, each its ``file``, ``images``, ``boxes`` that count and ``classes`` that
+    are measured there; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there. A
+    file is written whole, under a temporary name first. Without such a metric nothing is written.
     """
 
     priority = 'LOW'
@@ -37,8 +37,8 @@ class MetricsFileHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics.json``."""
-        work_dir = Path(runner.work_dir)
-        _write(runner.test_evaluator, work_dir / TEST_FILE, **_tested(runner._load_from, work_dir.resolve()))
+        work_dir, loaded = Path(runner.work_dir), runner._load_from
+        _write(runner.test_evaluator, work_dir / TEST_FILE, **({'checkpoint': name_in(work_dir, loaded)} if loaded else {}))
 
 
 def read_figures(path: Path) -> dict:
@@ -56,13 +56,12 @@ def read_figures(path: Path) -> dict:
     return figures
 
 
-def _tested(checkpoint: str | None, work_dir: Path) -> dict[str, str]:
-    if not checkpoint:
-        return {}
+def name_in(work_dir: Path, checkpoint: str) -> str:
+    """What a tested checkpoint is called in ``metrics.json``: its URL, or its path, relative where it is in the work dir."""
     if is_url(checkpoint):
-        return {'checkpoint': checkpoint}
-    path = Path(checkpoint).resolve()
-    return {'checkpoint': str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path)}
+        return checkpoint
+    path, work_dir = Path(checkpoint).resolve(), work_dir.resolve()
+    return str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path)
 
 
 @master_only
