@@ -275,40 +275,30 @@ class IncrementalCocoMetric(BaseMetric):
 
 def class_aps(truth: Sequence[dict], found: Sequence[dict], images: Sequence[tuple[EvaluatedSet, Any]], num_classes: int,
               iou_of: str = 'bbox') -> dict[str, np.ndarray]:
-    """COCO's figures of each class, each on the images of the sets that measure it.
+    """COCO's figures of each class.
 
     Args:
         truth: Objects in COCO's form, ``category_id`` being the label; with ``segmentation`` in run lengths for ``'segm'``.
         found: Detections in the same form, each with its ``score``.
-        images: Set and id of all images: ``image_id`` of objects and detections.
+        images: Set and id of all images, as ``image_id`` of objects and detections has them. One without objects and detections
+            of a class, as those of a set that does not measure it, changes nothing about the class.
         num_classes: Number of classes C.
         iou_of: What has to overlap: ``'bbox'`` or ``'segm'``, boxes or masks.
 
     Returns:
         By name of :data:`MEASURES` the APs, (C,), in [0, 1], NaN where a class has no object of the area range.
     """
-    sets = list(dict.fromkeys(one for one, _ in images))
-    labels_of = defaultdict(list)  # pycocotools takes all images for all classes
-    for label in range(num_classes):
-        labels_of[tuple(one for one in sets if one.measures(label))].append(label)
-    aps = {name: np.full(num_classes, np.nan) for name in MEASURES}
-    for measuring, labels in labels_of.items():
-        if not measuring:
-            continue
-        # Numbers, as pycocotools sorts images by their ids.
-        number_of = {image: number for number, image in enumerate(image for image in images if image[0] in measuring)}
-        mine = [[entry for entry in entries if entry['category_id'] in labels] for entries in (truth, found)]
-        evaluation = COCOeval(*(_index(entries, number_of, iou_of) for entries in mine), iou_of)
-        evaluation.params.imgIds = list(number_of.values())
-        evaluation.params.catIds = labels
-        evaluation.params.maxDets = [MAX_DETECTIONS]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        precision = evaluation.eval['precision'][..., 0]  # thresholds, recalls, classes, areas; -1 without an object
-        precision = np.where(precision < 0, np.nan, precision)
-        for name, (ious, area) in MEASURES.items():
-            aps[name][labels] = precision[ious, :, :, area].mean(axis=(0, 1))
-    return aps
+    # pycocotools sorts images by their ids.
+    number_of = {image: number for number, image in enumerate(images)}
+    evaluation = COCOeval(_index(truth, number_of, iou_of), _index(found, number_of, iou_of), iou_of)
+    evaluation.params.imgIds = list(number_of.values())
+    evaluation.params.catIds = list(range(num_classes))
+    evaluation.params.maxDets = [MAX_DETECTIONS]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval['precision'][..., 0]  # thresholds, recalls, classes, areas; -1 without an object
+    precision = np.where(precision < 0, np.nan, precision)
+    return {name: precision[ious, :, :, area].mean(axis=(0, 1)) for name, (ious, area) in MEASURES.items()}
 
 
 def _detections(results: Sequence[Mapping]) -> list[dict]:
