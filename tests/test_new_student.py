@@ -58,7 +58,7 @@ def test_two_commands_from_a_detector_and_a_folder_to_a_table(tool, tmp_path, mo
     done = tool('new_split.py', '--ann', data.new, *brought(tmp_path), '--old-test', data.old, '--out', tmp_path / 'cfg',
                 '--epochs', 1)
     assert done.status == 0, done.err
-    assert '3 classes of the teacher' in done.out and '2 come behind them: dog, emu' in done.out
+    assert 'mine.pth, behind them the new: dog, emu' in done.out
     assert 'val: the classes of the teacher are measured nowhere; --old-val DATA' in done.out
     assert f'test: 3 of the 3 classes of the teacher are measured on ImageSets/Main/test.txt in {data.old}' in done.out
     command = done.out.strip().splitlines()[-1].split()

@@ -136,8 +136,8 @@ def told(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], measured: N
     """What is learnt, hidden and measured where, as lines to tell; arguments as :func:`new_data`'s, ``measured`` its answer."""
     hidden = {name: count for name in teacher.classes if (count := data.splits['train'].boxes[name])}
     seen = [*hidden, *new]
-    lines = [f'{len(teacher.classes)} classes of the teacher {teacher.checkpoint} stay, {len(new)} come behind them: '
-             f'{", ".join(new)}', *data.notes(seen, '--new')]
+    lines = [f'{len(teacher.classes)} classes of the teacher {teacher.checkpoint}, behind them the new: {", ".join(new)}',
+             *data.notes(seen, '--new')]
     if hidden:
         lines.append('boxes of classes that the teacher knows are hidden in training, its own are taken: ' +
                      ', '.join(f'{name!r} ({count})' for name, count in hidden.items()))
