@@ -3,8 +3,8 @@
     python benchmarks/bring_your_own.py data/DeepPCB-320 work_dirs/frcnn_pcb_4/final.pth --new short spur --out brought
 
 writes brought/teacher.pth, a checkpoint with MMDetection 2's meta information, and for each new class a folder with data.yaml,
-brought/short and so on: all images of val and test, of train those that show it, and labels of that class alone. docs/results.md,
-"Bring your own", goes on from there.
+brought/short and so on: all images of val and test, of train those that show it, and labels of that class alone.
+docs/results.md, "Bring your own", goes on from there.
 """
 
 import argparse
