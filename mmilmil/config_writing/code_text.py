@@ -1,6 +1,7 @@
 """Values as the text of a config file, laid out as a person would."""
 
 import keyword
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -79,7 +80,7 @@ def _line(value: Any) -> str:
         return f'[{", ".join(map(_line, value))}]'
     if isinstance(value, tuple):
         return f'({", ".join(map(_line, value))}{", " if len(value) == 1 else ""})'
-    return repr(value)
+    return repr(value) if not isinstance(value, float) or math.isfinite(value) else f"float('{value}')"
 
 
 def tuple_of_names(name: str, values: Sequence[str]) -> str:

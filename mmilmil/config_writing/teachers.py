@@ -8,8 +8,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from ..class_names import checkpoint_classes
-from ..config import load_config
+from ..class_names import checkpoint_classes, given_classes
+from ..config import config_file, load_config
 from ..datasets.image_loading import is_loader
 from ..errors import InputError
 from ..loaders import innermost_datasets
@@ -23,6 +23,8 @@ from ..weights import may_exist
 _PREFIXES = dict(FasterRCNN='frcnn', CascadeRCNN='cascade', MaskRCNN='maskrcnn')
 # Of a test pipeline, what is written anew: annotations are loaded for the student's classes, packed with what it needs.
 _WRITTEN = ('LoadAnnotations', 'PackDetInputs')
+# Whose modules are known by their names alone.
+_PACKAGES = ('mmdet', 'mmcv', 'mmengine', 'torch')
 # MMDetection's configs are for eight GPUs, and most have the base_batch_size of the file that they inherit.
 _GPUS = 8
 
@@ -92,10 +94,12 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
             none that a student can be.
     """
     init_default_scope('mmilmil')
+    if not config_file(config).is_file():
+        raise InputError(f'--teacher {config}: there is no such file; give the config that {checkpoint} was trained with')
     cfg = load_config(config)
-    if not classes and may_exist(checkpoint) and checkpoint_classes(checkpoint)[0] is None:
-        raise InputError(f'--teacher {checkpoint} does not name its classes: give their names in label order by '
-                         '--teacher-classes, or the name of a data set of MMDetection, such as --teacher-classes coco')
+    if not may_exist(checkpoint):
+        raise InputError(f'--teacher {config} {checkpoint}: there is no file {checkpoint}; give the path or URL of a .pth file')
+    _check_classes(checkpoint, classes)
     detector, names = load_detector(checkpoint, config, classes=classes, whose='the ', where='--teacher ')
     if getattr(detector, 'structure', None) is not None:
         raise InputError(f'--teacher {checkpoint} is a pruned detector, whose student is written by hand: inherit the stage of '
@@ -105,7 +109,8 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
         kinds = sorted(name.removeprefix('Incremental') for name in MODELS.module_dict if name.startswith('Incremental'))
         raise InputError(f"--teacher {config}: there is no student of a {model.type}; of these there are: {', '.join(kinds)}. "
                          'Name the one that it is in model.type, if its class only adds what training needs')
-    imports = tuple((cfg.get('custom_imports') or {}).get('imports') or ())
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    imports = (imports, ) if isinstance(imports, str) else tuple(imports)
     optim_wrapper, batch_size = _optimizer(cfg)
     return BroughtTeacher(
         config, checkpoint, model, names, _split(checkpoint, names), classes, imports, _distiller(detector),
@@ -113,12 +118,25 @@ def read_teacher(config: str, checkpoint: str, classes: Optional[str | Sequence[
         {role: tuple(_own_tests(cfg, role)) for role in ('val', 'test')})
 
 
-def _by_name(value: Any) -> Any:
-    """Types by their registered names, which a config in MMEngine's newer style has as classes."""
+def _check_classes(checkpoint: str, given: Optional[str | Sequence[str]]) -> None:
+    """The detector's classes are told, by its file or by the user, and not in two ways."""
+    named = checkpoint_classes(checkpoint)[0]
+    if not given and named is None:
+        raise InputError(f'--teacher {checkpoint} does not name its classes: give their names in label order by '
+                         '--teacher-classes, or the name of a data set of MMDetection, such as --teacher-classes coco')
+    if given and named not in (None, own := given_classes(given, '--teacher-classes')):
+        raise InputError(f'--teacher {checkpoint} names the classes {list(named)}, and --teacher-classes says {list(own)}: '
+                         'leave the option out, or give the checkpoint of these classes')
+
+
+def _by_name(value: Any, key: str = '') -> Any:
+    """Types by their registered names, where a config has classes (MMEngine's newer style), a scope or a whole path."""
     if isinstance(value, dict):
-        return {key: _by_name(item) for key, item in value.items() if key != '_scope_'}
+        return {name: _by_name(item, name) for name, item in value.items() if name != '_scope_'}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_by_name, value))
+    if key == 'type' and isinstance(value, str) and value.partition('.')[0] in _PACKAGES:
+        return value.rpartition('.')[2]
     return value.__name__ if isinstance(value, type) else value
 
 
@@ -153,10 +171,8 @@ def _steps(cfg: Config, config: str) -> tuple[dict, ...]:
 
 
 def _plain(step: Mapping) -> dict:
-    """A step without where files are from, which is the data's matter, its type without the scope."""
-    kind = step['type'] if isinstance(step['type'], str) else step['type'].__name__
-    known = kind.removeprefix('mmdet.').removeprefix('mmcv.')
-    return dict(type=known, **{key: value for key, value in step.items() if key not in ('type', 'backend_args', '_scope_')})
+    """A step without where files are from, which is the data's matter."""
+    return {key: value for key, value in _by_name(ConfigDict(step).to_dict()).items() if key != 'backend_args'}
 
 
 def _optimizer(cfg: Config) -> tuple[Optional[dict], int]:
@@ -168,7 +184,7 @@ def _optimizer(cfg: Config) -> tuple[Optional[dict], int]:
     if batch > base:  # what it inherits is of other detectors
         base = batch * _GPUS
     # Of how it runs, mixed precision and accumulation, nothing is taken over.
-    kept = {key: _by_name(value) for key, value in ConfigDict(wrapper).to_dict().items()
+    kept = {key: _by_name(value, key) for key, value in ConfigDict(wrapper).to_dict().items()
             if key in ('optimizer', 'clip_grad', 'paramwise_cfg', 'constructor') and value is not None}
     return kept, base * (wrapper.get('accumulative_counts') or 1)
 
