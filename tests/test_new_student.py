@@ -180,6 +180,15 @@ def test_a_class_that_the_teacher_nearly_knows_is_asked_about(tool, tmp_path, mo
     assert written(tmp_path, 'frcnn_screws_3+1.py').all_classes == (*tiny.OLD, name)
 
 
+def test_a_checkpoint_that_no_config_can_name(tool, tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    brought(tmp_path)
+    (tmp_path / 'mine.pth').rename('{{ fileDirname }}.pth')
+    done = tool('new_split.py', '--ann', data.new, '--teacher', 'mine.py', '{{ fileDirname }}.pth', '--out', 'cfg')
+    assert done.status == 1 and 'MMEngine would read the checkpoint {{ fileDirname }}.pth as' in done.err, done.err
+    assert not (tmp_path / 'cfg').exists()
+
+
 def test_nothing_new(tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = make_voc(tmp_path / 'screws', {'img0': [('ant', 5, 5, 40, 40)]},

@@ -264,7 +264,15 @@ def write_student(args: argparse.Namespace, out: Path) -> None:
     files = configs.files()
     variable, dataset = f'MMILMIL_{name.upper()}_ROOT', files[configs.dataset_file]
     with_classes = [out / path for path in (configs.dataset_file, configs.tested, configs.stage)]
-    write(files, out, args.force, lambda: check_configs(with_classes, configs.classes, data.root, variable))
+
+    def check() -> None:
+        check_configs(with_classes, configs.classes, data.root, variable)
+        found = Config.fromfile(out / configs.stage).model.teacher.checkpoint
+        if found != teacher.checkpoint:
+            raise InputError(f'MMEngine would read the checkpoint {teacher.checkpoint} as {found}, so nothing is written: give '
+                             'a path without {{, }} and $')
+
+    write(files, out, args.force, check)
     print('', *told(teacher, data, new, measured, old), sep='\n')
     tell_variable(variable, dataset, data)
     print(f'\nTrain the student, with plain fine-tuning beside it, and test both and the teacher:\n'
