@@ -61,7 +61,8 @@ def test_two_commands_from_a_detector_and_a_folder_to_a_table(tool, tmp_path, mo
     assert done.status == 0, done.err
     assert 'mine.pth, behind them the new: dog, emu' in done.out
     assert 'val: the classes of the teacher are measured nowhere; --old-val DATA' in done.out
-    assert f'test: 3 of the 3 classes of the teacher are measured on ImageSets/Main/test.txt in {data.old}' in done.out
+    assert f"test: the teacher's classes are measured on ImageSets/Main/test.txt in {data.old} (3 of 3)" in done.out
+    assert 'SGD at 0.001 for 8 images a step (of the teacher, 0.02 for 16 images a step), epochs: 1' in done.out
     command = done.out.strip().splitlines()[-1].split()
     assert command[-2:] == ['--methods', 'finetune'] and command[2] == 'cfg/ilmil/frcnn_screws_3+2.py'
     done = tool('train_chain.py', command[2])  # fine-tuning is left out for time
@@ -109,6 +110,7 @@ def test_student_of_every_kind(tool, tmp_path, monkeypatch, kind):
     assert all(len(line) <= WIDTH for file in (tmp_path / 'cfg').rglob('*.py') for line in file.read_text().splitlines()
                if str(tmp_path) not in line)
     assert any('with_mask' in step for step in cfg.train_dataloader.dataset.pipeline) == masks
+    assert cfg.test_evaluator.get('metric') == (['bbox', 'segm'] if masks else None)
 
 
 def test_everything_is_as_the_teacher_has_it(tool, tmp_path, monkeypatch, data):
@@ -130,6 +132,29 @@ def test_everything_is_as_the_teacher_has_it(tool, tmp_path, monkeypatch, data):
     assert teacher.train_dataloader is None and teacher.model.type == 'FasterRCNN'
     # The new images show no class of the teacher's, so there is nothing to test it on.
     assert teacher.test_dataloader is None and teacher.val_evaluator is None
+
+
+def test_what_the_teacher_is_made_of_is_not_replaced(tool, tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    assert tool('new_split.py', '--ann', data.new, *brought(tmp_path), '--new', 'dog', '--out', 'cfg').status == 0
+    checkpoint = tiny.teacher_file(tmp_path / 'student.pth', (*tiny.OLD, 'dog'), tiny.stock_cfg(4))
+    call = ['new_split.py', '--ann', data.new, '--teacher', 'cfg/ilmil/frcnn_screws_3+1.py', checkpoint, '--out', 'cfg',
+            '--force']
+    files = {path: path.read_text() for path in (tmp_path / 'cfg').rglob('*.py')}
+    done = tool(*call)
+    assert done.status == 1
+    assert 'is made of files that would be replaced, such as cfg/_base_/datasets/frcnn_screws.py' in done.err, done.err
+    assert {path: path.read_text() for path in (tmp_path / 'cfg').rglob('*.py')} == files
+    assert tool(*call, '--name', 'more').status == 0
+
+
+def test_padding_stays_where_the_teacher_has_it(tmp_path):
+    pad = "dict(type='Resize', scale=(96, 64), keep_ratio=True),\n    dict(type='Pad', size=(96, 96), pad_val=114)"
+    teacher = teacher_with(tmp_path, SCHEDULE.replace("dict(type='Resize', scale=(96, 64), keep_ratio=True)", pad))
+    text = StudentConfigs(teacher, some_data(tmp_path), ('dog', )).files()
+    dataset = next(content for path, content in text.items() if 'datasets' in str(path))
+    train = dataset[dataset.index('train_pipeline'):dataset.index('test_pipeline')]
+    assert train.index('Resize') < train.index('RandomFlip') < train.index('Pad')
 
 
 def test_classes_that_the_checkpoint_does_not_name(tool, tmp_path, monkeypatch, data):
@@ -216,6 +241,11 @@ def test_masks_are_needed_where_the_teacher_has_a_mask_head(tool, tmp_path, monk
     assert done.status == 1 and 'has a mask head, and VOC XML holds no masks' in done.err, done.err
 
 
+def some_data(root, images: int = 100) -> NewData:
+    one = MeasuredSet('IncrementalVOCDataset', dict(ann_file='a.txt'), ('dog', ))
+    return NewData('d', root, 'IncrementalVOCDataset', dict(ann_file='a.txt'), images, dict(val=[one], test=[one]))
+
+
 def teacher_with(tmp_path, schedule: str) -> BroughtTeacher:
     brought(tmp_path, schedule=schedule)
     return read_teacher(str(tmp_path / 'mine.py'), str(tmp_path / 'mine.pth'))
@@ -230,23 +260,21 @@ def teacher_with(tmp_path, schedule: str) -> BroughtTeacher:
 def test_rate_and_batch(tmp_path, optimizer, batch, base, rate, images):
     schedule = SCHEDULE.replace("type='SGD', lr=0.02, momentum=0.9", optimizer)
     schedule = schedule.replace('base_batch_size=16', f'base_batch_size={base}').replace('batch_size=2', f'batch_size={batch}')
-    data = NewData('d', tmp_path, 'IncrementalVOCDataset', {}, 100, dict.fromkeys(
-        ('val', 'test'), [MeasuredSet('IncrementalVOCDataset', dict(ann_file='a.txt'), ('dog', ))]))
-    configs = StudentConfigs(teacher_with(tmp_path, schedule), data, ('dog', ))
+    configs = StudentConfigs(teacher_with(tmp_path, schedule), some_data(tmp_path), ('dog', ))
     assert configs.wrapper['optimizer']['lr'] == pytest.approx(rate) and configs.batch_size == images
 
 
 @pytest.mark.parametrize(('images', 'epochs'), [(100, 36), (1000, 36), (2000, 18), (100000, 12)])
 def test_epochs_go_by_the_number_of_images(tmp_path, images, epochs):
-    data = NewData('d', tmp_path, 'IncrementalVOCDataset', {}, images, dict.fromkeys(
-        ('val', 'test'), [MeasuredSet('IncrementalVOCDataset', dict(ann_file='a.txt'), ('dog', ))]))
-    assert StudentConfigs(teacher_with(tmp_path, SCHEDULE), data, ('dog', )).epochs == epochs
+    assert StudentConfigs(teacher_with(tmp_path, SCHEDULE), some_data(tmp_path, images), ('dog', )).epochs == epochs
 
 
 @pytest.mark.parametrize(('schedule', 'told'), [
     (SCHEDULE.partition('test_pipeline')[0], 'does not tell how images are prepared for the detector'),
     (SCHEDULE.replace("dict(type='Resize', scale=(96, 64), keep_ratio=True)", "dict(type='TestTimeAug', transforms=[])"),
      'its test pipeline has TestTimeAug, steps inside of steps'),
+    (SCHEDULE.replace("type='Resize', scale=(96, 64)", "type='RandomResize', scale=[(96, 64), (64, 64)]"),
+     'its test pipeline has RandomResize, which prepares an image otherwise each time'),
 ])
 def test_how_images_are_prepared_has_to_be_told(tmp_path, schedule, told):
     with pytest.raises(Exception, match=told):

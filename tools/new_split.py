@@ -18,6 +18,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmilmil.class_names import is_data_set
+from mmilmil.config import config_file
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
 from mmilmil.config_writing.new_student import ROLES, chosen_new, new_data, told
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
@@ -265,7 +266,12 @@ def write_student(args: argparse.Namespace, out: Path) -> None:
     variable, dataset = f'MMILMIL_{name.upper()}_ROOT', files[configs.dataset_file]
     with_classes = [out / path for path in (configs.dataset_file, configs.tested, configs.stage)]
 
+    before = Config.fromfile(config_file(teacher.config)).to_dict()
+
     def check() -> None:
+        if Config.fromfile(config_file(teacher.config)).to_dict() != before:
+            raise InputError(f'{args.teacher[0]} is made of files that would be replaced, such as '
+                             f'{out / configs.dataset_file}, so nothing is written: give the data another --name than {name}')
         check_configs(with_classes, configs.classes, data.root, variable)
         found = Config.fromfile(out / configs.stage).model.teacher.checkpoint
         if found != teacher.checkpoint:
@@ -275,6 +281,7 @@ def write_student(args: argparse.Namespace, out: Path) -> None:
     write(files, out, args.force, check)
     print('', *told(teacher, data, new, measured, old), sep='\n')
     tell_variable(variable, dataset, data)
+    print(configs.told)
     print(f'\nTrain the student, with plain fine-tuning beside it, and test both and the teacher:\n'
           f'  {tool_command(TOOLS, "train_chain.py", out / configs.stage)} --methods finetune')
 

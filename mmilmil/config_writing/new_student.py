@@ -151,6 +151,6 @@ def told(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], measured: N
                          'them')
         for one in showing:
             count = len(set(one.annotated) & set(teacher.classes))
-            lines.append(f'{role}: {count} of the {len(teacher.classes)} classes of the teacher are measured on '
-                         f'{one.settings["ann_file"]} in {one.settings.get("data_root", data.root)}')
+            lines.append(f"{role}: the teacher's classes are measured on {one.settings['ann_file']} in "
+                         f"{one.settings.get('data_root', data.root)} ({count} of {len(teacher.classes)})")
     return lines

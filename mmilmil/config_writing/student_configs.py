@@ -92,6 +92,15 @@ class StudentConfigs:
         """The student's."""
         return STAGES / f'{self.name}_{"+".join(map(str, self.split))}.py'
 
+    @property
+    def told(self) -> str:
+        """How fast and how long is learnt, as a line to tell."""
+        own, base = self.teacher.optim_wrapper, self.teacher.batch_size
+        optimizer = self.wrapper['optimizer']
+        source = f'of the teacher, {own["optimizer"]["lr"]:g} for {base} images a step' if own else 'by default'
+        return (f'{optimizer.get("type")} at {optimizer["lr"]:g} for {self.batch_size} images a step ({source}), epochs: '
+                f'{self.epochs}')
+
     def files(self) -> dict[Path, str]:
         """Content by path, relative to the folder of configs."""
         return {BASES / 'models' / f'{self.name}.py': self._model(), self.dataset_file: self._dataset(),
@@ -117,7 +126,9 @@ class StudentConfigs:
         masks = dict(with_mask=True) if self.teacher.with_mask else {}
         annotations = dict(type='LoadAnnotations', with_bbox=True, **masks)
         # The homography lets cached teacher boxes follow the image.
-        train = [loader, annotations, *steps, dict(type='RandomFlip', prob=0.5),
+        # Padding stays at the right and the bottom, as the teacher has it.
+        pad = next((index for index, step in enumerate(steps) if step['type'] == 'Pad'), len(steps))
+        train = [loader, annotations, *steps[:pad], dict(type='RandomFlip', prob=0.5), *steps[pad:],
                  dict(type='PackDetInputs', meta_keys=(*META_KEYS, 'homography_matrix'))]
         test = [loader, *steps, dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs', meta_keys=META_KEYS)]
         known = len(self.teacher.classes)
@@ -161,7 +172,8 @@ class StudentConfigs:
         if any(one.kind != 'IncrementalCocoDataset' for one in sets):  # VOC XML has no outlines, which COCO's areas go by
             return dict(type='IncrementalVOCMetric', eval_mode='area')
         files = [_ann_file(one.settings) for one in sets]
-        return dict(type='IncrementalCocoMetric', ann_file=files[0] if len(files) == 1 else files)
+        masks = dict(metric=['bbox', 'segm']) if self.teacher.with_mask else {}
+        return dict(type='IncrementalCocoMetric', ann_file=files[0] if len(files) == 1 else files, **masks)
 
     def _tested(self) -> str:
         known = len(self.teacher.classes)

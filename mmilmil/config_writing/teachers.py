@@ -167,6 +167,9 @@ def _steps(cfg: Config, config: str) -> tuple[dict, ...]:
     if nested := [step['type'] for step in steps if 'transforms' in step]:
         raise InputError(f'--teacher {config}: its test pipeline has {nested[0]}, steps inside of steps; give a config whose '
                          'test_dataloader prepares an image in one way')
+    if drawn := [step['type'] for step in steps if step['type'].startswith('Random')]:
+        raise InputError(f'--teacher {config}: its test pipeline has {drawn[0]}, which prepares an image otherwise each time; '
+                         'give a config whose test_dataloader prepares it in one way')
     return tuple(step for step in steps if step['type'].rpartition('.')[2] not in _WRITTEN)
 
 
