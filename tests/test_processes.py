@@ -103,7 +103,9 @@ def start(folder: Path, *args, **variables) -> subprocess.Popen:
     env = dict(os.environ, PYTHONPATH=f'{REPO}{os.pathsep}{folder}', OMP_NUM_THREADS='1', **variables)
     command = [sys.executable, REPO / 'tools/train_chain.py', *args]
     with open(folder / 'out', 'w') as out, open(folder / 'err', 'w') as err:
-        return subprocess.Popen(list(map(str, command)), cwd=folder, env=env, stdout=out, stderr=err)
+        # A suite that runs in the background of a shell ignores Ctrl-C, and so would what it starts.
+        return subprocess.Popen(list(map(str, command)), cwd=folder, env=env, stdout=out, stderr=err,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def chain_run(folder: Path, *args, **variables) -> SimpleNamespace:

@@ -257,7 +257,7 @@ def test_another_normalisation_is_told_by_the_config_inside(tmp_path, weights, t
     torch.save(dict(state_dict=weights, meta=dict(CLASSES=OLD, config=text)), tmp_path / 'a.pth')
     message = told(tmp_path / 'a.pth', dict(model=CFG))
     assert 'mean of the images is (103.53, 116.28, 123.675) there and (123.675, 116.28, 103.53) in the config; ' in message
-    assert 'bgr_to_rgb of the images is False there and True in the config. Give' in message
+    assert 'bgr_to_rgb of the images is False there and True in the config. Name the config' in message
     same = stock_cfg(len(OLD), data_preprocessor=dict(mean=[103.53, 116.28, 123.675], std=[1., 1., 1.], bgr_to_rgb=False))
     assert load_detector(str(tmp_path / 'a.pth'), dict(model=same))[1] == OLD
 
