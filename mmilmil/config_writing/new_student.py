@@ -141,6 +141,7 @@ def told(teacher: BroughtTeacher, data: OwnData, new: Sequence[str], measured: N
     if hidden:
         lines.append('boxes of classes that the teacher knows are hidden in training, its own are taken: ' +
                      ', '.join(f'{name!r} ({count})' for name, count in hidden.items()))
+    lines += [line for found in old.values() for line in found.data.notes]
     for role in ROLES:
         if role not in old and (absent := _absent_sets(teacher, role)):
             lines.append(f'{role}: {teacher.config} measures the teacher by {", ".join(absent)}, which is not here, so that is '
