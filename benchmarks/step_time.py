@@ -102,7 +102,7 @@ def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
     path, size, images = CASES[case]
     config = Config.fromfile(CONFIGS / path)
     if mode == 'finetune':
-        config = lay_over(config, CONFIGS / '_base_/methods/finetune.py')
+        config = lay_over(config, CONFIGS / 'methods/finetune.py')
     with tempfile.TemporaryDirectory() as folder:
         config.model.teacher.checkpoint = make_teacher(config, folder)
         if mode == 'boxes':

@@ -76,7 +76,7 @@ def test_it_is_tested_and_has_its_row(own, chain, tool):
 
 
 def test_all_methods_share_it(own, tmp_path, monkeypatch):
-    finetune = Path(chain_module.TOOLS).parent / 'configs/_base_/methods/finetune.py'
+    finetune = Path(chain_module.TOOLS).parent / 'configs/methods/finetune.py'
     ours, theirs = (stages_of(str(own.student), str(own.runs), method) for method in (None, finetune))
     assert [stage.name for stage in theirs] == ['mine', 'student_finetune']
     assert ours[0].files == theirs[0].files and ours[0].work_dir == own.runs / 'mine'

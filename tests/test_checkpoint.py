@@ -130,7 +130,7 @@ def test_config_text_of_more_than_values_is_refused(text, told):
 def test_our_configs_can_be_read_back(name, method):
     cfg = Config.fromfile(REPO / f'configs/ilmil/frcnn_{name}.py')
     if method:
-        cfg = lay_over(cfg, REPO / f'configs/_base_/methods/{method}.py')
+        cfg = lay_over(cfg, REPO / f'configs/methods/{method}.py')
     assert config_values(cfg.pretty_text) == cfg.to_dict()
 
 

@@ -25,7 +25,7 @@ from mmilmil.stage import Stage, parse_split
 from mmilmil.stock import full_model_cfg, stock_model_cfg
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-METHODS = CONFIGS / '_base_/methods'
+METHODS = CONFIGS / 'methods'
 STAGES = sorted(path for folder in ('ilmil', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
 STUDENTS = [path for path in STAGES if '+' in path.stem]
 # Terms of the distiller, by the name of the ablation that switches them off.

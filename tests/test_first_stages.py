@@ -172,7 +172,7 @@ def test_all_are_built(user):
     for path in paths:
         cfg = Config.fromfile(path)
         if '+' in path.stem:
-            cfg = lay_over(cfg, CONFIGS / '_base_/methods/joint.py')
+            cfg = lay_over(cfg, CONFIGS / 'methods/joint.py')
         assert cfg.model.type == next((kind for name, kind in DETECTORS.items() if name in path.stem.split('_')), 'FasterRCNN')
         for split in ('train', 'val', 'test'):
             assert len(DATASETS.build(cfg[f'{split}_dataloader'].dataset)) == 2, path

@@ -17,7 +17,7 @@ from mmilmil.errors import InputError
 
 STAGE = ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'
 CHAIN = ROOT / 'configs/ilmil/frcnn_pcb_2+2+2_step2.py'
-METHODS = ROOT / 'configs/_base_/methods'
+METHODS = ROOT / 'configs/methods'
 FINETUNE, JOINT, PAPER = (METHODS / f'{name}.py' for name in ('finetune', 'joint', 'paper'))
 
 
@@ -53,7 +53,7 @@ def test_unknown_method_names_the_known_ones(find, tmp_path, monkeypatch, text):
 
 
 def test_a_tools_checkout_has_its_own_methods(tmp_path):
-    folder = tmp_path / 'configs/_base_/methods'
+    folder = tmp_path / 'configs/methods'
     folder.mkdir(parents=True)
     mine(folder, '')
     find = method_option(tmp_path / 'tools')

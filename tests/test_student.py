@@ -33,7 +33,7 @@ TERMS = {
 }
 MFRRK = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').distiller.to_dict()
 PAPER = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
-                 ROOT / 'configs/_base_/methods/paper.py').model.distiller.to_dict()
+                 ROOT / 'configs/methods/paper.py').model.distiller.to_dict()
 PEERS = dict(
     _delete_=True,
     type='MFRRKDistiller',

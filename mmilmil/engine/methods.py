@@ -20,7 +20,7 @@ from ..registry import MODELS
 from ..weights import is_url
 from .work_dir import FINAL_CHECKPOINT, run_name, with_method
 
-FOLDER = Path('configs/_base_/methods')
+FOLDER = Path('configs/methods')
 """Of the methods that come with the project, below the folder that holds ``configs`` and ``tools``."""
 
 

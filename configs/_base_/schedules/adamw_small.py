@@ -12,5 +12,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=True, begin=0, end=8, T_max=8, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=8)
-# Of joint training, which ../methods/joint.py lays over a stage. The stage sets the number of epochs here too.
+# Of joint training, which configs/methods/joint.py lays over a stage. The stage sets the number of epochs here too.
 joint = dict(train_cfg=train_cfg, param_scheduler=param_scheduler, optim_wrapper=dict(optimizer=dict(lr=lr)))

@@ -18,7 +18,7 @@ param_scheduler = [
 ]
 # No validation while the val images are trained on, see ../datasets/voc07.py.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1000, val_interval=1)
-# Of joint training, which ../methods/joint.py lays over a stage. An epoch is the whole trainval split there and
+# Of joint training, which configs/methods/joint.py lays over a stage. An epoch is the whole trainval split there and
 # a part of it in a stage: 20 epochs show 100000 images, at least as many as teacher and student see together.
 joint = dict(
     train_cfg=dict(max_epochs=20),
