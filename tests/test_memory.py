@@ -98,19 +98,19 @@ def test_it_is_used_where_it_lies_beside_the_teacher(remembered, tmp_path):
     named = dict(file=str(tmp_path / 'other.pth'))
     assert len(build(student_cfg(remembered, memory=named)).memory) == 12
     with pytest.raises(InputError, match='there is no feature memory'):
-        build(student_cfg(remembered, memory=dict(file='gone.pth'))).memory
+        assert build(student_cfg(remembered, memory=dict(file='gone.pth'))).memory
 
 
 @pytest.mark.parametrize('change, told', [
     (dict(teacher='0' * 64), 'is of another teacher'),
     (dict(classes=['ant', 'cat', 'bee']), "knows the classes .'ant', 'cat', 'bee'."),
-    (dict(values=torch.zeros(12, 16, 7, 7, dtype=torch.int8)), r'RoI tensors of \(16, 7, 7\), and the box head .* \(16, 3, 3\)'),
+XX
 ])
 def test_a_memory_of_another_detector_is_refused(remembered, tmp_path, change, told):
     content = torch.load(tmp_path / 'memory.pth')
     torch.save(content | change, tmp_path / 'memory.pth')
     with pytest.raises(InputError, match=told):
-        build(student_cfg(remembered, memory=dict())).memory
+        assert build(student_cfg(remembered, memory=dict())).memory
 
 
 @pytest.mark.parametrize('memory, told', [
