@@ -14,6 +14,7 @@ from mmilmil import InputError
 from mmilmil.models import Teacher
 from mmilmil.models.memory import FeatureMemory
 from mmilmil.models.memory_building import Candidates, build_memory, herd
+from mmilmil.models.memory_drift import carried_over, drift
 from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.models.sampling import AnnotatedFirst
 from mmilmil.models.teacher import weights_hash
@@ -104,7 +105,7 @@ def test_it_is_used_where_it_lies_beside_the_teacher(remembered, tmp_path):
 @pytest.mark.parametrize('change, told', [
     (dict(teacher='0' * 64), 'is of another teacher'),
     (dict(classes=['ant', 'cat', 'bee']), "knows the classes .'ant', 'cat', 'bee'."),
-XX
+    (dict(values=torch.zeros(12, 16, 7, 7, dtype=torch.int8)), r'has RoI tensors of \(16, 7, 7\)'),
 ])
 def test_a_memory_of_another_detector_is_refused(remembered, tmp_path, change, told):
     content = torch.load(tmp_path / 'memory.pth')
@@ -322,3 +323,27 @@ def test_merged_boxes_are_told_apart():
     """A teacher can be as sure as the annotation."""
     merged = merge_teacher_boxes(instances([(0, 0, 9, 9)], [3]), instances([(20, 20, 30, 30)], [0], [1.0]))
     assert merged.annotated.tolist() == [True, False] and merged.scores.tolist() == [1.0, 1.0]
+
+
+def test_drift_is_the_linear_map_between_two_detectors(checkpoint):
+    """A student whose maps are the teacher's, each channel doubled and moved by 3: W = 2 and b = 3, and so the memory."""
+    teacher = Teacher.load(str(checkpoint)).detector
+    teacher.data_preprocessor = _AsItIs()
+    student = copy.deepcopy(teacher)
+    student.extract_feat = lambda inputs: tuple(2 * level + 3 for level in teacher.extract_feat(inputs))
+    inputs, samples = batch()
+    weight, bias = drift(teacher, student, [dict(inputs=list(inputs), data_samples=samples)])
+    memory = FeatureMemory(teacher.neck.fpn_convs[0].conv.weight.detach()[:4, :, :, :], torch.zeros(4).long(), OLD, 'hash')
+    seen = carried_over(memory, weight, bias)
+    cells = drift_cells(teacher, inputs)
+    mapped = cells @ weight.T + bias
+    assert (mapped - (2 * cells + 3)).abs().max() < 0.05 * (2 * cells + 3).abs().max()
+    assert torch.allclose(seen.features, torch.einsum('oc,nchw->nohw', weight, memory.features) + bias[:, None, None])
+    # Nothing moved: nothing is changed.
+    weight, bias = drift(teacher, teacher, [dict(inputs=list(inputs), data_samples=samples)])
+    assert torch.allclose(weight, torch.eye(16), atol=1e-3) and bias.abs().max() < 1e-3
+
+
+def drift_cells(detector, inputs):
+    level = detector.extract_feat(inputs)[0]
+    return level.permute(0, 2, 3, 1).reshape(-1, 16).detach()

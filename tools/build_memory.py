@@ -13,7 +13,8 @@ from mmengine.registry import init_default_scope
 from mmilmil.engine.cli import CfgOptions, check_device, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.feature_memory import make_memory
 from mmilmil.engine.methods import add_method_option
-from mmilmil.models.memory import MEMORY_FILE
+from mmilmil.models.loading import load_detector
+from mmilmil.models.memory import MEMORY_FILE, FeatureMemory
 from mmilmil.registry import DATASETS
 
 
@@ -23,7 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     add_method_option(parser, own_tools(__file__))
     parser.add_argument('--out', help=f'file to write; default {MEMORY_FILE} beside the checkpoint')
-    parser.add_argument('--before', metavar='MEMORY', help='the memory of the stage before, which is taken over')
+    parser.add_argument('--before', metavar='CHECKPOINT',
+                        help='checkpoint of the stage before, beside which its memory lies: that is carried over')
     parser.add_argument('--per-class', type=number(int, 1), default=160, help='RoI tensors of each class; default 160')
     parser.add_argument('--background', type=number(int, 0), default=320, help='RoI tensors of background; default 320')
     parser.add_argument('--seed', type=number(int, 0), default=0, help='of the draws; default 0')
@@ -38,9 +40,12 @@ def main() -> None:
     out = check_file(args.out or Path(args.checkpoint).with_name(MEMORY_FILE), '--out')
     check_device(args.device)
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
+    before = None
+    if args.before:
+        teacher = load_detector(args.before, whose='the ', where='')[0]
+        before = FeatureMemory.load(Path(args.before).with_name(MEMORY_FILE)), teacher
     memory = make_memory(Path(args.checkpoint), DATASETS.build(cfg.train_dataloader.dataset), cfg.train_dataloader.batch_size,
-                         Path(out), args.before and Path(args.before), args.per_class, args.background, args.seed, args.device,
-                         cfg.to_dict())
+                         Path(out), before, args.per_class, args.background, args.seed, args.device, cfg.to_dict())
     print(f'{memory.path}: {memory}')
 
 

@@ -5,11 +5,13 @@ from typing import Optional
 
 import torch
 from mmengine.dataset import pseudo_collate
+from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from ..models.loading import load_detector
 from ..models.memory import MEMORY_FILE, FeatureMemory
 from ..models.memory_building import CROWD, LOOKS, build_memory
+from ..models.memory_drift import carried_over, drift
 from ..models.teacher import weights_hash
 from .atomic_file import save_atomically
 
@@ -35,9 +37,9 @@ def enough_images(dataset: Dataset, objects: int, seed: int) -> list[int]:
     return chosen
 
 
-def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Optional[Path] = None, before: Optional[Path] = None,
-                per_class: int = 160, background: int = 320, seed: int = 0, device: str = 'cpu',
-                config: Optional[dict] = None) -> FeatureMemory:
+def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Optional[Path] = None,
+                before: Optional[tuple[FeatureMemory, nn.Module]] = None, per_class: int = 160, background: int = 320,
+                seed: int = 0, device: str = 'cpu', config: Optional[dict] = None) -> FeatureMemory:
     """Build a memory from annotated images and write it.
 
     Args:
@@ -45,7 +47,7 @@ def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Option
         dataset: The training set of that stage.
         batch_size: Images that the detector sees at a time.
         out: File to write; by default ``memory.pth`` beside the checkpoint.
-        before: The memory of the stage before, which is taken over.
+        before: The memory of the stage before and its detector: what it keeps is carried over to this one.
         per_class: Tensors of each class.
         background: Tensors of background.
         seed: Of the draws.
@@ -60,8 +62,12 @@ def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Option
     annotated = [classes.index(name) for name in innermost(dataset).kept_classes]
     images = Subset(dataset, enough_images(dataset, CROWD * per_class // LOOKS, seed))
     loader = DataLoader(images, batch_size=batch_size, collate_fn=pseudo_collate)
+    earlier = None
+    if before is not None:
+        earlier, teacher = before
+        earlier = carried_over(earlier, *drift(teacher.to(device).eval(), detector.eval(), loader))
     memory = build_memory(detector, loader, classes, annotated, weights_hash(detector.state_dict()), per_class, background,
-                          None if before is None else FeatureMemory.load(before), seed)
+                          earlier, seed)
     memory.path = out or Path(checkpoint).with_name(MEMORY_FILE)
     save_atomically(memory.content(), memory.path)
     return memory

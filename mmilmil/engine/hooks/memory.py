@@ -38,7 +38,9 @@ class MemoryHook(Hook):
             print_log('no feature memory: a one-stage detector has no RoI tensors to keep', 'current')
             return
         if is_main_process():
-            before = model.memory.path if isinstance(model, IncrementalDetector) and model.memory is not None else None
+            before = None
+            if isinstance(model, IncrementalDetector) and model.memory is not None:
+                before = model.memory, model.teacher.detector
             memory = make_memory(
                 Path(runner.work_dir) / FINAL_CHECKPOINT, runner.train_dataloader.dataset, runner.train_dataloader.batch_size,
                 before=before, per_class=self.per_class, background=self.background, seed=runner.seed or 0,
