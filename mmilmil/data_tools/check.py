@@ -552,10 +552,12 @@ def _stage_table(part: Part, dataset: BaseDetDataset) -> str:
     listed = Counter(instance['name'] for image in part.images for instance in image['instances'])
     hidden = Counter(instance['name'] for image in part.images if image['img_id'] in kept_ids
                      for instance in image['instances'] if instance['name'] not in report.boxes)
+    hidden -= Counter(report.replayed_boxes) + Counter({name: ignored[name] for name in report.replayed_boxes})
     rows = [['class', 'group', 'boxes listed', 'kept', 'kept as ignored', 'hidden in kept images']]
     for name in (*stage.classes, *sorted(listed.keys() - set(stage.classes))):
         group = 'new' if name in stage.new else 'old' if name in stage.old else 'not in classes'
-        kept = report.boxes.get(name, '-' if dataset.test_mode and name in stage.classes else 0)
+        kept = {**report.replayed_boxes, **report.boxes}.get(name, '-' if dataset.test_mode and name in stage.classes else 0)
         rows.append([name, group, listed[name], kept, ignored[name], hidden[name]])
     title = f'{part.label}, {report.purpose}: {report.images_kept} of {report.images_listed} images kept'
+    title += f', {report.replayed} of them exemplars of old classes' if report.replayed else ''
     return '\n'.join([title, ascii_table(rows)])

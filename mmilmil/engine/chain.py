@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from ..checkpoint import load_checkpoint_file
 from ..errors import InputError
 from ..models.teacher import load_detector, weights_hash
-from ..stock import INCREMENTAL_KEYS
+from ..stock import INCREMENTAL_KEYS, LATER_KEYS
 from ..weights import may_exist
 from .atomic_file import latest_checkpoint
 from .chain_stages import ChainStage
@@ -165,8 +165,9 @@ def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ..
 
 
 def _student_key(option: str) -> Optional[str]:
-    """The part of a student that an option sets, such as ``distiller``."""
+    """The part of a student, or of its training set, that an option sets, such as ``distiller`` and ``replay``."""
     found = re.match(rf'model\.({"|".join(INCREMENTAL_KEYS)})\b', option)
+    found = found or re.match(rf'train_dataloader\.[\w.]*\b({"|".join(LATER_KEYS)})\b', option)
     return found and found[1]
 
 
