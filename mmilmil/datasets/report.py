@@ -33,6 +33,7 @@ class StageReport:
         replayed_new: Those of them that are images of the newest stage too.
         replayed_bytes: Bytes of the files of all of them.
         replayed_boxes: Non-ignored boxes of each old class on them, in label order; empty without replay.
+        unlabelled: Images added that nobody has annotated.
         notes: Anything else a user should read.
     """
 
@@ -54,6 +55,7 @@ class StageReport:
     replayed_new: int = 0
     replayed_bytes: int = 0
     replayed_boxes: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -83,6 +85,8 @@ class StageReport:
         if self.replayed:
             lines.append(f'  replay: {self.replayed} images of old classes, {megabytes(self.replayed_bytes)}; '
                          f'{self.replayed_new} of them are of this stage too; boxes: {_listing(self.replayed_boxes)}')
+        if self.unlabelled:
+            lines.append(f'  unlabelled: {self.unlabelled} images more, on which the teacher alone teaches')
         if self.not_annotated:
             lines.append('  not measured here, as annotated does not name them; boxes taken off: '
                          f'{_listing(dict(sorted(self.not_annotated.items())))}')

@@ -11,12 +11,13 @@ from mmengine.structures import BaseDataElement
 
 from ..errors import InputError
 from ..stage import Stage
+from .image_files import IMAGE_EXTENSIONS
+from .image_loading import image_loader
 from .masks import UNUSED, mask_loaders, read_mask
 from .replay import Replay
 from .report import StageReport
+from .unlabelled import check_not_mixed, folders_of, images_in
 
-# In this order of preference where one name stands with two extensions (as a mask beside its photo).
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 _SHOWN = 20
 _FIRST_STAGE = ('dataset {} in a first stage (metainfo.split = {}), before which there is none: leave it out, or split the '
                 'classes into old and new groups')
@@ -216,11 +217,14 @@ class StageFilterMixin:
             a part of them. Names that ``metainfo.classes`` does not list are those of other stages.
         replay: In training, ``dict(per_class=..., seed=0)``: exemplars, so many images of each old class, are kept of the
             earlier stages' images that the set lists (:class:`Replay`), with the boxes that their stages annotated.
+        unlabelled: In training, a folder or several, below which all images join the set without any annotation, marked by
+            ``unlabelled`` in their samples' ``metainfo`` (:mod:`mmilmil.models.unlabelled`).
         kwargs: As for the dataset.
 
     Raises:
-        InputError: ``keep`` is neither; ``annotated`` holds no names, or stands in training; ``replay`` is out of range, or
-            stands in testing, in a first stage or beside ``keep='seen'``; ``metainfo`` makes no stage.
+        InputError: ``keep`` is neither; ``annotated`` holds no names, or stands in training; ``replay`` is out of range,
+            ``unlabelled`` names no folder, or one of both stands in testing, in a first stage or beside ``keep='seen'``;
+            ``metainfo`` makes no stage.
     """
 
     report: StageReport | None = None
@@ -230,7 +234,7 @@ class StageFilterMixin:
     """What to do where an object has no mask that can be read."""
 
     def __init__(self, *args, keep: str = 'newest', annotated: Sequence[str] | None = None, replay: Mapping | None = None,
-                 **kwargs) -> None:
+                 unlabelled: str | Sequence[str] | None = None, **kwargs) -> None:
         if keep not in ('newest', 'seen'):
             raise InputError(f"dataset keep = {keep!r}: use 'newest' (the last group) or 'seen' (joint training)")
         self.keep = keep
@@ -241,6 +245,9 @@ class StageFilterMixin:
         self.replay = Replay.of(replay)
         if self.replay is not None:
             _check_later(f'replay = {dict(replay)!r}', keep, kwargs)
+        self.unlabelled = folders_of(unlabelled)
+        if self.unlabelled:
+            _check_later(f'unlabelled = {unlabelled!r}', keep, kwargs)
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -291,7 +298,8 @@ class StageFilterMixin:
                 transform and the reason.
         """
         data = self.get_data_info(idx)
-        path = data.get('img_path')
+        path, unlabelled = data.get('img_path'), data.get('unlabelled', False)
+        listed = 'its folder' if unlabelled else self.ann_file
         for transform in self.pipeline.transforms:
             try:
                 data = transform(data)
@@ -299,13 +307,18 @@ class StageFilterMixin:
                 raise
             except Exception as error:
                 raise InputError(f'the image {path}: {type(transform).__name__} fails ({_reason(path, error)}). Restore the '
-                                 f'file, take it out of {self.ann_file}, or correct the pipeline; tools/check_dataset.py '
+                                 f'file, take it out of {listed}, or correct the pipeline; tools/check_dataset.py '
                                  '--decode finds all such files') from error
             if data is None:
                 if self.test_mode:
                     raise InputError(f'the image {path}: {type(transform).__name__} drops it, but an evaluation is of every '
                                      'image: leave that transform out of the test pipeline')
+                if unlabelled:
+                    raise InputError(f'the image {path}: {type(transform).__name__} drops it, as it has no annotation: '
+                                     'leave that transform out of the training pipeline, or unlabelled out of the dataset')
                 return None
+        if unlabelled and 'data_samples' in data:
+            data['data_samples'].set_metainfo(dict(unlabelled=True))
         if self.test_mode and isinstance(data, Mapping):
             samples = data.get('data_samples')
             for sample in samples if isinstance(samples, list) else [samples]:  # a list of test-time augmentation
@@ -395,6 +408,15 @@ class StageFilterMixin:
             data_list.append(image)
 
         report.images_kept = len(data_list)
+        if self.unlabelled:
+            if not self.stage.old:
+                what = f'unlabelled = {[*self.unlabelled]}'
+                raise InputError(f'{self.ann_file}: {_FIRST_STAGE.format(what, self.stage.split)}')
+            check_not_mixed(self.pipeline.transforms)
+            loader = image_loader(self.pipeline.transforms, self.backend_args)
+            more, told = images_in(self.unlabelled, [image['img_path'] for image in data_list], loader)
+            report.unlabelled, report.notes = len(more), [*report.notes, *told]
+            data_list += more
         report.boxes = {name: boxes[name] for name in kept_classes}
         if self.replay is not None:
             report.replayed_boxes = {name: boxes[name] for name in self.stage.old}

@@ -45,7 +45,7 @@ def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
     pipeline = innermost_dataset(test_loader(cfg).dataset).pipeline
     sets, indices = [], []
     for dataset in innermost_datasets(cfg.train_dataloader.dataset):
-        bare = dict(dataset, replay=None, pipeline=pipeline)
+        bare = dict(dataset, replay=None, unlabelled=None, pipeline=pipeline)
         own, seen = (DATASETS.build(dict(bare, keep=keep)) for keep in ('newest', 'seen'))
         kept = {own.get_data_info(i)['img_id'] for i in range(len(own))}
         start = sum(map(len, sets))
