@@ -84,9 +84,10 @@ def told(name: str, before: Any, after: Any) -> str:
 
 def _part(cfg: Mapping, key: str) -> Any:
     value = cfg.get(key)
-    # Ours keep watch; what they make of a run does not depend on a setting. SyncBuffersHook does nothing in one process.
+    # Most of ours keep watch, and what they make of a run depends on no setting. SyncBuffersHook does nothing in one process.
     if key == 'custom_hooks':
-        value = [hook for hook in others(cfg) if hook_type(hook) not in HOOKS.module_dict]
+        value = [hook for hook in others(cfg) if hook_type(hook) not in HOOKS.module_dict or
+                 getattr(HOOKS.module_dict[hook_type(hook)], 'changes_training', False)]
     if key == 'auto_scale_lr' and not (value and value.get('enable')):
         value = None
     return value
