@@ -32,6 +32,7 @@ from ..still import check_frozen, freeze, keep_statistics, one_pass, same_parts
 from ..structure import common_channels, cut, equal
 from ..supported import check_supported
 from ..teacher import Teacher, teacher_settings
+from ..unlabelled import unmatched_spared
 from ..views import Outputs, TwoStageView, view_of
 
 UNSET: Any = 'unset'
@@ -207,7 +208,8 @@ class IncrementalDetector:
             found = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(annotation.metas, batch_inputs)
             samples = merged_samples(samples, annotation, found, self.merging)
         join = None if self.distiller is None else self.distiller.join(knowledge, annotation)
-        with (self._one_pass(knowledge), room_for_annotated(self, self.merging), self.view.watch(join) as outputs):
+        with (self._one_pass(knowledge), room_for_annotated(self, self.merging), unmatched_spared(self, samples) as samples,
+              self.view.watch(join) as outputs):
             losses = super().loss(batch_inputs, samples)
         if self.distiller is not None:
             if knowledge is not None:
