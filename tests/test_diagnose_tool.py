@@ -10,6 +10,10 @@ from conftest import make_voc
 from mmengine.config import Config
 from tiny import OBJECTS, OLD, SEEN, build, detector_cfg, detector_file, shake, teacher_file, write_configs
 
+from mmilmil.engine.cli import parse_options, read_config
+from mmilmil.evaluation.diagnosis import training_positives
+from mmilmil.models.loading import load_detector
+
 TOOL = 'analysis_tools/diagnose.py'
 
 
@@ -88,6 +92,20 @@ def test_without_the_teacher(stage_of, tool, tmp_path):
     found = json.loads((tmp_path / 'd.json').read_text())
     assert found['positives']['means']['objects'] == {'annotated new': 2.0, 'annotated old': 3.0, 'merged old': 0.0}
     assert len(found['left_out']) == 1 and 'has no teacher' in found['left_out'][0]
+
+
+def test_positives_as_merging_says(stage_of):
+    """Merged boxes are no positives of an RPN that is taught by annotated ones alone."""
+    stage = stage_of('frcnn')
+    detector, _ = load_detector(str(stage / 'joint/final.pth'), where='')
+    sampled = {}
+    for taught in (True, False):
+        options = parse_options([f'model.merging.rpn={taught}', 'model.merging.annotated_share=0.5',
+                                 'model.merging.score_thr=0.1'])
+        torch.manual_seed(0)
+        sampled[taught] = training_positives(read_config(str(stage / 'student.py'), options), detector, 2, len(OLD)).means()
+    assert sampled[True]['rpn']['merged old'] > 0 == sampled[False]['rpn']['merged old']
+    assert sampled[False]['roi']['merged old'] > 0 and sampled[False]['rpn']['annotated new'] > 0
 
 
 @pytest.mark.parametrize('kind', ['cascade', 'gfl'])

@@ -98,6 +98,9 @@ class RecordingSampler:
         self.sampler = sampler
         self.sampled: list[tuple[SamplingResult, InstanceData]] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sampler, name)
+
     def sample(self, assigned: Any, proposals: InstanceData, gt: InstanceData, **kwargs) -> SamplingResult:
         """As the stock sampler."""
         result = self.sampler.sample(assigned, proposals, gt, **kwargs)
