@@ -175,7 +175,7 @@ class SplitConfigs:
             'model = dict(',
             *(["    type='IncrementalFasterRCNN',"] if own else []),
             *_teacher(before, f'work_dirs/{before}/final.pth'),
-            *(['    distiller=_base_.distiller,', '    merging=_base_.merging,'] if own else []),
+            *(['    distiller=_base_.distiller,', '    merging=_base_.merging,', '    memory=_base_.memory,'] if own else []),
             f'    roi_head=dict(bbox_head=dict(num_classes={seen})))',
             *_datasets(),
             *(self._epochs_used() + _JOINT if by_epochs else []),
