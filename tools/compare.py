@@ -1,9 +1,9 @@
 """Methods beside each other on several splits: `python tools/compare.py configs/ilmil/frcnn_pcb_4+2.py --seeds 0 1`.
 
-Trains and tests what is missing, with `--jobs N` several runs at a time, in `WORK_DIR/seed<N>/<stage>`. Finished runs are skipped
-and stopped ones resumed, so the same command goes on after whatever stopped it. A run that fails is told with the end of its log
-and stops only what stands on it. Writes table.md, comparison.json and picture.png into `--out`. `default` among the methods
-stands for the stages as their configs say.
+Trains and tests what is missing, in `WORK_DIR/seed<N>/<stage>`, with `--jobs N` several runs at a time. Finished runs are
+skipped and stopped ones resumed, so the same command goes on after whatever stopped it. A run that fails is told with the end
+of its log and stops only what stands on it. Writes table.md, comparison.json and picture.png into `--out`. `default` among the
+methods stands for the stages as their configs say.
 """
 
 import argparse
@@ -14,15 +14,13 @@ from pathlib import Path
 
 from mmilmil.engine.chain import FLAGS
 from mmilmil.engine.cli import check_file, check_folder, number, own_tools, user_errors
-from mmilmil.engine.comparison import (
-    DEFAULT, ComparedChain, check_comparison, compared_chains, final_figures, named_methods, runs_of)
+from mmilmil.engine.comparison import DEFAULT, ComparedChain, check_comparison, compared_chains, final_figures, named_methods
 from mmilmil.engine.comparison_runs import run_stages
 from mmilmil.engine.hooks.run_cost import read_cost
 from mmilmil.engine.methods import method_option
 from mmilmil.engine.provenance import made_by
 from mmilmil.errors import InputError
-from mmilmil.evaluation.comparison_table import (
-    MethodRow, MethodRun, comparison_table, lines_below, method_rows, rows_for_json)
+from mmilmil.evaluation.comparison_table import MethodRow, MethodRun, comparison_table, lines_below, method_rows, rows_for_json
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.text_files import write_all
 from mmilmil.visualization import MethodPoints, draw_methods
@@ -63,17 +61,12 @@ def finished_runs(chains: Sequence[ComparedChain], failed: Mapping[Path, str], o
         if any(stage.work_dir in failed for stage in chain.stages):
             continue
         measured = [stage for stage in chain.stages if not (on_val and stage.brought)]
+        figures = [final_figures(stage, on_val) for stage in measured]
         runs.append(MethodRun(
-            split=chain.split, method=chain.method, seed=chain.seed, stages=[final_figures(stage, on_val) for stage in measured],
-            complete=len(measured) == len(chain.stages) and not brought_untested(chain),
+            split=chain.split, method=chain.method, seed=chain.seed, stages=figures,
+            complete=len(measured) == len(chain.stages) and chain.from_scratch,
             is_joint=joint[chain.split, chain.method], cost=read_cost(chain.stages[-1].work_dir)))
     return runs
-
-
-def brought_untested(chain: ComparedChain) -> bool:
-    """Whether its first student's teacher is one of the user's that has no figures of its own."""
-    first = chain.stages[0]
-    return not first.brought and bool(first.read().model.get('teacher'))
 
 
 def points(rows: Sequence[MethodRow]) -> dict[str, list[MethodPoints]]:
@@ -102,10 +95,7 @@ def main() -> int:
     on_val, flags = args.split == 'val', [flag for name, flag in FLAGS.items() if getattr(args, name)]
     chains = compared_chains(args.configs, methods, args.seeds, work_dir)
     check_comparison(chains, work_dir, args.cfg_options, flags, on_val)
-    runs = runs_of(chains)
-    print(f'splits: {len(args.configs)}, methods: {len(methods)}, seeds: {len(args.seeds)}: {len(runs)} runs in {work_dir}',
-          flush=True)
-    failed = run_stages(runs, args.cfg_options, flags, args.jobs, own_tools(__file__), on_val)
+    failed = run_stages(chains, args.cfg_options, flags, args.jobs, own_tools(__file__), on_val)
     finished = finished_runs(chains, failed, on_val)
     told = [f'{work_dir}: {reason}' for work_dir, reason in failed.items()]
     if not finished:
@@ -118,8 +108,9 @@ def main() -> int:
     table = '\n'.join([comparison_table(rows, args.finetune), '', *(f'- {line}' for line in below)])
     made = made_by(own_tools(__file__), Path(__file__).name)
     content = dict(
-        made=made, split=args.split, configs=args.configs, methods={name: file and shown(file) for name, file in methods.items()},
-        seeds=args.seeds, cfg_options=args.cfg_options, flags=flags, rows=rows_for_json(rows), failed=told,
+        made=made, split=args.split, configs=args.configs,
+        methods={name: file and shown(file) for name, file in methods.items()}, seeds=args.seeds,
+        cfg_options=args.cfg_options, flags=flags, rows=rows_for_json(rows), failed=told,
         runs=[dict(split=run.split, method=run.method, seed=run.seed, is_joint=run.is_joint, cost=run.cost, stages=run.stages)
               for run in finished])
     out.mkdir(parents=True, exist_ok=True)

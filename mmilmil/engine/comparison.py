@@ -1,5 +1,6 @@
 """Methods on splits with seeds: which runs a comparison is made of, and what is told before any of them is started."""
 
+import copy
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,9 +56,10 @@ class ComparedChain:
         return self.config.stem
 
     @property
-    def title(self) -> str:
-        """What it is called in messages."""
-        return f'{self.split} by {self.method}, seed {self.seed}'
+    def from_scratch(self) -> bool:
+        """Whether its first stage has no teacher before it, which nothing could be told of."""
+        first = self.stages[0]
+        return bool(first.brought) or not first.read().model.get('teacher')
 
 
 def seed_folder(work_dir: Path, seed: int) -> Path:
@@ -230,7 +232,7 @@ def _check_built(stage: ChainStage, cfg: Config) -> None:
     check_loaders(cfg)
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     try:
-        MODELS.build(cfg.model)
+        MODELS.build(copy.deepcopy(cfg.model))  # a detector writes into it
     except InputError as error:
         raise InputError(f'{stage.name}: {error}') from error
     except Exception as error:

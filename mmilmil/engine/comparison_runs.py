@@ -15,7 +15,7 @@ import torch
 from ..errors import InputError
 from .chain import TOOLS, stage_commands
 from .chain_stages import ChainStage
-from .comparison import final_figures, with_seed
+from .comparison import ComparedChain, final_figures, runs_of, with_seed
 from .processes import ending_with_this_process
 
 LOG_FILE = 'output.log'
@@ -25,7 +25,7 @@ _TAIL = 15  # lines of a log
 _PATIENCE = 10.  # seconds that a run has to end when the comparison is stopped
 
 
-def run_stages(runs: Mapping[Path, tuple[ChainStage, int]], options: Sequence[str] = (), flags: Sequence[str] = (),
+def run_stages(chains: Sequence[ComparedChain], options: Sequence[str] = (), flags: Sequence[str] = (),
                jobs: int = 1, tools: Path = TOOLS, on_val: bool = False) -> dict[Path, str]:
     """Train and test what is missing of these runs.
 
@@ -33,7 +33,7 @@ def run_stages(runs: Mapping[Path, tuple[ChainStage, int]], options: Sequence[st
     each gets its share of the cores, unless ``OMP_NUM_THREADS`` is set, and where there are several GPUs one of them.
 
     Args:
-        runs: Stage and seed by work dir, a teacher before its students; see :func:`mmilmil.engine.comparison.runs_of`.
+        chains: The chains; see :func:`mmilmil.engine.comparison.check_comparison` for what is to be asked before.
         options: Settings for ``--cfg-options``, as ``key=value``.
         flags: Of :data:`mmilmil.engine.chain.FLAGS`.
         jobs: How many run at a time.
@@ -43,9 +43,10 @@ def run_stages(runs: Mapping[Path, tuple[ChainStage, int]], options: Sequence[st
     Returns:
         By work dir why a run failed, or could not be started as its teacher failed.
     """
+    runs = runs_of(chains)
     waiting, running, failed = dict(runs), {}, {}
     done: set[Path] = set()
-    count = len(runs)
+    print(f'{len(chains)} chains, {len(runs)} runs, {jobs} at a time', flush=True)
     slots = list(range(jobs))
     try:
         while waiting or running:
@@ -73,7 +74,7 @@ def run_stages(runs: Mapping[Path, tuple[ChainStage, int]], options: Sequence[st
                     slots.append(run.slot)
                     if work_dir not in failed:
                         done.add(work_dir)
-                        print(f'[{len(done) + len(failed)}/{count}] {work_dir}: finished', flush=True)
+                        print(f'[{len(done) + len(failed)}/{len(runs)}] {work_dir}: finished', flush=True)
             if running:
                 time.sleep(0.1)
     finally:
