@@ -90,27 +90,26 @@ def compare(chain, tmp_path):
 
 
 def test_other_methods_and_seeds_join(compare):
-    compare('default', 'finetune')
+    compare('default')
     compare('joint', seeds=[1, 0])
     record = json.loads((compare.runs / 'settings.json').read_text())
-    assert set(record['stages']) == {'base', 'student', 'student_finetune', 'student_joint'}
+    assert set(record['stages']) == {'base', 'student', 'student_joint'}
     # Of what is not begun nothing is held against anybody.
     method = mine(compare.runs, 'model = dict(distiller=dict(num_rois=8))\n')
+    record['stages']['student_mine'] = record['stages']['student']
+    (compare.runs / 'settings.json').write_text(json.dumps(record))
     compare(method)
-    mine(compare.runs, 'model = dict(distiller=dict(num_rois=16))\n')
-    compare(method, 'default')
-    assert json.loads((compare.runs / 'settings.json').read_text())['stages']['student_mine'][
-        'model']['distiller']['num_rois'] == 16
+    record = json.loads((compare.runs / 'settings.json').read_text())
+    assert record['stages']['student_mine']['model']['distiller']['num_rois'] == 8
 
 
 def test_comparison_of_other_settings(compare):
     compare('default')
     before = (compare.runs / 'settings.json').read_text()
     with pytest.raises(InputError, match=r'was begun with other settings \(then with no --cfg-options, now with --cfg-options '
-                       r'train_cfg.max_epochs=3\): base: train_cfg.max_epochs: 2 -> 3. Restore .*another --work-dir'):
-        compare('default', options=['train_cfg.max_epochs=3'])
-    with pytest.raises(InputError, match='test_evaluator.eval_mode'):
-        compare('default', options=['test_evaluator.eval_mode=11points'])
+                       r'train_cfg.max_epochs=3 .*\): base: train_cfg.max_epochs: 2 -> 3; test_evaluator.eval_mode: .*11points.*'
+                       'Restore .*another --work-dir'):
+        compare('default', options=['train_cfg.max_epochs=3', 'test_evaluator.eval_mode=11points'])
     compare.student.write_text(f'{compare.student.read_text()}\nmodel["merging"] = None\n')
     with pytest.raises(InputError, match='was begun with other settings: student: model.merging.* -> None. Restore'):
         compare('default', 'finetune')
@@ -142,7 +141,6 @@ def test_settings_that_no_run_takes(compare, options, told):
 
 @pytest.mark.parametrize('text, told', [
     ('model = dict(distiller=dict(fature=None))\n', 'student_mine: .*fature'),
-    ("model = dict(distiller=dict(feature=dict(type='NoLoss')))\n", 'student_mine: .*NoLoss'),
     ('model = dict(\n', 'is no Python'),
     ("_base_ = 'a.py'\n", 'has a `_base_` of its own'),
 ])
@@ -206,32 +204,27 @@ def calls(work_dir: Path) -> list[list[str]]:
     return [line.split()[1:] for line in (work_dir / 'calls.txt').read_text().splitlines()]
 
 
-@pytest.mark.parametrize('jobs', [1, 3])
-def test_runs_and_failures(tmp_path, fake_tools, capfd, jobs):
+def test_runs_and_failures(tmp_path, fake_tools, capfd):
     """Fine-tuning fails, and with it the stage that it would teach; all others are run, teachers first."""
-    chains = compared_chains([str(FODA20X4)], methods('finetune', 'default', 'joint'), [0, 1], tmp_path / 'runs')
-    failed = run_stages(chains, ['train_cfg.max_epochs=1'], jobs=jobs, tools=fake_tools)
+    chains = compared_chains([str(FODA20X4)], methods('finetune', 'default', 'joint'), [3], tmp_path / 'runs')
+    failed = run_stages(chains, ['train_cfg.max_epochs=1'], jobs=3, tools=fake_tools)
     name = 'frcnn_foda20x4_10+5+5_step'
-    assert {str(path.relative_to(tmp_path / 'runs')): reason for path, reason in failed.items()} == {
-        f'seed{seed}/{name}{step}_finetune': reason for seed in (0, 1) for step, reason in (
-            (1, 'train.py failed with status 1'),
-            (2, f'its teacher, {tmp_path}/runs/seed{seed}/{name}1_finetune, failed'))}
+    folder = tmp_path / 'runs/seed3'
+    assert failed == {folder / f'{name}1_finetune': 'train.py failed with status 1',
+                      folder / f'{name}2_finetune': f'its teacher, {folder / name}1_finetune, failed'}
     made = calls(tmp_path / 'runs')
-    assert [call[:3] for call in made].count(['train', 'seed1', f'{name}2_joint']) == 1
-    assert sum(call[0] == 'train' for call in made) == 2 * 5 and sum(call[0] == 'test' for call in made) == 2 * 4
-    for seed in ('seed0', 'seed1'):
-        order = [call[:3] for call in made]
-        assert order.index(['trained', seed, 'frcnn_foda20x4_10']) < order.index(['train', seed, f'{name}1'])
-        assert order.index(['trained', seed, f'{name}1']) < order.index(['train', seed, f'{name}2'])
-        train = next(call for call in made if call[:3] == ['train', seed, f'{name}1'])
-        assert train[-3:] == ['--cfg-options', 'train_cfg.max_epochs=1', f'randomness.seed={seed[-1]}']
-        assert train[train.index('--teacher') + 1] == f'{tmp_path}/runs/{seed}/frcnn_foda20x4_10/final.pth'
     kinds = [call[0] for call in made if call[0] != 'test']
-    together = any(kinds[index:index + 2] == ['train', 'train'] and made for index in range(len(kinds)))
+    assert kinds.count('train') == 5 and len(made) - len(kinds) == 4
+    assert any(kinds[index:index + 2] == ['train', 'train'] for index in range(len(kinds)))  # at a time
+    order = [call[:3] for call in made]
+    for before, after in (('frcnn_foda20x4_10', f'{name}1'), (f'{name}1', f'{name}2')):
+        assert order.index(['trained', 'seed3', before]) < order.index(['train', 'seed3', after])
+    train = next(call for call in made if call[2] == f'{name}1' and call[0] == 'train')
+    assert train[-3:] == ['--cfg-options', 'train_cfg.max_epochs=1', 'randomness.seed=3']
+    assert train[train.index('--teacher') + 1] == f'{folder}/frcnn_foda20x4_10/final.pth'
     out = capfd.readouterr().out
-    assert f'FAILED {tmp_path}/runs/seed0/{name}1_finetune: train.py failed with status 1\n    the end of ' in out
-    assert f'    training {name}1_finetune\n    error: a fault of its own\n' in out
-    assert '[10/12]' in out and (jobs == 1 or together)
+    assert f'FAILED {folder}/{name}1_finetune: train.py failed with status 1\n    the end of ' in out
+    assert f'    training {name}1_finetune\n    error: a fault of its own\n' in out and '[6/6]' in out
 
 
 def test_what_is_finished_is_skipped(tmp_path, fake_tools, monkeypatch):

@@ -124,9 +124,10 @@ def test_runs_without_a_mean():
 
 def test_table():
     runs = two_splits()
-    table = [[cell.strip() for cell in line[1:-1].split('|')] for line in comparison_table(method_rows(runs, 'finetune'), 'finetune').splitlines()]
-    assert table[0] == ['split', 'method', 'seeds', 'old', 'new', 'all', 'avg', 'forgetting', 'FPP', 'gap to joint', 'all/joint',
-                        'Omega', 'RSD', 'RPD', 'step / finetune', 'peak MiB', 'kept memory', 'kept images']
+    lines = comparison_table(method_rows(runs, 'finetune'), 'finetune').splitlines()
+    table = [[cell.strip() for cell in line[1:-1].split('|')] for line in lines]
+    assert table[0] == ['split', 'method', 'seeds', 'old', 'new', 'all', 'avg', 'forgetting', 'FPP', 'gap to joint',
+                        'all/joint', 'Omega', 'RSD', 'RPD', 'step / finetune', 'peak MiB', 'kept memory', 'kept images']
     assert table[2][:7] == ['s', 'ours', '2', '50.0 ±0.0', '80.0 ±10.0', '57.5 ±2.5', '65.0 ±5.0']
     assert table[2][7:10] == ['30.0 ±0.0', '20.0 ±0.0', '32.5 ±7.5']
     assert table[2][14:] == ['1.30 ±0.10', '150 ±0', '1.55 MB', '20 (0.12 MB)']  # of the means
