@@ -9,7 +9,7 @@ from .loaders import innermost_dataset, test_loader
 from .registry import MODELS
 
 # Settings that the student adds to a stock detector's; its checkpoint knows nothing of them.
-INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'teacher_boxes', 'start')
+INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'memory', 'frozen', 'norm_eval', 'teacher_boxes', 'start')
 _PREFIXES = ('Incremental', 'Pruned')
 # Settings that stock datasets know nothing of.
 _STAGE_KEYS = ('keep', 'annotated')

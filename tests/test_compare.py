@@ -106,9 +106,9 @@ def test_other_methods_and_seeds_join(compare):
 def test_comparison_of_other_settings(compare):
     compare('default')
     before = (compare.runs / 'settings.json').read_text()
-    with pytest.raises(InputError, match=r'was begun with other settings \(then with no --cfg-options, now with --cfg-options '
-                       r'train_cfg.max_epochs=3 .*\): base: train_cfg.max_epochs: 2 -> 3; test_evaluator.eval_mode: .*11points.*'
-                       'Restore .*another --work-dir'):
+    with pytest.raises(InputError, match=r'with other settings \(then with no --cfg-options, now with --cfg-options '
+                       r'train_cfg.max_epochs=3 .*\): base: train_cfg.max_epochs: 2 -> 3; test_evaluator.eval_mode: .*11points'
+                       r'.*Restore .*another --work-dir'):
         compare('default', options=['train_cfg.max_epochs=3', 'test_evaluator.eval_mode=11points'])
     compare.student.write_text(f'{compare.student.read_text()}\nmodel["merging"] = None\n')
     with pytest.raises(InputError, match='was begun with other settings: student: model.merging.* -> None. Restore'):

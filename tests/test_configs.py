@@ -17,7 +17,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmilmil.data_tools.shapes import CLASSES as SHAPES_CLASSES
+from mmilmil.data_tools.shape_scenarios import SCENARIOS
 from mmilmil.engine.methods import lay_over
 from mmilmil.engine.student_settings import FIRST_DEFAULTS
 from mmilmil.registry import MODELS
@@ -135,7 +135,7 @@ def test_stage_agrees_with_itself_and_its_name(path):
     assert 'keep' not in cfg.train_dataloader.dataset
 
 
-@for_each(['voc07', 'pcb', 'shapes', 'foda20', 'foda20x4'])
+@for_each(['voc07', 'pcb', 'shapes', 'shapes_crowded', 'shapes_apart', 'shapes_look_alike', 'foda20', 'foda20x4'])
 def test_classes_are_in_alphabetical_order(name):
     classes = load(f'_base_/datasets/{name}.py').all_classes
     assert list(classes) == sorted(set(classes))
@@ -214,8 +214,12 @@ def test_data_root_comes_from_the_environment(monkeypatch):
     assert {cfg[f'{split}_dataloader'].dataset.data_root for split in ('train', 'val', 'test')} == {'elsewhere/VOC2007'}
 
 
-def test_demo_set_has_the_classes_that_are_drawn():
-    assert tuple(load('ilmil/frcnn_shapes_4+2.py').metainfo.classes) == SHAPES_CLASSES
+@pytest.mark.parametrize(('scenario', 'stage'), [
+    ('mixed', 'shapes_4+2'), ('crowded', 'shapes_crowded_2+1'), ('apart', 'shapes_apart_4+2'),
+    ('look-alike', 'shapes_look_alike_4+2')])
+def test_drawn_sets_have_the_classes_that_are_drawn(scenario, stage):
+    stage = stage_of(load(f'ilmil/frcnn_{stage}.py'))
+    assert (stage.classes, len(stage.old)) == (SCENARIOS[scenario].classes, SCENARIOS[scenario].old)
 
 
 @for_each([*STUDENTS, *sorted((CONFIGS / 'ilmil/pruned').glob('*.py'))])
@@ -248,7 +252,7 @@ def test_fine_tuning_differs_in_what_keeps_old_classes(path):
 
 # Epochs of joint training and the last of its learning rate's drops, by data set; docs/results.md has figures of some.
 JOINT = {'voc': (20, [15]), 'coco': (12, [8, 11]), 'pcb': (24, None), 'foda20': (14, None), 'foda20x4': (27, None),
-         'shapes': (19, None)}
+         'shapes': (19, None), 'shapes_crowded': (34, None), 'shapes_apart': (17, None), 'shapes_look_alike': (17, None)}
 
 
 @for_each(STUDENTS)
@@ -259,7 +263,7 @@ def test_joint_training_is_the_first_stage_of_all_classes_seen(path):
         first = load(first.model.teacher.config)
     assert joint.model == stock_model_cfg(student.model) and joint.model.type == stock_type(path)
     assert joint.train_dataloader.dataset.pop('keep') == 'seen'
-    dataset = re.search(r'(?:^|_)(voc|coco|pcb|foda20|foda20x4|shapes)_', path.stem)[1]
+    dataset = re.search(r'(?:^|_)(voc|coco|pcb|foda20|foda20x4|shapes(?:_[a-z_]+)?)_', path.stem)[1]
     # RTMDet's first stage on VOC is as long already.
     epochs, milestones = (60, None) if path.stem.startswith('rtmdet_voc') else JOINT[dataset]
     for part, name, value in ((first.train_cfg, 'max_epochs', epochs), (first.param_scheduler[1], 'milestones', milestones)):

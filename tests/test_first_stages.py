@@ -26,7 +26,8 @@ from mmilmil.registry import DATASETS, METRICS, MODELS
 CONFIGS = REPO / 'configs'
 # Width and height of the two images of each set: as wide as VOC's and low, so that a full-size step takes seconds.
 SIZES = ((500, 100), (480, 90))
-VOC = {'voc07': 'VOCdevkit/VOC2007', 'pcb': 'DeepPCB-320', 'foda20': 'FODA-20', 'foda20x4': 'FODA-20x4', 'shapes': 'shapes'}
+VOC = {'voc07': 'VOCdevkit/VOC2007', 'pcb': 'DeepPCB-320', 'foda20': 'FODA-20', 'foda20x4': 'FODA-20x4', 'shapes': 'shapes',
+       'shapes_crowded': 'shapes_crowded'}
 
 
 def resnet50() -> dict[str, torch.Tensor]:
@@ -223,7 +224,8 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize('stage', [
-    *(f'frcnn_{name}' for name in ('voc_15', 'vgg16_voc_19', 'coco_40', 'pcb_4', 'foda20_15', 'foda20x4_10', 'shapes_4')),
+    *(f'frcnn_{name}' for name in ('voc_15', 'vgg16_voc_19', 'coco_40', 'pcb_4', 'foda20_15', 'foda20x4_10', 'shapes_4',
+                                   'shapes_crowded_2')),
     *(f'{name}_voc_15' for name in ('cascade', 'retinanet', 'atss', 'gfl', 'rtmdet')), 'maskrcnn_coco_40', 'maskrcnn_shapes_4'])
 def test_each_detector_is_trained_on_each_set(user, tool, tmp_path, monkeypatch, stage):
     """`python tools/train.py CONFIG`, for one step: the epoch's checkpoint alone would take as long."""

@@ -320,6 +320,62 @@ def test_unbiased_kd_needs_a_temperature(temperature):
     assert value(cold) == pytest.approx(unbiased_kd_by_hand(Z_S[0].tolist(), Z_T[0].tolist(), .5), rel=1e-5)
 
 
+def divergence(q, p):
+    return sum(a * log(a / b) for a, b in zip(q, p))
+
+
+def test_old_conditional_kd():
+    # Old logits (1, 0) and (2, 0), at temperature 2 (0.5, 0) and (1, 0); the second rows agree.
+    kl = divergence(softmax(1, 0), softmax(0.5, 0))
+    loss = losses.OldConditionalKDLoss(temperature=2., loss_weight=3.)
+    assert value(loss(Z_S, Z_T)) == pytest.approx(3 * 4 * (kl + 0) / 2, rel=1e-4)
+    assert value(loss(Z_S, Z_T, tensor([1., 3.]))) == pytest.approx(3 * 4 * kl / 4, rel=1e-4)
+    assert value(losses.OldConditionalKDLoss()(Z_S, Z_T)) == pytest.approx(4 * kl / 2, rel=1e-4)
+    cold = losses.OldConditionalKDLoss(temperature=1.)(Z_S[:1], Z_T[:1])
+    assert value(cold) == pytest.approx(divergence(softmax(2, 0), softmax(1, 0)), rel=1e-5)
+    # Neither the new class nor the background matters, nor a constant that all old logits share.
+    other = tensor([[4., 3., -8., 9.]]), tensor([[7., 5., -6.]])
+    assert value(losses.OldConditionalKDLoss(temperature=2.)(*other)) == pytest.approx(4 * kl, rel=1e-4)
+    assert value(loss(torch.randn(3, 3), torch.randn(3, 2))) == 0  # one old class is always that one
+
+
+def test_old_conditional_kd_gradient():
+    student = Z_S[:1].clone().requires_grad_()
+    losses.OldConditionalKDLoss(temperature=2.)(student, Z_T[:1]).backward()
+    # t^2 (p - q) / t.
+    step = 2 * (softmax(0.5, 0)[0] - softmax(1, 0)[0])
+    assert torch.allclose(student.grad, tensor([[step, -step, 0., 0.]]), atol=1e-6)
+
+
+def test_mixed_kd():
+    def unbiased(s, t):
+        p = softmax(*s)
+        return divergence(softmax(*t), [p[0], p[1], p[2] + p[3]])
+
+    old = 4 * divergence(softmax(1, 0), softmax(0.5, 0)), 0
+    background = softmax(2, 0, 1)[2], 1 / 3
+    both = [2 * o + 5 * b * unbiased(s, t) for o, b, s, t in zip(old, background, Z_S.tolist(), Z_T.tolist())]
+    # The second row on paper: p is 1/4, 1/4 and 1/2, q a third each.
+    assert both[1] == pytest.approx(5 / 3 * (2 * log(4 / 3) + log(2 / 3)) / 3)
+    assert value(losses.MixedKDLoss()(Z_S, Z_T)) == pytest.approx(sum(both) / 2, rel=1e-5)
+    assert value(losses.MixedKDLoss(loss_weight=3.)(Z_S, Z_T, tensor([1., 3.]))) == pytest.approx(
+        3 * (both[0] + 3 * both[1]) / 4, rel=1e-5)
+    # Each part alone; only the first one has the temperature.
+    first = losses.MixedKDLoss(temperature=1., background_weight=0.)(Z_S[:1], Z_T[:1])
+    assert value(first) == pytest.approx(2 * divergence(softmax(2, 0), softmax(1, 0)), rel=1e-5)
+    second = losses.MixedKDLoss(temperature=7., old_weight=0.)(Z_S[:1], Z_T[:1])
+    assert value(second) == pytest.approx(5 * background[0] * unbiased(Z_S[0].tolist(), Z_T[0].tolist()), rel=1e-5)
+
+
+def test_mixed_kd_settings():
+    for name in ('old_weight', 'background_weight'):
+        with pytest.raises(InputError, match=f'{name} of MixedKDLoss = -1'):
+            losses.MixedKDLoss(**{name: -1})
+    for name in ('MixedKDLoss', 'OldConditionalKDLoss'):
+        with pytest.raises(InputError, match=f'{name}: temperature=0 must be greater than 0'):
+            getattr(losses, name)(temperature=0)
+
+
 def test_logit_mse():
     # Row 0: student's old and background (1, 0, -1), mean 0; teacher (2, 0, 1), mean 1, centred (1, -1, 0).
     loss = losses.LogitMSELoss(loss_weight=2.)
@@ -473,7 +529,7 @@ def test_unbiased_cross_entropy_in_the_box_head():
     assert 'acc' in out
 
 
-@pytest.mark.parametrize('name', ['UnbiasedKDLoss', 'LogitMSELoss', 'RoIDeltaLoss'])
+@pytest.mark.parametrize('name', ['UnbiasedKDLoss', 'LogitMSELoss', 'RoIDeltaLoss', 'OldConditionalKDLoss', 'MixedKDLoss'])
 def test_roi_shapes_are_checked(name):
     loss = getattr(losses, name)()
     what = 'deltas' if name == 'RoIDeltaLoss' else 'logits'
@@ -730,6 +786,9 @@ CASES = [
       for n in DENSE],
     case('UnbiasedKDLoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)), None),
     case('UnbiasedKDLoss', dict(subtract_entropy=True), lambda n: (torch.randn(n, 6), torch.randn(n, 4)),
+         lambda s: torch.cat([s[:, :3], s[:, 3:].logsumexp(1, keepdim=True)], 1)),
+    case('OldConditionalKDLoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)), lambda s: s[:, [0, 1, 2, 5]]),
+    case('MixedKDLoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)),
          lambda s: torch.cat([s[:, :3], s[:, 3:].logsumexp(1, keepdim=True)], 1)),
     case('LogitMSELoss', {}, lambda n: (torch.randn(n, 6), torch.randn(n, 4)), lambda s: s[:, [0, 1, 2, 5]]),
     case('RoIDeltaLoss', {}, deltas, lambda s: s[:, :8]),

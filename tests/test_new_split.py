@@ -22,6 +22,9 @@ SHIPPED = {
     'foda20': ('15+5', ),
     'foda20x4': ('10+5+5', ),
     'shapes': ('4+2', ),
+    'shapes_crowded': ('2+1', ),
+    'shapes_apart': ('4+2', ),
+    'shapes_look_alike': ('4+2', ),
 }
 SPLITS = [(dataset, split) for dataset, splits in SHIPPED.items() for split in splits]
 

@@ -1,4 +1,4 @@
-"""The built-in demo set: content, determinism, and care with what is already in the folder."""
+"""The built-in drawn sets: content, determinism, and care with what is already in the folder."""
 
 import filecmp
 import json
@@ -16,9 +16,12 @@ from mmengine.registry import init_default_scope
 from mmilmil import InputError
 from mmilmil.data_tools import shapes as shapes_module
 from mmilmil.data_tools.mask_outline import mask_outline
-from mmilmil.data_tools.shapes import CLASSES, RECORD, ShapesSettings, draw_image, write_shapes
+from mmilmil.data_tools.shape_scenarios import SCENARIOS, Planned
+from mmilmil.data_tools.shapes import RECORD, ShapesSettings, draw_image, write_shapes
 from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
 
+MIXED = SCENARIOS['mixed']
+CLASSES = MIXED.classes
 SMALL = ShapesSettings(train=24, val=6, test=12, size=96)
 TOOL = Path(__file__).parents[1] / 'tools' / 'make_shapes_dataset.py'
 
@@ -35,8 +38,12 @@ def load(root, split, **kwargs):
                                  metainfo={'classes': CLASSES, 'split': (4, 2)}, **kwargs)
 
 
-def test_classes_are_alphabetical():
-    assert len(CLASSES) == 6 and list(CLASSES) == sorted(CLASSES)
+@pytest.mark.parametrize('name', SCENARIOS)
+def test_classes_are_alphabetical(name):
+    """So the new ones come last also in the alphabetical order that configs have."""
+    scenario = SCENARIOS[name]
+    assert list(scenario.classes) == sorted(scenario.classes)
+    assert (len(scenario.classes), scenario.old) == ((3, 2) if name == 'crowded' else (6, 4))
 
 
 def test_folder_is_a_voc_style_set(shapes):
@@ -56,12 +63,83 @@ def test_old_and_new_objects_share_images(shapes):
     assert load(shapes, 'train').report.hidden_old > 0
 
 
+def drawn(scenario, count, size=160, seed=0):
+    """The objects of the first images of a set."""
+    return [draw_image(size, np.random.default_rng([seed, 0, index]), SCENARIOS[scenario], index)[1] for index in range(count)]
+
+
+def test_crowded_has_a_dozen_old_objects_and_a_small_new_one_on_every_image():
+    images = drawn('crowded', 12)
+    for objects in images:
+        assert [one.name for one in objects].count('triangle') == 1
+        sides = [max(x2 - x1, y2 - y1) + 1 for name, (x1, y1, x2, y2), *_ in objects if name == 'triangle']
+        assert 10 <= sides[0] <= 17
+        assert 9 <= len(objects) - 1 <= 14
+        taken = np.zeros((160, 160), int)  # no box on another
+        for _, (x1, y1, x2, y2), *_ in objects:
+            taken[y1 - 1:y2, x1 - 1:x2] += 1
+        assert taken.max() == 1
+    old = [one for objects in images for one in objects if one.name != 'triangle']
+    assert {one.name for one in old} == {'circle', 'cross'} and 11 <= len(old) / 12 <= 13
+    assert min(x2 - x1 for _, (x1, _, x2, _), *_ in old) > 16
+
+
+@pytest.mark.parametrize('scenario', ['apart', 'look-alike'])
+def test_apart_no_image_holds_objects_of_both_groups(scenario):
+    classes = SCENARIOS[scenario].classes
+    old, new = set(classes[:4]), set(classes[4:])
+    images = [{one.name for one in objects} for objects in drawn(scenario, 18)]
+    assert all(names <= old or names <= new for names in images)
+    assert [names <= old for names in images] == [index % 6 < 4 for index in range(18)]
+    assert set.union(*images) == set(classes) and max(map(len, images)) > 1
+
+
+def test_look_alikes_share_most_of_their_pixels_with_an_old_class():
+    """Intersection over union, where an unlike pair of the same scenario has less."""
+    def mask(name):
+        return shapes_module._shape_mask(Planned(name), 1000, np.random.default_rng(3)) > 127
+
+    def iou(one, other):
+        return (mask(one) & mask(other)).sum() / (mask(one) | mask(other)).sum()
+
+    assert iou('squircle', 'square') > 0.85 and iou('squircle', 'circle') > 0.85
+    # Areas of a disc with a hole of radius 0.28 or 0.55: 0.922 and 0.698 of the whole.
+    assert iou('washer', 'circle') == pytest.approx(0.922, abs=0.02)
+    assert iou('washer', 'ring') == pytest.approx(0.698 / 0.922, abs=0.02)
+    assert iou('cross', 'square') < 0.7
+
+
+def test_a_scenario_is_written_as_a_set_of_its_classes(tmp_path):
+    settings = ShapesSettings.of_scenario('look-alike', train=6, val=None, test=2, size=96)
+    assert settings == ShapesSettings(6, 150, 2, 96, 0, 'look-alike')
+    assert ShapesSettings.of_scenario('mixed') == ShapesSettings()
+    out = tmp_path / 'look_alike'
+    small = ShapesSettings.of_scenario('look-alike', train=6, val=6, test=6, size=96)
+    assert write_shapes(str(out), small) and not write_shapes(str(out), small)
+    classes = SCENARIOS['look-alike'].classes
+    assert (out / 'classes.txt').read_text().split() == list(classes)
+    content = json.loads((out / 'coco/train.json').read_text())
+    assert [one['name'] for one in content['categories']] == list(classes)
+    report = IncrementalVOCDataset(data_root=str(out), ann_file='ImageSets/Main/train.txt',
+                                   metainfo={'classes': classes, 'split': (4, 2)}).report
+    assert (report.images_listed, report.images_kept, report.hidden_old) == (6, 2, 0)
+    # Another scenario is another set: the folder is drawn again.
+    assert write_shapes(str(out), ShapesSettings.of_scenario('apart', train=6, val=6, test=6, size=96))
+    assert json.loads((out / RECORD).read_text())['scenario'] == 'apart'
+
+
+@pytest.mark.parametrize('make', [ShapesSettings.of_scenario, lambda name: ShapesSettings(scenario=name)])
+def test_no_such_scenario(make):
+    with pytest.raises(InputError, match="scenario = 'crowd', use one of mixed, crowded, apart, look-alike"):
+        make('crowd')
+
+
 def test_boxes_are_tight(monkeypatch):
     masks = []
     monkeypatch.setattr(shapes_module, '_paint', lambda image, mask, rng: masks.append(mask > 127))
     for seed in range(20):
         masks.clear()
-        image, objects = draw_image(160, np.random.default_rng(seed), first=3)
+        image, objects = draw_image(160, np.random.default_rng(seed), MIXED, 3)
         assert image.shape == (160, 160, 3) and image.dtype == np.uint8
         assert objects[0][0] == 'square' and len(objects) == len(masks)
         for (_, (x1, y1, x2, y2), *_), mask in zip(objects, masks, strict=True):
@@ -81,7 +159,7 @@ def test_outlines_are_those_of_the_drawn_pixels(monkeypatch):
     monkeypatch.setattr(shapes_module, '_paint', lambda image, mask, rng: masks.append(mask > 127))
     for seed in range(12):
         masks.clear()
-        _, objects = draw_image(160, np.random.default_rng(seed), first=2)  # a ring
+        _, objects = draw_image(160, np.random.default_rng(seed), MIXED, 2)  # a ring
         for one, mask in zip(objects, masks, strict=True):
             assert (decoded(one.outline, 160, 160) == mask).all() and one.area == mask.sum()
             x, y = one.outline[::2], one.outline[1::2]
@@ -107,16 +185,16 @@ def test_outline_of_any_pixels(share):
         assert (decoded(mask_outline(mask), *mask.shape) == mask).all()
 
 
-@pytest.mark.parametrize('name', CLASSES)
+@pytest.mark.parametrize('name', sorted({name for scenario in SCENARIOS.values() for name in scenario.classes}))
 def test_outline_is_the_shape_it_is_called(name):
     """Corners (None for round) and whether the middle is filled."""
     corners, filled = {'circle': (None, True), 'cross': (12, True), 'ring': (None, False), 'square': (4, True),
-                       'star': (10, True), 'triangle': (3, True)}[name]
+                       'squircle': (None, True), 'star': (10, True), 'triangle': (3, True), 'washer': (None, False)}[name]
     contours = shapes_module._outline(name)
     assert max(np.abs(points).max() for points in contours) <= 1
     if corners:
         assert [len(points) for points in contours] == [corners]
-    mask = shapes_module._shape_mask(name, 200, np.random.default_rng(0))
+    mask = shapes_module._shape_mask(Planned(name), 200, np.random.default_rng(0))
     ys, xs = np.nonzero(mask > 127)
     assert (mask[int(ys.mean()), int(xs.mean())] > 127) == filled
 
@@ -205,7 +283,8 @@ def test_tool(tmp_path):
         return subprocess.run([sys.executable, '-W', 'ignore', TOOL, *args], capture_output=True, text=True,
                               check=False, cwd=tmp_path, env={'PYTHONPATH': str(TOOL.parents[1]), 'PATH': ''})
 
-    done = run('out', '--train', '2', '--val', '1', '--test', '1', '--size', '64')
-    assert done.returncode == 0 and 'drawn 4 of 4 images' in done.stdout and 'out: written' in done.stdout
+    done = run('--scenario', 'look-alike', '--train', '2', '--val', '1', '--test', '1', '--size', '64')
+    assert done.returncode == 0 and 'drawn 4 of 4 images' in done.stdout and 'data/shapes_look_alike: written' in done.stdout
+    assert (tmp_path / 'data/shapes_look_alike' / RECORD).is_file()
     failed = run('out', '--train', '0')
     assert failed.returncode == 1 and failed.stderr.endswith('error: shapes set: train = 0, use at least 1\n')

@@ -21,7 +21,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from mmilmil.datasets.masks import has_mask_head
 from mmilmil.datasets.moves import check_moves
 from mmilmil.engine.atomic_file import write_atomically
-from mmilmil.engine.cli import CfgOptions, check_file, number, own_tools, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_device, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
@@ -42,19 +42,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
-
-
-def check_device(name: str) -> None:
-    """The device is there.
-
-    Raises:
-        InputError: names it.
-    """
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f'--device {name} cannot be used ({str(error).splitlines()[0]}): give cpu, or cuda on a machine with '
-                         'a GPU that torch is built for') from error
 
 
 def begun(path: Path, head: str) -> set:

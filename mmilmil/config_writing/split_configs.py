@@ -68,7 +68,8 @@ class Recipe:
     schedules: Schedules
 
 
-MODEL_TITLES = {'frcnn_r50_fpn': 'R50-FPN', 'frcnn_r18_fpn_small': 'small R18-FPN'}
+MODEL_TITLES = {'frcnn_r50_fpn': 'R50-FPN', 'frcnn_r18_fpn_small': 'small R18-FPN',
+                'frcnn_r18_fpn_small_16px': 'small R18-FPN with anchors from 16 px'}
 _SMALL = 'frcnn_r18_fpn_small'
 RECIPES = {
     'voc07': Recipe('VOC2007', 'voc', 'voc07', 'frcnn_r50_fpn', SGD_VOC),
@@ -77,6 +78,12 @@ RECIPES = {
     'foda20': Recipe('FODA-20', 'foda20', 'foda20', _SMALL, replace(ADAMW_SMALL, epochs=(14, 10, 14))),
     'foda20x4': Recipe('FODA-20x4', 'foda20x4', 'foda20x4', _SMALL, replace(ADAMW_SMALL, epochs=(14, 10, 27))),
     'shapes': Recipe('the demo set', 'shapes', 'shapes', _SMALL, replace(ADAMW_SMALL, epochs=(12, 7, 19))),
+    'shapes_crowded': Recipe('the crowded shapes', 'shapes_crowded', 'shapes_crowded', f'{_SMALL}_16px',
+                             replace(ADAMW_SMALL, epochs=(24, 10, 34))),
+    'shapes_apart': Recipe('the shapes apart', 'shapes_apart', 'shapes_apart', _SMALL,
+                           replace(ADAMW_SMALL, epochs=(18, 16, 17))),
+    'shapes_look_alike': Recipe('the look-alike shapes', 'shapes_look_alike', 'shapes_look_alike', _SMALL,
+                                replace(ADAMW_SMALL, epochs=(18, 16, 17))),
 }
 """The data sets whose configs come with the project, by the name of their file in ``_base_/datasets``."""
 

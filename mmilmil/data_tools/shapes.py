@@ -1,7 +1,7 @@
-"""The built-in demo set: drawn shapes on cluttered backgrounds, written as a VOC-style folder and as COCO files with masks.
+"""The built-in drawn sets: shapes on cluttered backgrounds, written as a VOC-style folder and as COCO files with masks.
 
-Every image holds two to five objects of mixed classes, so that old and future objects do appear unlabelled in a new
-stage. The class shows in the outline alone: colour, size, angle and place are drawn at random, whatever the class.
+The class shows in the outline alone: colour, angle, place and, unless a scenario makes some classes small, size are drawn at
+random, whatever the class.
 """
 
 import json
@@ -11,16 +11,15 @@ import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
 from .mask_outline import mask_outline
+from .shape_scenarios import DEFAULT, SCENARIOS, SPLITS, Planned, Scenario
 
-CLASSES = ('circle', 'cross', 'ring', 'square', 'star', 'triangle')
-SPLITS = ('train', 'val', 'test')
 RECORD = 'shapes.json'
 """File in the folder that tells that it was made here, and with which settings."""
 COCO_FOLDER = 'coco'
@@ -39,9 +38,10 @@ class ShapesSettings:
         test: Images of the test split.
         size: Width and height of an image in pixels.
         seed: Seed of everything drawn.
+        scenario: Which classes there are and which of them share an image, a name of :data:`SCENARIOS`.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value out of range, or no such scenario.
     """
 
     train: int = 400
@@ -49,12 +49,23 @@ class ShapesSettings:
     test: int = 100
     size: int = 160
     seed: int = 0
+    scenario: str = DEFAULT
 
     def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise InputError(f'shapes set: scenario = {self.scenario!r}, use one of {", ".join(SCENARIOS)}')
         lowest = {'train': 1, 'val': 1, 'test': 1, 'size': 64, 'seed': 0}
         for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise InputError(f'shapes set: {name} = {getattr(self, name)}, use at least {low}')
+
+    @classmethod
+    def of_scenario(cls, scenario: str, **given: Optional[int]) -> 'ShapesSettings':
+        """The settings of a scenario: its own number of images but for what is given and not ``None``."""
+        if scenario not in SCENARIOS:
+            return cls(scenario=scenario)  # which says what is wrong
+        own = dict(zip(SPLITS, SCENARIOS[scenario].images, strict=True))
+        return cls(**own | {name: value for name, value in given.items() if value is not None}, scenario=scenario)
 
 
 class DrawnObject(NamedTuple):
@@ -124,13 +135,15 @@ def write_shapes(out: str, settings: ShapesSettings, force: bool = False,
     return True
 
 
-def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndarray, list[DrawnObject]]:
+def draw_image(size: int, rng: np.random.Generator, scenario: Scenario,
+               index: int) -> tuple[np.ndarray, list[DrawnObject]]:
     """Draw one image.
 
     Args:
         size: Width and height in pixels.
         rng: The only source of chance.
-        first: Label of the first object; the others are drawn at random.
+        scenario: What the image may hold.
+        index: Number of the image within its split, by which the scenario chooses the class of the first object.
 
     Returns:
         The image as ``(size, size, 3)`` uint8, and its objects.
@@ -138,24 +151,22 @@ def draw_image(size: int, rng: np.random.Generator, first: int) -> tuple[np.ndar
     canvas = _background(size, rng).clip(0, 255).astype(np.uint8)  # OpenCV writes text on uint8 only
     _clutter(canvas, rng)
     image = canvas.astype(np.float64)
-    labels = [first, *rng.integers(len(CLASSES), size=rng.integers(1, 5))]
     objects, taken = [], np.zeros((size, size), bool)
-    for label in labels:
-        name = CLASSES[label]
+    for planned in scenario.plan(scenario, index, rng):
         for _ in range(100):
-            mask = _shape_mask(name, size, rng)
+            mask = _shape_mask(planned, size, rng)
             covered = mask > 127  # by half or more
             ys, xs = np.nonzero(covered)
             box = [int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())]
             area = taken[box[1]:box[3] + 1, box[0]:box[2] + 1]
             inside = min(box) >= 1 and max(box) <= size - 2
-            if inside and area.mean() < 0.05:
+            if inside and area.mean() <= scenario.overlap:
                 break
         else:
             continue  # no room left; the first object always finds some
         taken[box[1]:box[3] + 1, box[0]:box[2] + 1] = True
         _paint(image, mask, rng)
-        objects.append(DrawnObject(name, [value + 1 for value in box], mask_outline(covered), int(covered.sum())))
+        objects.append(DrawnObject(planned.name, [value + 1 for value in box], mask_outline(covered), int(covered.sum())))
     image += rng.normal(0, rng.uniform(2, 8), image.shape)
     return image.clip(0, 255).astype(np.uint8), objects
 
@@ -168,6 +179,10 @@ def _outline(name: str) -> list[np.ndarray]:
         return [disc]
     if name == 'ring':
         return [disc, 0.55 * disc]
+    if name == 'washer':  # between circle and ring
+        return [disc, 0.28 * disc]
+    if name == 'squircle':  # between circle and square
+        return [0.9 * np.sign(disc) * np.abs(disc)**0.5]
     if name == 'square':
         return [0.85 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])]
     if name == 'triangle':
@@ -183,14 +198,14 @@ def _outline(name: str) -> list[np.ndarray]:
     raise ValueError(name)
 
 
-def _shape_mask(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
+def _shape_mask(planned: Planned, size: int, rng: np.random.Generator) -> np.ndarray:
     """Coverage ``(size, size)`` uint8 of a shape of random size, angle and place; it may stick out of the image."""
-    radius = size * rng.uniform(0.07, 0.17)
+    radius = size * rng.uniform(*planned.radii)
     scale = radius * rng.uniform(0.88, 1.12, size=2)
     angle = np.deg2rad(rng.uniform(-18, 18))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     centre = rng.uniform(radius, size - radius, size=2)
-    contours = [((points * scale) @ turn + centre) * 2**_FRACTION_BITS for points in _outline(name)]
+    contours = [((points * scale) @ turn + centre) * 2**_FRACTION_BITS for points in _outline(planned.name)]
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [points.round().astype(np.int32) for points in contours], 255, cv2.LINE_AA, _FRACTION_BITS)
     return mask
@@ -245,13 +260,14 @@ def _write_folder(folder: str, settings: ShapesSettings, progress: Callable[[int
         os.makedirs(osp.join(folder, name))
     counts = {split: getattr(settings, split) for split in SPLITS}
     total, done = sum(counts.values()), 0
+    scenario = SCENARIOS[settings.scenario]
     names = {split: [f'{split}_{index:06d}' for index in range(count)] for split, count in counts.items()}
     for number, split in enumerate(SPLITS):
         drawn = {}
         for index, name in enumerate(names[split]):
             # A stream of its own for each image: it does not change with the number of images before it.
             rng = np.random.default_rng([settings.seed, number, index])
-            image, objects = draw_image(settings.size, rng, first=index % len(CLASSES))
+            image, objects = draw_image(settings.size, rng, scenario, index)
             file_name = f'{name}.jpg'
             encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
             encoded.tofile(osp.join(folder, 'JPEGImages', file_name))
@@ -260,16 +276,16 @@ def _write_folder(folder: str, settings: ShapesSettings, progress: Callable[[int
             done += 1
             progress(done, total)
         with open(osp.join(folder, COCO_FOLDER, f'{split}.json'), 'w', encoding='utf-8') as file:
-            json.dump(_coco_content(settings.size, drawn), file)
+            json.dump(_coco_content(settings.size, scenario.classes, drawn), file)
     names['trainval'] = names['train'] + names['val']
     for split, members in names.items():
         _write_lines(osp.join(folder, 'ImageSets', 'Main', f'{split}.txt'), members)
-    _write_lines(osp.join(folder, 'classes.txt'), CLASSES)
+    _write_lines(osp.join(folder, 'classes.txt'), scenario.classes)
 
 
-def _coco_content(size: int, drawn: dict[str, list[DrawnObject]]) -> dict:
+def _coco_content(size: int, classes: tuple[str, ...], drawn: dict[str, list[DrawnObject]]) -> dict:
     """What a split's COCO file says of its images, by file name."""
-    category_of = {name: number for number, name in enumerate(CLASSES, start=1)}
+    category_of = {name: number for number, name in enumerate(classes, start=1)}
     categories = [dict(id=number, name=name) for name, number in category_of.items()]
     content = {'images': [], 'annotations': [], 'categories': categories}
     for image_id, (file_name, objects) in enumerate(drawn.items(), start=1):

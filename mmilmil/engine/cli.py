@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Optional, Union
 
+import torch
 from mmengine.config import Config, DictAction
 
 from ..config import building_error, config_file, read_file, set_options
@@ -239,3 +240,16 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
         raise InputError(f'work_dir = {cfg.work_dir!r}: it must be the path of a folder')
     complete_hooks(cfg)
     return cfg
+
+
+def check_device(name: str) -> None:
+    """The device is there.
+
+    Raises:
+        InputError: names it.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f'--device {name} cannot be used ({str(error).splitlines()[0]}): give cpu, or cuda on a machine with '
+                         'a GPU that torch is built for') from error

@@ -24,7 +24,10 @@ Defaults = Callable[[str], dict]
 FIRST_DEFAULTS: dict[str, dict] = {
     'IncrementalFasterRCNN': dict(
         distiller=dict(type='MFRRKDistiller'),
-        merging=dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4),
+        merging=dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4, rpn=True, annotated_share=0.0),
+        memory=None,
+        frozen=(),
+        norm_eval=False,
         teacher_boxes=None,
         start='pruned'),
     'Teacher': dict(max_proposals=128),

@@ -12,6 +12,8 @@ from torch import Tensor
 
 MERGING = ('score_thr', 'iou_thr', 'nms_iou_thr')
 """Settings of :func:`merge_teacher_boxes` in a config's ``model.merging``."""
+SAMPLING = ('rpn', 'annotated_share')
+"""What ``model.merging`` may say of how merged boxes are sampled; see :func:`mmilmil.models.sampling.room_for_annotated`."""
 IGNORED_IOF = 0.5
 """A box with this share of its own area, or more, in an ignored box lies on it, however much larger that is."""
 
@@ -54,7 +56,8 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
             that the teacher is unsure of comes twice.
 
     Returns:
-        New instances, annotated ones first, with ``scores``: 1 for annotated objects, the teacher's for the others. Their
+        New instances, annotated ones first, with ``scores``: 1 for annotated objects, the teacher's for the others, and
+        ``annotated``, which tells them apart. Their
         masks are the annotated ones and the teacher's.
     """
     ignored = gt.bboxes.new_zeros((0, 4)) if ignored is None else ignored
@@ -65,7 +68,8 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
     merged = InstanceData(
         bboxes=torch.cat([gt.bboxes, added.bboxes.to(gt.bboxes)]),
         labels=torch.cat([gt.labels, added.labels]),
-        scores=torch.cat([gt.bboxes.new_ones(len(gt.bboxes)), added.scores.to(gt.bboxes)]))
+        scores=torch.cat([gt.bboxes.new_ones(len(gt.bboxes)), added.scores.to(gt.bboxes)]),
+        annotated=torch.arange(len(gt.bboxes) + len(added), device=gt.bboxes.device) < len(gt.bboxes))
     if 'masks' in gt and 'masks' in added:  # else no mask head is there that learns from them
         merged.masks = merged_masks(gt.masks, added.masks)
     return merged

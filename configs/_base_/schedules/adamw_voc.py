@@ -24,6 +24,6 @@ param_scheduler = [
 ]
 # No validation while the val images are trained on, see ../datasets/voc07.py.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1000, val_interval=1)
-# Of joint training, which configs/methods/joint.py lays over a stage: 60 epochs of the whole trainval split show 300000 images, at
+# Of joint training (configs/methods/joint.py): 60 epochs of the whole trainval split show 300000 images, at
 # least as many as teacher and student see together.
 joint = dict(train_cfg=train_cfg, param_scheduler=param_scheduler, optim_wrapper=dict(optimizer=dict(lr=lr)))

@@ -12,7 +12,7 @@ param_scheduler = [
 ]
 # No validation while val2017 is the test set, see ../datasets/coco17.py.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_begin=1000, val_interval=1)
-# Of joint training, which configs/methods/joint.py lays over a stage: the 1x schedule, with which the literature trains its upper
+# Of joint training (configs/methods/joint.py): the 1x schedule, with which the literature trains its upper
 # bound too.
 joint = dict(
     train_cfg=dict(max_epochs=epochs), param_scheduler=param_scheduler, optim_wrapper=dict(optimizer=dict(lr=lr)))

@@ -1,5 +1,6 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .final_model import FinalModelHook
+from .memory import MemoryHook
 from .metrics_file import MetricsFileHook
 from .plain_checkpoint import PlainCheckpointHook
 from .precision import PrecisionHook
@@ -11,6 +12,6 @@ from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
-    'FinalModelHook', 'MetricsFileHook', 'WorkDirLockHook', 'PlainCheckpointHook', 'PrecisionHook', 'RandomStateHook',
-    'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'AtomicCheckpointHook'
+    'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'PlainCheckpointHook', 'PrecisionHook',
+    'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
 ]

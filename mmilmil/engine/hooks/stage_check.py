@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from ...class_names import classes_in
@@ -61,6 +62,10 @@ class StageCheckHook(Hook):
             check_teacher(next(iter(stages.values())), model.teacher.classes, model.teacher_cfg['checkpoint'])
             check_pictures(detector_config(model.teacher_cfg['checkpoint'], model.teacher_cfg.get('config')), runner.cfg,
                            f"the teacher {model.teacher_cfg['checkpoint']}")
+            if model.replay is not None:
+                print_log(f'feature memory {model.memory.path}: {model.memory}' if model.memory is not None else
+                          f"no feature memory beside the teacher {model.teacher_cfg['checkpoint']}: nothing is replayed",
+                          'current')
             if model.teacher_boxes is not None and model.merging is not None:
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)

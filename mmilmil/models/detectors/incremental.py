@@ -1,8 +1,10 @@
 """The student: a stock detector with a teacher at its side."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Optional
 
 from mmdet.structures import SampleList
@@ -19,9 +21,13 @@ from ..heads import class_heads
 from ..loading import carries_config, load_detector
 from ..losses import UnbiasedCrossEntropyLoss
 from ..meaning import check_same_meaning
-from ..merging import MERGING, merge_teacher_boxes
+from ..memory import MEMORY_FILE, FeatureMemory
+from ..merging import MERGING, SAMPLING, merge_teacher_boxes
 from ..pruned import check_prunable, cut_to, pruned_checkpoint
-from ..settings import built, check_names, check_number, settings_of
+from ..replay import FeatureReplay
+from ..sampling import room_for_annotated
+from ..settings import built, check_names, check_number, check_switch, settings_of
+from ..still import check_frozen, freeze, keep_statistics, one_pass, same_parts
 from ..structure import common_channels, cut, equal
 from ..supported import check_supported
 from ..teacher import Teacher, teacher_settings
@@ -69,6 +75,9 @@ class IncrementalDetector:
                  teacher: dict,
                  distiller: Optional[dict] = UNSET,
                  merging: Optional[dict] = UNSET,
+                 memory: Optional[dict] = None,
+                 frozen: Sequence[str] = (),
+                 norm_eval: bool = False,
                  teacher_boxes: Optional[str] = None,
                  pruned: Optional[str] = None,
                  start: str = 'pruned',
@@ -94,6 +103,10 @@ class IncrementalDetector:
                              'has no proposals: leave it out')
         self.distiller = None if distiller is None else _distiller(distiller, self)
         self.merging = None if merging is None else _merging(merging)
+        self.replay = None if memory is None else _replay(memory, self)
+        self.frozen = check_frozen(frozen, self)
+        self.norm_eval = check_switch(norm_eval, 'model.norm_eval')
+        freeze(self, self.frozen)
         if start not in ('pruned', 'teacher'):
             raise InputError(f"model.start = {start!r} is neither 'pruned' nor 'teacher', whose weights a pruned student may "
                              'start from')
@@ -109,6 +122,8 @@ class IncrementalDetector:
         # copied into EMA and synchronised between processes (docs/protocol.md, rule 6).
         object.__setattr__(self, '_teacher', teacher)
         object.__setattr__(self, '_channels', {})
+        object.__setattr__(self, '_memory', UNSET)
+        object.__setattr__(self, '_shared', None)
 
     @property
     def teacher(self) -> Teacher:
@@ -191,13 +206,52 @@ class IncrementalDetector:
             found = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(annotation.metas, batch_inputs)
             samples = merged_samples(samples, annotation, found, self.merging)
         join = None if self.distiller is None else self.distiller.join(knowledge, annotation)
-        with self.view.watch(join) as outputs:
+        with (self._one_pass(knowledge), room_for_annotated(self, self.merging), self.view.watch(join) as outputs):
             losses = super().loss(batch_inputs, samples)
         if self.distiller is not None:
             if knowledge is not None:
                 outputs, knowledge = self._common(outputs, knowledge)
             losses.update(self.distiller(outputs, knowledge, annotation))
+        if self.memory is not None:
+            losses.update(self.replay(self.memory, self, self.teacher.detector))
         return losses
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """As the stock detector, but for the batch norms of frozen parts and, with ``norm_eval``, all others."""
+        super().train(mode)
+        if mode:
+            keep_statistics(self, self.frozen, self.norm_eval)
+        return self
+
+    def _one_pass(self, knowledge: Optional[Outputs]) -> AbstractContextManager:
+        """Frozen parts that are the teacher's compute nothing twice."""
+        if knowledge is None or not self.frozen:
+            return nullcontext()
+        if self._shared is None:
+            object.__setattr__(self, '_shared', same_parts(self, self.teacher.detector, self.frozen))
+        return one_pass(self, knowledge, self.frozen) if self._shared else nullcontext()
+
+    @property
+    def memory(self) -> Optional[FeatureMemory]:
+        """The teacher's feature memory, read on first use; ``None`` where none is asked for or none is there.
+
+        Raises:
+            InputError: it cannot be read, or is another teacher's.
+        """
+        if self._memory is UNSET:
+            memory = None
+            if self.replay is not None:
+                file = Path(self.replay.file or Path(self.teacher_cfg['checkpoint']).with_name(MEMORY_FILE))
+                if self.replay.file is not None or file.is_file():
+                    memory = FeatureMemory.load(file)
+                    memory.check(self.teacher.fingerprint, self.teacher.classes, self, str(self.teacher_cfg['checkpoint']))
+            object.__setattr__(self, '_memory', memory)
+        return self._memory
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """What the stage before left beside its detector, in bytes."""
+        return dict(memory_bytes=0 if self.memory is None else self.memory.nbytes)
 
     def _common(self, outputs: Outputs, knowledge: Outputs) -> tuple[Outputs, Outputs]:
         """Both with the feature maps of the channels that survive in student and teacher."""
@@ -242,10 +296,11 @@ class IncrementalDetector:
 
 def merged_samples(samples: SampleList, annotation: Annotation, found: list, merging: Mapping) -> SampleList:
     """Copies of a batch's samples whose ground truth has the teacher's boxes too; the batch's own stay as they are."""
+    thresholds = {name: value for name, value in merging.items() if name in MERGING}
     merged = []
     for sample, gt, detections, ignored in zip(samples, annotation.instances, found, annotation.ignored, strict=True):
         sample = sample.new()
-        sample.gt_instances = merge_teacher_boxes(gt, detections, ignored, **merging)
+        sample.gt_instances = merge_teacher_boxes(gt, detections, ignored, **thresholds)
         merged.append(sample)
     return merged
 
@@ -280,14 +335,26 @@ def _merging(cfg: dict) -> dict:
         raise InputError(f'model.merging is not set: {_INHERIT}, or set it to None to merge nothing')
     if not isinstance(cfg, Mapping):
         raise InputError(f'model.merging = {cfg!r}: give its thresholds as dict(score_thr=...), or None to merge nothing')
-    check_names(cfg, MERGING, 'model.merging')
+    check_names(cfg, (*MERGING, *SAMPLING), 'model.merging')
     lacking = [name for name in MERGING if name not in cfg]
     if lacking:
         raise InputError(f'model.merging does not say {", ".join(lacking)}: {_INHERIT}')
     for name, value in cfg.items():
-        if name != 'nms_iou_thr' or value is not None:
+        if name == 'rpn':
+            check_switch(value, 'model.merging.rpn')
+        elif name != 'nms_iou_thr' or value is not None:
             check_number(value, f'model.merging.{name}', 0, 1)
     return dict(cfg)
+
+
+def _replay(cfg: dict, student: IncrementalDetector) -> FeatureReplay:
+    if not isinstance(student.view, TwoStageView):
+        raise InputError(f'model.memory = {cfg!r}: a feature memory holds what a RoI head sees, and a {type(student).__name__} '
+                         'has none: leave it out')
+    if not isinstance(cfg, Mapping):
+        raise InputError(f'model.memory = {cfg!r}: give its settings as dict(per_step=...), or None to use no memory')
+    check_names(cfg, settings_of(FeatureReplay), 'model.memory')
+    return built(lambda settings: FeatureReplay(**settings), cfg, 'model.memory')
 
 
 def _without_pretrained(init_cfg: dict | list) -> list[dict]:

@@ -1,6 +1,15 @@
 from .dense import DenseDeltaKDLoss, DistributionKDLoss, ResponseBCELoss, ResponseMSELoss
 from .feature import FeatureHingeLoss, FeatureMSELoss, FeatureNormMSELoss
-from .roi import LogitMSELoss, MatchedScoreL1Loss, RoIDeltaLoss, ScoreL1Loss, UnbiasedCrossEntropyLoss, UnbiasedKDLoss
+from .roi import (
+    LogitMSELoss,
+    MatchedScoreL1Loss,
+    MixedKDLoss,
+    OldConditionalKDLoss,
+    RoIDeltaLoss,
+    ScoreL1Loss,
+    UnbiasedCrossEntropyLoss,
+    UnbiasedKDLoss,
+)
 from .rpn import (
     RPNDeltaLoss,
     RPNForegroundDeltaLoss,
@@ -11,7 +20,7 @@ from .rpn import (
 
 __all__ = [
     'DenseDeltaKDLoss', 'DistributionKDLoss', 'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss', 'LogitMSELoss',
-    'MatchedScoreL1Loss', 'RPNDeltaLoss', 'RPNForegroundDeltaLoss', 'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss',
-    'RPNObjectnessMSELoss', 'ResponseBCELoss', 'ResponseMSELoss', 'RoIDeltaLoss', 'ScoreL1Loss', 'UnbiasedCrossEntropyLoss',
-    'UnbiasedKDLoss'
+    'MatchedScoreL1Loss', 'MixedKDLoss', 'OldConditionalKDLoss', 'RPNDeltaLoss', 'RPNForegroundDeltaLoss',
+    'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'ResponseBCELoss', 'ResponseMSELoss',
+    'RoIDeltaLoss', 'ScoreL1Loss', 'UnbiasedCrossEntropyLoss', 'UnbiasedKDLoss'
 ]

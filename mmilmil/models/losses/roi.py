@@ -47,13 +47,95 @@ class UnbiasedKDLoss(_LogitLoss):
         self.subtract_entropy = check_switch(subtract_entropy, f'subtract_entropy of {type(self).__name__}')
 
     def by_roi(self, student: Tensor, teacher: Tensor) -> Tensor:
-        num_old = teacher.size(1) - 1
-        log_q = F.log_softmax(teacher / self.temperature, dim=1)
-        log_p = F.log_softmax(student / self.temperature, dim=1)
-        # New classes and background are neighbours, and the teacher calls both background.
-        log_p = torch.cat([log_p[:, :num_old], log_p[:, num_old:].logsumexp(dim=1, keepdim=True)], dim=1)
-        loss = -(log_q.exp() * ((log_p - log_q) if self.subtract_entropy else log_p)).sum(dim=1)
-        return loss / (num_old + 1) if self.normalize else loss
+        student, teacher = student / self.temperature, teacher / self.temperature
+        if self.subtract_entropy:
+            loss = unbiased_kl(student, teacher)
+        else:
+            loss = -(teacher.softmax(dim=1) * _in_old_terms(student, teacher.size(1) - 1)).sum(dim=1)
+        return loss / teacher.size(1) if self.normalize else loss
+
+
+def unbiased_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence from ``softmax(teacher)`` to the student's distribution with new classes and background summed, (R,).
+
+    Args:
+        student: Logits (R, C + 1), float32.
+        teacher: Logits (R, C_o + 1), float32.
+    """
+    log_q, log_p = F.log_softmax(teacher, dim=1), _in_old_terms(student, teacher.size(1) - 1)
+    return (log_q.exp() * (log_q - log_p)).sum(dim=1)
+
+
+def _in_old_terms(student: Tensor, num_old: int) -> Tensor:
+    """Log probabilities of old classes and background, (R, C_o + 1): the teacher calls new classes background."""
+    log_p = F.log_softmax(student, dim=1)
+    # New classes and background are neighbours.
+    return torch.cat([log_p[:, :num_old], log_p[:, num_old:].logsumexp(dim=1, keepdim=True)], dim=1)
+
+
+def old_conditional_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``t^2 KL(softmax(u_T / t) || softmax(u_S / t))``, (R,), u the logits of the old classes alone.
+
+    Args:
+        student: Logits (R, C + 1), float32.
+        teacher: Logits (R, C_o + 1), float32.
+        temperature: t; the factor t^2 keeps the size of the gradient.
+    """
+    num_old = teacher.size(1) - 1
+    log_p, log_q = (F.log_softmax(logits[:, :num_old] / temperature, dim=1) for logits in (student, teacher))
+    return temperature**2 * (log_q.exp() * (log_q - log_p)).sum(dim=1)
+
+
+@MODELS.register_module()
+class OldConditionalKDLoss(_LogitLoss):
+    """``t^2 KL(softmax(u_T / t) || softmax(u_S / t))``, u the logits of the old classes alone: which old class it would be.
+
+    Learning without forgetting (Li and Hoiem 2016) within the old classes, as SS-IL's task-wise distillation (Ahn et al.
+    2021). The logits of new classes and background take no part, so it holds on a new object as well: nothing in it contradicts
+    the label there. With one old class it is zero.
+
+    Args:
+        temperature (float): t.
+    """
+
+    def __init__(self, temperature: float = 2.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        check_temperature(self, temperature)
+        self.temperature = temperature
+
+    def by_roi(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return old_conditional_kl(student, teacher, self.temperature)
+
+
+@MODELS.register_module()
+class MixedKDLoss(_LogitLoss):
+    """Old classes among themselves on every RoI, and the whole distribution where the teacher sees background.
+
+    ``a t^2 KL_old(t) + b q_b KL``: KL_old is that of :class:`OldConditionalKDLoss`, KL that of :class:`UnbiasedKDLoss` less the
+    teacher's entropy, at temperature 1 and not normalised, and q_b the teacher's background probability. Not from a paper:
+    where the teacher calls a RoI an old class its background logit says nothing about a new object there, so that only the
+    order of the old classes is asked for; where it sees background, no old class may rise.
+
+    Args:
+        temperature (float): t, of the first part alone.
+        old_weight (float): a.
+        background_weight (float): b.
+    """
+
+    def __init__(self, temperature: float = 2.0, old_weight: float = 2.0, background_weight: float = 5.0,
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        check_temperature(self, temperature)
+        check_number(old_weight, 'old_weight of MixedKDLoss', 0)
+        check_number(background_weight, 'background_weight of MixedKDLoss', 0)
+        self.temperature = temperature
+        self.old_weight = old_weight
+        self.background_weight = background_weight
+
+    def by_roi(self, student: Tensor, teacher: Tensor) -> Tensor:
+        background = teacher.softmax(dim=1)[:, -1]
+        return (self.old_weight * old_conditional_kl(student, teacher, self.temperature)
+                + self.background_weight * background * unbiased_kl(student, teacher))
 
 
 @MODELS.register_module()

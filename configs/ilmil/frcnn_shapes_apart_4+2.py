@@ -1,0 +1,22 @@
+# Second stage of the shapes apart 4+2, small R18-FPN: star and triangle are new.
+_base_ = ['./frcnn_shapes_apart_4.py', '../_base_/distillers/mfrrk.py']
+metainfo = dict(classes=_base_.all_classes, split=(4, 2))
+epochs = 16
+joint_epochs = 17
+
+model = dict(
+    type='IncrementalFasterRCNN',
+    teacher=dict(
+        config='{{ fileDirname }}/frcnn_shapes_apart_4.py',
+        checkpoint='work_dirs/frcnn_shapes_apart_4/final.pth'),
+    distiller=_base_.distiller,
+    merging=_base_.merging,
+    roi_head=dict(bbox_head=dict(num_classes=6)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]
+joint = dict(
+    train_cfg=dict(max_epochs=joint_epochs, val_interval=joint_epochs),
+    param_scheduler=[param_scheduler[0], dict(param_scheduler[1], end=joint_epochs, T_max=joint_epochs)])

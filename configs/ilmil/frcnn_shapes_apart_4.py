@@ -1,0 +1,16 @@
+# First stage of the shapes apart, small R18-FPN: a stock Faster R-CNN on the first 4 classes.
+_base_ = [
+    '../_base_/models/frcnn_r18_fpn_small.py',
+    '../_base_/datasets/shapes_apart.py',
+    '../_base_/schedules/adamw_small.py',
+    '../_base_/default_runtime.py',
+]
+metainfo = dict(classes=_base_.all_classes[:4], split=(4, ))
+epochs = 18
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=4)))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=epochs, T_max=epochs)]

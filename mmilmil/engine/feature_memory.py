@@ -1,0 +1,80 @@
+"""The memory of a stage's final model, made at the end of the stage or later, where its images still are."""
+
+from pathlib import Path
+from typing import Optional
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+
+from ..models.loading import load_detector
+from ..models.memory import MEMORY_FILE, FeatureMemory
+from ..models.memory_building import CROWD, LOOKS, build_memory
+from ..models.memory_drift import carried_over, drift
+from ..models.teacher import weights_hash
+from .atomic_file import save_atomically
+
+
+def enough_images(dataset: Dataset, objects: int, seed: int) -> list[int]:
+    """Indices of images on which each class has ``objects`` objects, or all that it has; drawn by ``seed``, in that order.
+
+    Args:
+        dataset: Built, with its annotation; of several joined sets all that are built.
+        objects: Number wanted of each class.
+        seed: Of the order in which images are looked at.
+    """
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed)).tolist()
+    have: dict[int, int] = {}
+    chosen = []
+    for index in order:
+        labels = [instance['bbox_label'] for instance in dataset.get_data_info(index)['instances']
+                  if not instance.get('ignore_flag')]
+        if any(have.get(label, 0) < objects for label in labels):
+            chosen.append(index)
+        for label in labels:
+            have[label] = have.get(label, 0) + 1
+    return chosen
+
+
+def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Optional[Path] = None,
+                before: Optional[tuple[FeatureMemory, nn.Module]] = None, per_class: int = 160, background: int = 320,
+                seed: int = 0, device: str = 'cpu', config: Optional[dict] = None) -> FeatureMemory:
+    """Build a memory from annotated images and write it.
+
+    Args:
+        checkpoint: A two-stage detector's, as a finished stage leaves it.
+        dataset: The training set of that stage.
+        batch_size: Images that the detector sees at a time.
+        out: File to write; by default ``memory.pth`` beside the checkpoint.
+        before: The memory of the stage before and its detector: what it keeps is carried over to this one.
+        per_class: Tensors of each class.
+        background: Tensors of background.
+        seed: Of the draws.
+        device: Where the detector runs.
+        config: The detector's config, where its checkpoint carries none.
+
+    Raises:
+        InputError: the checkpoint or the memory before cannot be used, or the disk is full.
+    """
+    detector, classes = load_detector(str(checkpoint), config, whose='the ', where='')
+    detector.to(device)
+    annotated = [classes.index(name) for name in innermost(dataset).kept_classes]
+    images = Subset(dataset, enough_images(dataset, CROWD * per_class // LOOKS, seed))
+    loader = DataLoader(images, batch_size=batch_size, collate_fn=pseudo_collate)
+    earlier = None
+    if before is not None:
+        earlier, teacher = before
+        earlier = carried_over(earlier, *drift(teacher.to(device).eval(), detector.eval(), loader))
+    memory = build_memory(detector, loader, classes, annotated, weights_hash(detector.state_dict()), per_class, background,
+                          earlier, seed)
+    memory.path = out or Path(checkpoint).with_name(MEMORY_FILE)
+    save_atomically(memory.content(), memory.path)
+    return memory
+
+
+def innermost(dataset: Dataset) -> Dataset:
+    """The set inside wrappers, of several joined ones the first: all of a stage have the same classes."""
+    while not hasattr(dataset, 'kept_classes'):
+        dataset = dataset.datasets[0] if isinstance(dataset, ConcatDataset) else dataset.dataset
+    return dataset

@@ -1,0 +1,171 @@
+"""Making a feature memory: candidates from annotated images, and the choice among them."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.structures.bbox import bbox2roi, bbox_overlaps
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from .memory import FeatureMemory
+from .precision import full_precision
+from .views.base import box_heads
+
+GOOD_IOU = 0.6
+"""A proposal with this IoU with an object, or more, is one more look at it."""
+FREE_IOU = 0.3
+"""A proposal whose IoU with every annotated or ignored object is lower is background."""
+LOOKS = 3
+"""Candidates of one object, at most: its box and its best proposals."""
+CROWD = 8
+"""Times the tensors to be kept, as many candidates of a class are looked at, so that one set's size does not set the time."""
+NEAR_MISSES = 2
+"""Background candidates of an image, at most."""
+
+
+class Candidates:
+    """Pooled tensors of one label, with what the head makes of them before its classifier; a uniform draw of all that came.
+
+    Args:
+        limit: Number that is kept at a time.
+        generator: For the draw.
+    """
+
+    def __init__(self, limit: int, generator: torch.Generator) -> None:
+        self.limit = limit
+        self.generator = generator
+        self.seen = 0
+        self.features: list[Tensor] = []
+        self.codes: list[Tensor] = []
+
+    def add(self, feature: Tensor, code: Tensor) -> None:
+        """Add one, (C, h, w) and (D,)."""
+        self.seen += 1
+        if len(self.features) < self.limit:
+            self.features.append(feature)
+            self.codes.append(code)
+            return
+        place = int(torch.randint(self.seen, (1, ), generator=self.generator))
+        if place < self.limit:  # reservoir sampling: each that came is kept with the same probability
+            self.features[place], self.codes[place] = feature, code
+
+    def chosen(self, number: int) -> list[Tensor]:
+        """The tensors that herding chooses."""
+        if not self.features:
+            return []
+        return [self.features[index] for index in herd(torch.stack(self.codes), number).tolist()]
+
+
+def herd(codes: Tensor, number: int) -> Tensor:
+    """Indices of at most ``number`` codes (N, D) whose mean stays nearest to the mean of all, in the order of their choice.
+
+    Herding (Welling 2009), as iCaRL (Rebuffi 2017, algorithm 4) chooses exemplars: each step takes the code that brings the
+    mean of the chosen ones nearest to that of all.
+    """
+    codes = codes / codes.norm(dim=1, keepdim=True).clamp(min=torch.finfo(codes.dtype).tiny)
+    mean, total = codes.mean(dim=0), torch.zeros_like(codes[0])
+    free = torch.ones(len(codes), dtype=torch.bool)
+    chosen = []
+    for count in range(1, min(number, len(codes)) + 1):
+        distance = ((total + codes) / count - mean).square().sum(dim=1)
+        index = int(distance.masked_fill(~free, torch.inf).argmin())
+        chosen.append(index)
+        free[index] = False
+        total = total + codes[index]
+    return torch.tensor(chosen, dtype=torch.long)
+
+
+@torch.no_grad()
+def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence[str], annotated: Sequence[int],
+                 fingerprint: str, per_class: int = 160, background: int = 320, before: FeatureMemory | None = None,
+                 seed: int = 0) -> FeatureMemory:
+    """The memory of a trained two-stage detector.
+
+    Args:
+        detector: The detector.
+        batches: Annotated batches, as a training loader gives them.
+        classes: Names of all its classes, in label order.
+        annotated: Labels of the classes that the batches' annotation names wherever they are. Background is taken where the
+            detector leans to one of these; what it takes for another class may be an object that nobody annotated.
+        fingerprint: Hash of the detector's weights.
+        per_class: Tensors of each class.
+        background: Tensors of background.
+        before: The memory of the stage before, whose classes come first; what it knows is kept, its background too, and the
+            new background shares the room.
+        seed: Of the draw among candidates.
+    """
+    mode, generator = detector.training, torch.Generator().manual_seed(seed)
+    detector.eval()
+    try:
+        found = {label: Candidates(CROWD * per_class, generator) for label in annotated}
+        free = Candidates(CROWD * background, generator)
+        for batch in batches:
+            data = detector.data_preprocessor(batch)
+            _look(detector, data['inputs'], data['data_samples'], found, free)
+    finally:
+        detector.train(mode)
+    kept, labels = [], []
+    if before is not None:
+        old = len(before.classes)
+        shares = dict.fromkeys(range(old), per_class) | {old: background // 2}
+        for label, share in shares.items():
+            mine = before.features[before.labels == label][:share]
+            kept.append(mine)
+            labels.append(torch.full((len(mine), ), len(classes) if label == old else label))
+        background -= len(kept[-1])
+    for label, candidates in found.items():
+        chosen = candidates.chosen(per_class)
+        kept += [feature[None] for feature in chosen]
+        labels.append(torch.full((len(chosen), ), label))
+    chosen = free.chosen(background)
+    kept += [feature[None] for feature in chosen]
+    labels.append(torch.full((len(chosen), ), len(classes)))
+    return FeatureMemory(torch.cat(kept).float(), torch.cat(labels), tuple(classes), fingerprint)
+
+
+def _look(detector: nn.Module, inputs: Tensor, samples: list, found: dict[int, Candidates], free: Candidates) -> None:
+    """Add what a batch shows."""
+    levels = detector.extract_feat(inputs)
+    proposals = detector.rpn_head.predict(levels, samples, rescale=False)
+    objects, ignored, _ = unpack_gt_instances(samples)
+    boxes = [torch.cat([gt.bboxes, found.bboxes]) for gt, found in zip(objects, proposals)]
+    roi_head = detector.roi_head
+    head = box_heads(detector)[0]
+    codes: list[Tensor] = []
+    handle = head.fc_cls.register_forward_pre_hook(lambda layer, args: codes.append(args[0]))
+    try:
+        stage = (0, ) if isinstance(roi_head.bbox_head, nn.ModuleList) else ()
+        seen = roi_head._bbox_forward(*stage, levels, bbox2roi(boxes))
+    finally:
+        handle.remove()
+    counts = [len(of_image) for of_image in boxes]
+    scores = full_precision(seen['cls_score']).softmax(dim=1)
+    parts = zip(boxes, objects, ignored, seen['bbox_feats'].split(counts), codes[0].split(counts), scores.split(counts))
+    for of_image, gt, others, features, code, score in parts:
+        _of_objects(of_image, gt, features, code, found)
+        _of_background(of_image, gt, others, features, code, score, found, free)
+
+
+def _of_objects(boxes: Tensor, gt: InstanceData, features: Tensor, codes: Tensor, found: dict[int, Candidates]) -> None:
+    overlaps = bbox_overlaps(boxes, gt.bboxes)
+    for index, label in enumerate(gt.labels.tolist()):
+        if label not in found:
+            continue
+        overlap = overlaps[:, index].clone()
+        overlap[:len(gt)] = 0  # the annotated boxes, of which its own is the first look
+        best = overlap.topk(min(LOOKS - 1, len(overlap)))
+        for place in [index, *best.indices[best.values >= GOOD_IOU].tolist()]:
+            found[label].add(features[place].cpu(), codes[place].cpu())
+
+
+def _of_background(boxes: Tensor, gt: InstanceData, ignored: InstanceData | None, features: Tensor, codes: Tensor,
+                   scores: Tensor, found: dict[int, Candidates], free: Candidates) -> None:
+    taken = gt.bboxes if ignored is None else torch.cat([gt.bboxes, ignored.bboxes])
+    score, leaning = scores[:, :-1].max(dim=1)
+    known = torch.tensor([label in found for label in leaning.tolist()], device=boxes.device, dtype=torch.bool)
+    known[:len(gt)] = False
+    known &= ~(bbox_overlaps(boxes, taken) >= FREE_IOU).any(dim=1)
+    index = known.nonzero().squeeze(1)
+    for place in index[score[index].topk(min(NEAR_MISSES, len(index))).indices].tolist():
+        free.add(features[place].cpu(), codes[place].cpu())

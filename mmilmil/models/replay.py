@@ -1,0 +1,93 @@
+"""Replay of a feature memory through the student's RoI head."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .losses import RoIDeltaLoss
+from .memory import FeatureMemory
+from .settings import check_number, check_switch
+from .views.base import box_heads
+
+
+@MODELS.register_module()
+class FeatureReplay(BaseModule):
+    """Shows the student's box heads what the teacher's memory keeps of the old classes.
+
+    ``loss_weight * mean_r [-log p_y(x_r)]`` over all classes and background, and ``reg_weight`` times the smooth-L1 distance of
+    the old classes' deltas to those that the teacher's head gives for the same x_r. So the rows of the new classes meet old
+    objects as what they are not, and background too, where no image shows them.
+
+    Source: replay of RoI features before the shared layers, as RePRE (arXiv 2502.05540) does with prototypes; here real
+    features, background that the detector nearly took for an object, and deltas.
+
+    Args:
+        file: The memory; ``None``: ``memory.pth`` beside the teacher's checkpoint, where it is there.
+        per_step: Tensors that a step draws of it.
+        loss_weight: Weight of the cross entropy.
+        reg_weight: Weight of the deltas.
+    """
+
+    def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
+                 flip: bool = False, mix: bool = False) -> None:
+        super().__init__()
+        check_number(per_step, 'model.memory.per_step', 1, whole=True)
+        check_number(loss_weight, 'model.memory.loss_weight', 0)
+        self.file = file
+        self.flip = check_switch(flip, 'model.memory.flip')
+        self.mix = check_switch(mix, 'model.memory.mix')
+        self.per_step = per_step
+        self.loss_weight = loss_weight
+        self.delta_loss = RoIDeltaLoss(by_probability=True, loss_weight=reg_weight)
+
+    def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module) -> dict[str, Tensor]:
+        """Losses of one step.
+
+        Args:
+            memory: The teacher's.
+            student: A two-stage detector that knows the old classes first, then the new ones.
+            teacher: The detector that the memory was made by.
+
+        Returns:
+            ``loss_memory_cls`` and ``loss_memory_reg``; of a cascade summed over its cascade stages with the weights that it
+            gives its own losses.
+        """
+        index = torch.randperm(len(memory))[:self.per_step]
+        heads = box_heads(student)
+        device = next(heads[0].parameters()).device
+        features, labels = memory.features[index], memory.labels[index]
+        if self.mix:
+            features = _mixed(features, labels, memory)
+        features, labels = features.to(device), labels.to(device)
+        if self.flip:
+            features = torch.where((torch.rand(len(features), 1, 1, 1) < 0.5).to(device), features.flip(-1), features)
+        weights = getattr(student.roi_head, 'stage_loss_weights', (1.0, ) * len(heads))
+        losses = [self._of_head(weight, head, known, features, labels)
+                  for weight, head, known in zip(weights, heads, box_heads(teacher), strict=True)]
+        return dict(zip(('loss_memory_cls', 'loss_memory_reg'), (sum(terms) for terms in zip(*losses))))
+
+    def _of_head(self, weight: float, head: Callable, known: Callable, features: Tensor, labels: Tensor
+                 ) -> tuple[Tensor, Tensor]:
+        logits, deltas = (value.float() for value in head(features))
+        with torch.no_grad():
+            known_logits, known_deltas = (value.float() for value in known(features))
+        background = known_logits.size(1) - 1
+        target = labels.masked_fill(labels == background, logits.size(1) - 1)
+        if known_deltas.size(1) == 4 != deltas.size(1):
+            known_deltas = known_deltas.repeat(1, background)
+        cls = self.loss_weight * F.cross_entropy(logits, target)
+        return weight * cls, weight * self.delta_loss(deltas, known_deltas, teacher_logits=known_logits)
+
+
+def _mixed(features: Tensor, labels: Tensor, memory: FeatureMemory) -> Tensor:
+    """Each with a random other one of its label, of which it gets less than half."""
+    partners = torch.empty_like(labels)
+    for label in labels.unique().tolist():
+        mine, known = labels == label, (memory.labels == label).nonzero().squeeze(1)
+        partners[mine] = known[torch.randint(len(known), (int(mine.sum()), ))]
+    share = 0.5 + 0.5 * torch.rand(len(features), 1, 1, 1)
+    return share * features + (1 - share) * memory.features[partners]

@@ -1,0 +1,349 @@
+"""The feature memory: its choice, its file, its replay; parts that stay still; which boxes the samplers show."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.models.task_modules.assigners import AssignResult
+from mmdet.models.task_modules.samplers import RandomSampler
+from mmengine.structures import InstanceData
+from tiny import OLD, batch, build, detector_cfg, detector_file, instances, shake, student_cfg, taught, teacher_file
+
+from mmilmil import InputError
+from mmilmil.models import Teacher
+from mmilmil.models.memory import FeatureMemory
+from mmilmil.models.memory_building import Candidates, build_memory, herd
+from mmilmil.models.memory_drift import carried_over, drift
+from mmilmil.models.merging import merge_teacher_boxes
+from mmilmil.models.sampling import AnnotatedFirst
+from mmilmil.models.teacher import weights_hash
+
+SHAPE = (16, 3, 3)  # of tiny's box head
+
+
+def memory_of(teacher: Teacher, number: int = 12) -> FeatureMemory:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(number) % (len(OLD) + 1)
+    return FeatureMemory(torch.randn(number, *SHAPE, generator=generator), labels, OLD, teacher.fingerprint)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return teacher_file(tmp_path / 'teacher.pth')
+
+
+@pytest.fixture
+def remembered(checkpoint, tmp_path):
+    """A teacher's checkpoint with a memory beside it."""
+    torch.save(memory_of(Teacher.load(str(checkpoint))).content(), tmp_path / 'memory.pth')
+    return checkpoint
+
+
+def test_herding_by_hand():
+    """Unit codes at 0, 90 and 45 degrees: the mean points to 45, which is chosen first; then the mean of two is nearest with
+    either end, and the first counts."""
+    codes = torch.tensor([[2., 0.], [0., 3.], [1., 1.]])
+    assert herd(codes, 2).tolist() == [2, 0]
+    assert herd(codes, 9).tolist() == [2, 0, 1]
+    assert herd(codes, 0).tolist() == []
+
+
+def test_candidates_are_a_uniform_draw():
+    hits = torch.zeros(10)
+    for seed in range(400):
+        candidates = Candidates(3, torch.Generator().manual_seed(seed))
+        for number in range(10):
+            candidates.add(torch.tensor([float(number)]), torch.ones(1))
+        kept = torch.cat(candidates.features).long()
+        assert len(set(kept.tolist())) == 3
+        hits[kept] += 1
+    assert hits.min() > 80 and hits.max() < 160  # 120 expected
+
+
+def test_the_file_keeps_eight_bits(tmp_path, checkpoint):
+    memory = memory_of(Teacher.load(str(checkpoint)))
+    torch.save(memory.content(), tmp_path / 'memory.pth')
+    read = FeatureMemory.load(tmp_path / 'memory.pth')
+    step = memory.features.flatten(1).abs().amax(dim=1) / 127
+    assert ((read.features - memory.features).abs().flatten(1).amax(dim=1) <= step / 2 * 1.001).all()
+    assert torch.equal(read.labels, memory.labels) and read.classes == OLD and read.teacher == memory.teacher
+    assert read.nbytes == 12 * (16 * 9 + 4 + 8) and read.counts == [3, 3, 3, 3]
+    assert 'no images: 3 to 3 RoI tensors of each of 3 classes, 3 of background' in str(read)
+
+
+@pytest.mark.parametrize('change, told', [
+    (dict(version=2), 'version 2, and this mmilmil reads 1: update mmilmil'),
+    (dict(kind='other'), 'is no feature memory'),
+    (dict(labels=torch.arange(5)), '12 tensors and 5 labels'),
+    (dict(labels=torch.full((12, ), 9)), 'which do not fit'),
+    (dict(scale=None), 'is incomplete'),
+    (None, 'cannot be read'),
+])
+def test_what_is_no_memory_is_told(tmp_path, checkpoint, change, told):
+    content = memory_of(Teacher.load(str(checkpoint))).content()
+    path = tmp_path / 'memory.pth'
+    torch.save(content | (change or {}), path)
+    if change is None:
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=told) as error:
+        FeatureMemory.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_it_is_used_where_it_lies_beside_the_teacher(remembered, tmp_path):
+    assert build(student_cfg(remembered, memory=dict(per_step=4))).kept == dict(memory_bytes=12 * (16 * 9 + 12))
+    assert build(student_cfg(remembered, memory=None)).memory is None
+    (tmp_path / 'memory.pth').rename(tmp_path / 'other.pth')
+    assert build(student_cfg(remembered, memory=dict(per_step=4))).memory is None
+    named = dict(file=str(tmp_path / 'other.pth'))
+    assert len(build(student_cfg(remembered, memory=named)).memory) == 12
+    with pytest.raises(InputError, match='there is no feature memory'):
+        assert build(student_cfg(remembered, memory=dict(file='gone.pth'))).memory
+
+
+@pytest.mark.parametrize('change, told', [
+    (dict(teacher='0' * 64), 'is of another teacher'),
+    (dict(classes=['ant', 'cat', 'bee']), "knows the classes .'ant', 'cat', 'bee'."),
+    (dict(values=torch.zeros(12, 16, 7, 7, dtype=torch.int8)), r'has RoI tensors of \(16, 7, 7\)'),
+])
+def test_a_memory_of_another_detector_is_refused(remembered, tmp_path, change, told):
+    content = torch.load(tmp_path / 'memory.pth')
+    torch.save(content | change, tmp_path / 'memory.pth')
+    with pytest.raises(InputError, match=told):
+        assert build(student_cfg(remembered, memory=dict())).memory
+
+
+@pytest.mark.parametrize('memory, told', [
+    (dict(per_step=0), 'model.memory.per_step = 0'),
+    (dict(weight=1.), 'model.memory has no setting weight'),
+    ('yes', "model.memory = 'yes'"),
+])
+def test_wrong_settings_are_told(checkpoint, memory, told):
+    with pytest.raises(InputError, match=told):
+        build(student_cfg(checkpoint, memory=memory))
+
+
+def test_a_one_stage_detector_has_no_memory(tmp_path):
+    file = detector_file(tmp_path / 'teacher.pth', 'gfl')
+    with pytest.raises(InputError, match='has none: leave it out'):
+        build(taught(detector_cfg('gfl', 5), file, 'dense_distribution', memory=dict()))
+
+
+def test_replay_is_cross_entropy_and_old_deltas(remembered):
+    """All 12 tensors at once, so the draw does not matter; the sums are those of the formula."""
+    student = shake(build(student_cfg(remembered, memory=dict(per_step=99, loss_weight=2.0, reg_weight=3.0))), seed=3).train()
+    losses = student.loss(*batch())
+    memory, head = student.memory, student.roi_head.bbox_head
+    logits, deltas = head(memory.features)
+    target = memory.labels.masked_fill(memory.labels == len(OLD), 5)  # the student's background
+    assert torch.allclose(losses['loss_memory_cls'], 2 * F.cross_entropy(logits, target))
+    known_logits, known = student.teacher.detector.roi_head.bbox_head(memory.features)
+    error = F.smooth_l1_loss(deltas[:, :12], known, reduction='none').unflatten(1, (3, 4)).sum(2)
+    by_roi = (error * known_logits.softmax(1)[:, :3]).sum(1)
+    assert torch.allclose(losses['loss_memory_reg'], 3 * by_roi.mean())
+    losses['loss_memory_cls'].backward()
+    assert head.fc_cls.weight.grad[3:5].abs().sum() > 0  # rows of new classes meet old objects
+    assert all(weight.grad is None for weight in student.backbone.parameters())
+
+
+def test_the_memory_of_a_detector(checkpoint):
+    """Objects of every class, and background; a second time the same; the stage before keeps its share."""
+    teacher = Teacher.load(str(checkpoint))
+    inputs, samples = batch((((0, 8., 8., 40., 40.), (1, 30., 30., 60., 60.)), ((2, 30., 20., 60., 50.), )))
+    batches = [dict(inputs=list(inputs), data_samples=samples)] * 2
+    detector = copy.deepcopy(teacher.detector)
+    detector.data_preprocessor = _AsItIs()
+
+    def made(**more):
+        return build_memory(detector, batches, OLD, range(3), 'hash', per_class=2, background=3, **more)
+
+    memory = made()
+    assert memory.features.shape[1:] == SHAPE and memory.counts[:3] == [2, 2, 2] and 1 <= memory.counts[3] <= 3
+    assert torch.equal(memory.features, made().features)
+    assert not detector.training
+    # A later stage: the earlier memory's classes, the newest one's own, both kinds of background.
+    before = FeatureMemory(torch.ones(8, *SHAPE), torch.tensor([0, 0, 0, 1, 1, 2, 2, 2]), OLD[:2], 'other')
+    later = build_memory(detector, batches, OLD, [2], 'hash', per_class=2, background=3, before=before)
+    assert later.counts[:3] == [2, 2, 2] and later.counts[3] >= 1
+    assert (later.features[later.labels < 2] == 1).all() and (later.features[later.labels == 2] != 1).any()
+
+
+class _AsItIs(torch.nn.Module):
+
+    def forward(self, data, training=False):
+        return dict(inputs=torch.stack(data['inputs']), data_samples=data['data_samples'])
+
+
+def test_stored_weights_hash_is_the_teachers(checkpoint):
+    teacher = Teacher.load(str(checkpoint))
+    assert teacher.fingerprint == weights_hash(torch.load(checkpoint)['state_dict'])
+
+
+# Parts that stay still
+
+
+@pytest.mark.parametrize('frozen', [('backbone', ), ('backbone', 'neck'), ('backbone', 'neck', 'rpn_head')])
+def test_one_pass_gives_the_same_losses_and_gradients(checkpoint, frozen, monkeypatch):
+    def student(share: bool):
+        model = build(student_cfg(checkpoint, frozen=frozen, norm_eval=True)).train()
+        if not share:
+            object.__setattr__(model, '_shared', False)
+        torch.manual_seed(1)
+        losses = model.loss(*batch())
+        total = model.parse_losses(losses)[0]
+        total.backward()
+        return model, total, {name: weight.grad for name, weight in model.named_parameters()}
+
+    passes = []
+    model, total, grads = student(True)
+    other, other_total, other_grads = student(False)
+    assert model._shared is True
+    assert torch.allclose(total, other_total)
+    for name, grad in grads.items():
+        still = name.split('.')[0] in frozen
+        assert (grad is None) == still, name
+        assert still or torch.allclose(grad, other_grads[name], atol=1e-6), name
+    model.backbone.register_forward_pre_hook(lambda *args: passes.append(args))
+    monkeypatch.setattr(type(model.backbone), 'forward', _never)
+    model.teacher.detector.backbone.forward = lambda x: [level.detach() for level in _levels(other, x)]
+    model.loss(*batch())  # its own backbone is not asked
+    del model.teacher.detector.backbone.forward
+
+
+def _never(*args):
+    raise AssertionError('computed twice')
+
+
+def _levels(model, x):
+    width = [8, 16, 32, 64]
+    return [torch.ones(len(x), channels, x.size(2) // 2**(2 + level), x.size(3) // 2**(2 + level))
+            for level, channels in enumerate(width)]
+
+
+def test_frozen_parts_and_statistics_stay(checkpoint):
+    student = build(student_cfg(checkpoint, frozen=['backbone'])).train()
+    before = {name: value.clone() for name, value in student.backbone.state_dict().items()}
+    student.loss(*batch())
+    assert all(torch.equal(value, before[name]) for name, value in student.backbone.state_dict().items())
+    assert not student.backbone.training and student.neck.training and student.roi_head.training
+    moved = build(student_cfg(checkpoint)).train()
+    moved.loss(*batch())
+    assert not torch.equal(moved.backbone.bn1.running_mean, before['bn1.running_mean'])
+    held = build(student_cfg(checkpoint, norm_eval=True)).train()
+    held.loss(*batch())
+    assert torch.equal(held.backbone.bn1.running_mean, before['bn1.running_mean'])
+    assert held.backbone.bn1.weight.requires_grad
+
+
+@pytest.mark.parametrize('frozen, told', [
+    ('backbone', "model.frozen = 'backbone': list parts"),
+    (['neck'], r"give \['backbone'\] or \['backbone', 'neck'\]"),
+    (['head'], "names 'head', and a IncrementalFasterRCNN can freeze backbone, neck, rpn_head"),
+])
+def test_wrong_frozen_parts_are_told(checkpoint, frozen, told):
+    with pytest.raises(InputError, match=told):
+        build(student_cfg(checkpoint, frozen=frozen))
+
+
+# What the samplers show
+
+
+def sampled(annotated, gt_inds, **settings):
+    gt = InstanceData(bboxes=torch.zeros(len(annotated), 4), labels=torch.zeros(len(annotated), dtype=torch.long),
+                      annotated=torch.tensor(annotated))
+    gt_inds = torch.tensor(gt_inds)
+    assigned = AssignResult(len(annotated), gt_inds, torch.ones(len(gt_inds)), torch.zeros(len(gt_inds), dtype=torch.long))
+    priors = InstanceData(priors=torch.arange(len(gt_inds))[:, None].repeat(1, 4).float())
+    stock = RandomSampler(num=8, pos_fraction=0.5, add_gt_as_proposals=settings.pop('add', False))
+    return AnnotatedFirst(stock, **settings).sample(assigned, priors, gt)
+
+
+def test_half_of_the_positives_are_kept_for_annotated_objects():
+    """Four positives are drawn; of ten priors two are on the annotated object 1, eight on the teacher's box 2."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        result = sampled([True, False], [1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 0], share=0.5)
+        assert sorted(result.pos_assigned_gt_inds.tolist()) == [0, 0, 1, 1]
+        assert len(result.neg_inds) == 1  # what is left out is no background
+
+
+def test_what_annotated_objects_do_not_need_the_teachers_boxes_get():
+    result = sampled([True, False], [1, 2, 2, 2, 2, 2, 0], share=0.5)
+    assert sorted(result.pos_assigned_gt_inds.tolist()) == [0, 1, 1, 1]
+
+
+def test_ground_truth_that_is_added_counts():
+    """Both boxes are added to the proposals: one positive each, so that two of the four are left, for the annotated one."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        result = sampled([True, False], [1, 2, 2, 2, 2, 2, 2], share=0.5, add=True)
+        assert sorted(result.pos_assigned_gt_inds.tolist())[:2] == [0, 0]
+
+
+def test_not_taught_they_are_neither_positive_nor_negative():
+    result = sampled([True, False], [1, 2, 2, 0, 0, -1], taught=False)
+    assert result.pos_inds.tolist() == [0] and sorted(result.neg_inds.tolist()) == [3, 4]
+
+
+def test_the_student_samples_as_merging_says(checkpoint):
+    """The RPN's positives and the RoI head's, by whether the box is the teacher's."""
+    def positives(**merging):
+        student = build(student_cfg(checkpoint, merging=dict(score_thr=0.05, **merging))).train()
+        seen = {}
+        for name, owner, key in (('rpn', student.rpn_head, 'sampler'), ('roi', student.roi_head, 'bbox_sampler')):
+            stock = getattr(owner, key)
+            setattr(owner, key, _Watching(stock, seen.setdefault(name, [])))
+        torch.manual_seed(0)
+        student.loss(*batch())
+        return {name: sum(int((~gt.annotated[result.pos_assigned_gt_inds]).sum()) for result, gt in calls)
+                for name, calls in seen.items()}
+
+    before = positives()
+    assert before['rpn'] > 0 and before['roi'] > 0
+    assert positives(rpn=False)['rpn'] == 0
+    assert positives(annotated_share=1.0)['roi'] <= before['roi']
+
+
+class _Watching:
+
+    def __init__(self, sampler, calls):
+        self.sampler, self.calls = sampler, calls
+
+    def __getattr__(self, name):
+        return getattr(self.sampler, name)
+
+    def sample(self, assigned, priors, gt, **kwargs):
+        result = self.sampler.sample(assigned, priors, gt, **kwargs)
+        self.calls.append((result, gt))
+        return result
+
+
+def test_merged_boxes_are_told_apart():
+    """A teacher can be as sure as the annotation."""
+    merged = merge_teacher_boxes(instances([(0, 0, 9, 9)], [3]), instances([(20, 20, 30, 30)], [0], [1.0]))
+    assert merged.annotated.tolist() == [True, False] and merged.scores.tolist() == [1.0, 1.0]
+
+
+def test_drift_is_the_linear_map_between_two_detectors(checkpoint):
+    """A student whose maps are the teacher's, each channel doubled and moved by 3: W = 2 and b = 3, and so the memory."""
+    teacher = Teacher.load(str(checkpoint)).detector
+    teacher.data_preprocessor = _AsItIs()
+    student = copy.deepcopy(teacher)
+    student.extract_feat = lambda inputs: tuple(2 * level + 3 for level in teacher.extract_feat(inputs))
+    inputs, samples = batch()
+    weight, bias = drift(teacher, student, [dict(inputs=list(inputs), data_samples=samples)])
+    memory = FeatureMemory(teacher.neck.fpn_convs[0].conv.weight.detach()[:4, :, :, :], torch.zeros(4).long(), OLD, 'hash')
+    seen = carried_over(memory, weight, bias)
+    cells = drift_cells(teacher, inputs)
+    mapped = cells @ weight.T + bias
+    assert (mapped - (2 * cells + 3)).abs().max() < 0.05 * (2 * cells + 3).abs().max()
+    assert torch.allclose(seen.features, torch.einsum('oc,nchw->nohw', weight, memory.features) + bias[:, None, None])
+    # Nothing moved: nothing is changed.
+    weight, bias = drift(teacher, teacher, [dict(inputs=list(inputs), data_samples=samples)])
+    assert torch.allclose(weight, torch.eye(16), atol=1e-3) and bias.abs().max() < 1e-3
+
+
+def drift_cells(detector, inputs):
+    level = detector.extract_feat(inputs)[0]
+    return level.permute(0, 2, 3, 1).reshape(-1, 16).detach()
