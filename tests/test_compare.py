@@ -295,6 +295,8 @@ def test_mistakes_on_the_command_line(chain, tool, tmp_path, monkeypatch):
     assert done.status == 2 and "there is no method 'fine'" in done.err
     done = tool('compare.py', chain.student, '--methods', 'joint', mine(tmp_path, '', 'joint'))
     assert done.status == 1 and done.err.startswith('error: --methods: two are called joint')
+    done = tool('compare.py', chain.student, '--methods', 'joint', '--finetune', 'tuned')
+    assert done.status == 1 and 'error: --finetune tuned: it is none of --methods (joint)' in done.err
     (tmp_path / 'file').touch()
     done = tool('compare.py', chain.student, '--out', 'file')
     assert done.status == 1 and '--out file cannot be a folder' in done.err

@@ -45,8 +45,7 @@ def parse_args() -> argparse.Namespace:
         '--split', choices=['test', 'val'], default='test',
         help='what the figures are of; val takes those of the validation that ends each training, and tests nothing')
     parser.add_argument(
-        '--finetune', default='finetune', metavar='METHOD',
-        help='the method that the time of a step is told relative to; default finetune')
+        '--finetune', metavar='METHOD', help='the method that the time of a step is told relative to; default finetune')
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
@@ -88,6 +87,9 @@ def shown(path: Path) -> str:
 def main() -> int:
     args = parse_args()
     methods = named_methods(args.methods)
+    if args.finetune not in (None, *methods):
+        raise InputError(f'--finetune {args.finetune}: it is none of --methods ({", ".join(methods)}): name one, or add it')
+    finetune = args.finetune or 'finetune'
     work_dir = check_folder(args.work_dir, '--work-dir')
     out = check_folder(args.out or work_dir, '--out')
     for name in (TABLE, FIGURES, PICTURE):
@@ -101,11 +103,11 @@ def main() -> int:
     if not finished:
         raise InputError(f'no chain is finished, so there is nothing to compare: {"; ".join(told)}')
     try:
-        rows = method_rows(finished, args.finetune)
+        rows = method_rows(finished, finetune)
     except ValueError as error:
         raise InputError(f'{work_dir}: {error}: give another --work-dir') from error
     below = [*lines_below(finished, on_val), *(f'failed: {line}' for line in told)]
-    table = '\n'.join([comparison_table(rows, args.finetune), '', *(f'- {line}' for line in below)])
+    table = '\n'.join([comparison_table(rows, finetune), '', *(f'- {line}' for line in below)])
     made = made_by(own_tools(__file__), Path(__file__).name)
     content = dict(
         made=made, split=args.split, configs=args.configs,

@@ -1,6 +1,7 @@
 """Running the stages of a comparison unattended, several at a time; one that fails stops only what stands on it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -110,7 +111,8 @@ class _Run:
                 return False
             self.process = None
             if status:
-                raise InputError(f'{self.tool} failed with status {status}')
+                ended = f'failed with status {status}' if status > 0 else f'was ended by {signal.Signals(-status).name}'
+                raise InputError(f'{self.tool} {ended}')
         command = next(self.commands, None)
         if command is None:
             return True
