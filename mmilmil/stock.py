@@ -11,8 +11,10 @@ from .registry import MODELS
 # Settings that the student adds to a stock detector's; its checkpoint knows nothing of them.
 INCREMENTAL_KEYS = ('teacher', 'distiller', 'merging', 'memory', 'frozen', 'norm_eval', 'teacher_boxes', 'start')
 _PREFIXES = ('Incremental', 'Pruned')
+LATER_KEYS = ('replay', 'unlabelled')
+"""Settings of a training set that only a student's stage has a use for; None leaves one out."""
 # Settings that stock datasets know nothing of.
-_STAGE_KEYS = ('keep', 'annotated')
+_STAGE_KEYS = ('keep', 'annotated', *LATER_KEYS)
 _STOCK_DATASETS = {'IncrementalVOCDataset': 'XMLDataset', 'IncrementalCocoDataset': 'CocoDataset'}
 
 

@@ -105,13 +105,21 @@ def test_it_is_used_where_it_lies_beside_the_teacher(remembered, tmp_path):
 @pytest.mark.parametrize('change, told', [
     (dict(teacher='0' * 64), 'is of another teacher'),
     (dict(classes=['ant', 'cat', 'bee']), "knows the classes .'ant', 'cat', 'bee'."),
-    (dict(values=torch.zeros(12, 16, 7, 7, dtype=torch.int8)), r'has RoI tensors of \(16, 7, 7\)'),
 ])
 def test_a_memory_of_another_detector_is_refused(remembered, tmp_path, change, told):
     content = torch.load(tmp_path / 'memory.pth')
     torch.save(content | change, tmp_path / 'memory.pth')
     with pytest.raises(InputError, match=told):
         assert build(student_cfg(remembered, memory=dict())).memory
+
+
+def test_a_memory_of_other_tensors_is_left_unused_or_refused_where_it_is_named(remembered, tmp_path, capfd):
+    """As beside the full teacher of a pruned student."""
+    file = tmp_path / 'memory.pth'
+    torch.save(torch.load(file) | dict(values=torch.zeros(12, 16, 7, 7, dtype=torch.int8)), file)
+    assert build(student_cfg(remembered, memory=dict())).kept == dict(memory_bytes=0)
+    with pytest.raises(InputError, match=r'has RoI tensors of \(16, 7, 7\), and .* takes \(16, 3, 3\)'):
+        assert build(student_cfg(remembered, memory=dict(file=str(file)))).memory
 
 
 @pytest.mark.parametrize('memory, told', [

@@ -360,6 +360,7 @@ def test_folders_are_checked_first(tmp_path, tool):
         ('train_chain.py', base, '--work-dir', taken),
         ('prune.py', base, checkpoint, '--out', taken),
         ('cache_teacher_boxes.py', student, '--out', taken / 'a.jsonl'),
+        ('interpolate.py', student, checkpoint, '--out', taken),
         ('make_shapes_dataset.py', taken),
         ('download_dataset.py', 'voc07', '--root', taken),
         ('demo.py', '--work-dir', taken),

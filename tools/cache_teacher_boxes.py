@@ -24,6 +24,7 @@ from mmilmil.engine.atomic_file import write_atomically
 from mmilmil.engine.cli import CfgOptions, check_device, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.methods import add_method_option
+from mmilmil.engine.unlabelled import add_unlabelled_option, use_unlabelled
 from mmilmil.errors import InputError
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
@@ -35,6 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cache the teacher's boxes on a stage's training images")
     parser.add_argument('config', help="config file of the student's stage")
     add_method_option(parser, own_tools(__file__))
+    add_unlabelled_option(parser)
     parser.add_argument('--out', help='the cache; default teacher_boxes.jsonl in the work dir of the config')
     parser.add_argument('--score-thr', type=number(float, 0, 1), default=0.3,
                         help='leave out detections of a lower score; default 0.3')
@@ -93,6 +95,7 @@ def main() -> None:
     cfg = read_config(args.config, args.cfg_options, method=args.method)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
+    use_unlabelled(cfg, args.unlabelled)
     if has_mask_head(cfg.model):
         raise InputError(f'{args.config} has a mask head (model.roi_head.mask_head), and a cache holds boxes without masks: '
                          'train without one, so that the teacher finds both in the batch')

@@ -1,6 +1,6 @@
 """Train one stage: `python tools/train.py configs/ilmil/frcnn_voc_15+5.py`, by a method `--method finetune`.
 
-The other flags are those of MMDetection's own tool, but for `--teacher`.
+The other flags are those of MMDetection's own tool, but for `--teacher` and `--unlabelled`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, own_tools, read_config, user_errors
 from mmilmil.engine.launch import use_launcher, use_training_flags
 from mmilmil.engine.methods import add_method_option, check_taught
+from mmilmil.engine.unlabelled import add_unlabelled_option, use_unlabelled
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     add_method_option(parser, own_tools(__file__))
     parser.add_argument(
         '--teacher', metavar='CHECKPOINT', help="the teacher, in place of the config's model.teacher.checkpoint")
+    add_unlabelled_option(parser)
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
     parser.add_argument(
@@ -49,6 +51,7 @@ def main() -> None:
         check_taught(cfg, args.method)
     use_launcher(cfg, args.launcher)
     use_training_flags(cfg, args.amp, args.auto_scale_lr)
+    use_unlabelled(cfg, args.unlabelled)
     if args.resume:
         checkpoint = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
         if checkpoint is None:

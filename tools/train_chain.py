@@ -12,6 +12,7 @@ from mmilmil.engine.chain_stages import ChainStage, check_folders, stages_of
 from mmilmil.engine.cli import number, own_tools, user_errors
 from mmilmil.engine.methods import method_option
 from mmilmil.engine.processes import start_by
+from mmilmil.engine.unlabelled import add_unlabelled_option
 from mmilmil.evaluation import chains_table, results_table
 
 
@@ -36,6 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--launcher', choices=['none', 'slurm'], default='none',
         help="slurm: inside an allocation (sbatch, salloc), by a step of srun a stage; more of srun's arguments in SRUN_ARGS")
+    add_unlabelled_option(parser)
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
@@ -64,11 +66,11 @@ def main() -> None:
     check_folders(stages.values())
     options = tuple(args.cfg_options)
     for stage in stages.values():  # not after hours of training the ones before
-        check_finished(stage, options, flags)
+        check_finished(stage, options, flags, args.unlabelled)
     for stage in stages.values():
         check_testable(stage, options)
     tools = own_tools(__file__)
-    rows = {stage.name: run_stage(stage, options, tools, start, flags) for stage in stages.values()}
+    rows = {stage.name: run_stage(stage, options, tools, start, flags, args.unlabelled) for stage in stages.values()}
     joint = next((stage.name for stage in stages.values() if stage.is_joint), None)
     first, *later = chains[0]
     print(results_table(rows, teacher=first.name if later else None, joint=joint))

@@ -3,7 +3,7 @@
 from mmilmil.stock import stock_model_cfg
 
 model = dict(_delete_=True, **stock_model_cfg(_base_.model))
-train_dataloader = dict(dataset=dict(keep='seen'))
+train_dataloader = dict(dataset=dict(keep='seen', replay=None, unlabelled=None))
 train_cfg = _base_.joint.train_cfg
 param_scheduler = _base_.joint.param_scheduler
 optim_wrapper = _base_.joint.optim_wrapper

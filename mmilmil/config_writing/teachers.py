@@ -16,7 +16,7 @@ from ..loaders import innermost_datasets
 from ..models.loading import load_detector
 from ..models.meaning import count_levels
 from ..registry import MODELS
-from ..stock import full_model_cfg, is_student
+from ..stock import LATER_KEYS, full_model_cfg, is_student
 from ..weights import may_exist
 
 # What file names call a detector.
@@ -198,4 +198,4 @@ def _own_tests(cfg: Config, role: str):
         kind = str(leaf.get('type')).rpartition('.')[2]
         if kind in ('IncrementalVOCDataset', 'IncrementalCocoDataset'):
             yield {key: value for key, value in ConfigDict(leaf, type=kind).to_dict().items()
-                   if key not in ('pipeline', 'metainfo', 'test_mode', 'keep')}
+                   if key not in ('pipeline', 'metainfo', 'test_mode', 'keep', *LATER_KEYS)}

@@ -18,13 +18,14 @@ from mmdet.datasets import BaseDetDataset
 from mmengine.config import Config
 
 from ..datasets.coco_reader import is_flat, is_ignored, read_coco
+from ..datasets.image_files import IMAGE_EXTENSIONS
 from ..datasets.image_loading import image_loader, image_size, is_loader
 from ..datasets.incremental_coco import IncrementalCocoDataset
 from ..datasets.incremental_voc import IncrementalVOCDataset
 from ..datasets.masks import has_mask_head, mask_loaders, read_mask, short_polygons
 from ..datasets.reading import decode, text_lines
 from ..datasets.several_sets import ONLY_OURS, check_alike, measured_twice, twice_told, unmeasured
-from ..datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder, StageFilterMixin, clip_box
+from ..datasets.stage_filter import ImageFolder, StageFilterMixin, clip_box
 from ..datasets.voc_reader import is_list_of_class, read_annotation, read_list
 from ..errors import InputError
 from ..loaders import innermost_datasets
@@ -552,10 +553,13 @@ def _stage_table(part: Part, dataset: BaseDetDataset) -> str:
     listed = Counter(instance['name'] for image in part.images for instance in image['instances'])
     hidden = Counter(instance['name'] for image in part.images if image['img_id'] in kept_ids
                      for instance in image['instances'] if instance['name'] not in report.boxes)
+    hidden -= Counter(report.replayed_boxes) + Counter({name: ignored[name] for name in report.replayed_boxes})
     rows = [['class', 'group', 'boxes listed', 'kept', 'kept as ignored', 'hidden in kept images']]
     for name in (*stage.classes, *sorted(listed.keys() - set(stage.classes))):
         group = 'new' if name in stage.new else 'old' if name in stage.old else 'not in classes'
-        kept = report.boxes.get(name, '-' if dataset.test_mode and name in stage.classes else 0)
+        kept = {**report.replayed_boxes, **report.boxes}.get(name, '-' if dataset.test_mode and name in stage.classes else 0)
         rows.append([name, group, listed[name], kept, ignored[name], hidden[name]])
     title = f'{part.label}, {report.purpose}: {report.images_kept} of {report.images_listed} images kept'
+    title += f', {report.replayed} of them exemplars of old classes' if report.replayed else ''
+    title += f', and {report.unlabelled} without annotation' if report.unlabelled else ''
     return '\n'.join([title, ascii_table(rows)])

@@ -5,9 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from ..datasets.stage_filter import IMAGE_EXTENSIONS
+from ..datasets.image_files import IMAGE_EXTENSIONS, files_below
 from ..errors import InputError
-from .layouts import files_below
 
 _LABEL_STUDIO = re.compile(r'[0-9a-f]{8}-(?=.)')  # what it puts in front of the name of an uploaded file
 

@@ -1,7 +1,6 @@
-"""What all layouts of one's own data share: splits and their names, walking through a folder."""
+"""What all layouts of one's own data share: splits and their names."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -54,21 +53,3 @@ class CocoFiles:
 def shown(names: Sequence[str], count: int = _SHOWN) -> str:
     """The first few names."""
     return ', '.join(names[:count]) + (f' and {len(names) - count} more' if len(names) > count else '')
-
-
-def files_below(root: Path) -> Iterator[str]:
-    """Paths, relative to ``root`` and with ``/``, of the files in it and below; hidden ones, which no dataset sees, left out.
-
-    Links to folders are followed, each folder once.
-    """
-    visited = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:
-            subfolders.clear()
-            continue
-        visited.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        for name in files:
-            if not name.startswith('.'):
-                yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')

@@ -40,7 +40,7 @@ def load_image(loader: LoadImageFromFile, path: str) -> np.ndarray:
     except Exception as error:  # a broken file can break a decoder in any way
         reason = 'the file is empty' if os.path.isfile(path) and not os.path.getsize(path) else ' '.join(str(error).split())
         raise InputError(f'{path} cannot be decoded as training does it ({loader.imdecode_backend}, {loader.color_type}): '
-                         f'{reason}; replace the image, or take it out of the list') from None
+                         f'{reason}; replace the image, or take it out of the set') from None
 
 
 def image_size(loader: LoadImageFromFile, path: str, note: Callable[[str, str], None], whole: bool = True,

@@ -29,6 +29,11 @@ class StageReport:
         dropped: Boxes of kept classes without area inside their image, taken out.
         clipped_files: Annotation of the first few clipped boxes.
         dropped_files: Annotation of the first few dropped boxes.
+        replayed: Images kept of earlier stages.
+        replayed_new: Those of them that are images of the newest stage too.
+        replayed_bytes: Bytes of the files of all of them.
+        replayed_boxes: Non-ignored boxes of each old class on them, in label order; empty without replay.
+        unlabelled: Images added that nobody has annotated.
         notes: Anything else a user should read.
     """
 
@@ -46,6 +51,11 @@ class StageReport:
     dropped: int = 0
     clipped_files: list[str] = field(default_factory=list)
     dropped_files: list[str] = field(default_factory=list)
+    replayed: int = 0
+    replayed_new: int = 0
+    replayed_bytes: int = 0
+    replayed_boxes: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -72,6 +82,11 @@ class StageReport:
             (f'  hidden in the kept images: {self.hidden_old} boxes of old classes, '
             f'{self.hidden_unlisted.total()} of classes not in metainfo.classes'),
         ]
+        if self.replayed:
+            lines.append(f'  replay: {self.replayed} images of old classes, {megabytes(self.replayed_bytes)}; '
+                         f'{self.replayed_new} of them are of this stage too; boxes: {_listing(self.replayed_boxes)}')
+        if self.unlabelled:
+            lines.append(f'  unlabelled: {self.unlabelled} images more, on which the teacher alone teaches')
         if self.not_annotated:
             lines.append('  not measured here, as annotated does not name them; boxes taken off: '
                          f'{_listing(dict(sorted(self.not_annotated.items())))}')
@@ -86,6 +101,11 @@ class StageReport:
                          f'{_files(self.dropped_files)}')
         lines.extend(f'  {note}' for note in self.notes)
         return '\n'.join(lines)
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes as ``3.2 MB``."""
+    return f'{size / 1e6:.1f} MB'
 
 
 def _remember(files: list[str], file: str) -> None:

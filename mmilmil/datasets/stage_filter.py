@@ -3,20 +3,24 @@
 import difflib
 import os.path as osp
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
-from mmengine.fileio import list_dir_or_file
+from mmengine.fileio import get, list_dir_or_file
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
 from ..errors import InputError
 from ..stage import Stage
+from .image_files import IMAGE_EXTENSIONS
+from .image_loading import image_loader
 from .masks import UNUSED, mask_loaders, read_mask
+from .replay import Replay
 from .report import StageReport
+from .unlabelled import check_not_mixed, folders_of, images_in
 
-# In this order of preference where one name stands with two extensions (as a mask beside its photo).
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 _SHOWN = 20
+_FIRST_STAGE = ('dataset {} in a first stage (metainfo.split = {}), before which there is none: leave it out, or split the '
+                'classes into old and new groups')
 
 
 def split_instances(instances: Sequence[dict], kept: Iterable[str]) -> tuple[list[dict], Counter]:
@@ -66,6 +70,19 @@ def _names(annotated: Sequence[str] | None) -> tuple[str, ...] | None:
         raise InputError(f'dataset annotated = {annotated!r}: list the names of the classes whose objects the set annotates, '
                          'or leave it out where that is all of metainfo.classes')
     return tuple(names)
+
+
+def _check_later(what: str, keep: str, kwargs: Mapping) -> None:
+    """A setting of a later stage's training stands in one.
+
+    Raises:
+        InputError: it stands in testing, or in joint training.
+    """
+    if kwargs.get('test_mode'):
+        raise InputError(f'dataset {what} in testing: it is of a training set, so leave it out')
+    if keep == 'seen':
+        raise InputError(f"dataset {what} beside keep = 'seen' (joint training), which has all images and boxes of the old "
+                         'classes: leave one of the two out')
 
 
 def _reason(path: str | None, error: Exception) -> str:
@@ -198,10 +215,16 @@ class StageFilterMixin:
         annotated: In test mode, names of the classes whose objects the set annotates, all of them and on every image; None for
             all listed classes. The others are not measured on it, and objects of theirs are taken off, as it may annotate
             a part of them. Names that ``metainfo.classes`` does not list are those of other stages.
+        replay: In training, ``dict(per_class=..., seed=0)``: exemplars, so many images of each old class, are kept of the
+            earlier stages' images that the set lists (:class:`Replay`), with the boxes that their stages annotated.
+        unlabelled: In training, a folder or several, below which all images join the set without any annotation, marked by
+            ``unlabelled`` in their samples' ``metainfo`` (:mod:`mmilmil.models.unlabelled`).
         kwargs: As for the dataset.
 
     Raises:
-        InputError: ``keep`` is neither; ``annotated`` holds no names, or stands in training; ``metainfo`` makes no stage.
+        InputError: ``keep`` is neither; ``annotated`` holds no names, or stands in training; ``replay`` is out of range,
+            ``unlabelled`` names no folder, or one of both stands in testing, in a first stage or beside ``keep='seen'``;
+            ``metainfo`` makes no stage.
     """
 
     report: StageReport | None = None
@@ -210,7 +233,8 @@ class StageFilterMixin:
     mask_remedy: str = 'correct its segmentation in the file, or take the object out'
     """What to do where an object has no mask that can be read."""
 
-    def __init__(self, *args, keep: str = 'newest', annotated: Sequence[str] | None = None, **kwargs) -> None:
+    def __init__(self, *args, keep: str = 'newest', annotated: Sequence[str] | None = None, replay: Mapping | None = None,
+                 unlabelled: str | Sequence[str] | None = None, **kwargs) -> None:
         if keep not in ('newest', 'seen'):
             raise InputError(f"dataset keep = {keep!r}: use 'newest' (the last group) or 'seen' (joint training)")
         self.keep = keep
@@ -218,6 +242,12 @@ class StageFilterMixin:
         if annotated is not None and not kwargs.get('test_mode'):
             raise InputError(f'dataset annotated = {list(self.annotated)} in training: it tells what a set for testing '
                              'annotates, so leave it out, or set test_mode=True in a set of val_dataloader or test_dataloader')
+        self.replay = Replay.of(replay)
+        if self.replay is not None:
+            _check_later(f'replay = {dict(replay)!r}', keep, kwargs)
+        self.unlabelled = folders_of(unlabelled)
+        if self.unlabelled:
+            _check_later(f'unlabelled = {unlabelled!r}', keep, kwargs)
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -238,6 +268,12 @@ class StageFilterMixin:
         if self.test_mode:
             return tuple(name for name in self.stage.classes if self.annotated is None or name in self.annotated)
         return self.stage.classes if self.keep == 'seen' else self.stage.new
+
+    @property
+    def replayed(self) -> dict[str, int]:
+        """What ``replay`` keeps of earlier stages: ``images``, and the ``bytes`` of their files; zeros without it."""
+        self.full_init()
+        return dict(images=self.report.replayed, bytes=self.report.replayed_bytes)
 
     @property
     def sample_meta(self) -> dict:
@@ -262,7 +298,8 @@ class StageFilterMixin:
                 transform and the reason.
         """
         data = self.get_data_info(idx)
-        path = data.get('img_path')
+        path, unlabelled = data.get('img_path'), data.get('unlabelled', False)
+        listed = 'its folder' if unlabelled else self.ann_file
         for transform in self.pipeline.transforms:
             try:
                 data = transform(data)
@@ -270,13 +307,18 @@ class StageFilterMixin:
                 raise
             except Exception as error:
                 raise InputError(f'the image {path}: {type(transform).__name__} fails ({_reason(path, error)}). Restore the '
-                                 f'file, take it out of {self.ann_file}, or correct the pipeline; tools/check_dataset.py '
+                                 f'file, take it out of {listed}, or correct the pipeline; tools/check_dataset.py '
                                  '--decode finds all such files') from error
             if data is None:
                 if self.test_mode:
                     raise InputError(f'the image {path}: {type(transform).__name__} drops it, but an evaluation is of every '
                                      'image: leave that transform out of the test pipeline')
+                if unlabelled:
+                    raise InputError(f'the image {path}: {type(transform).__name__} drops it, as it has no annotation: '
+                                     'leave that transform out of the training pipeline, or unlabelled out of the dataset')
                 return None
+        if unlabelled and 'data_samples' in data:
+            data['data_samples'].set_metainfo(dict(unlabelled=True))
         if self.test_mode and isinstance(data, Mapping):
             samples = data.get('data_samples')
             for sample in samples if isinstance(samples, list) else [samples]:  # a list of test-time augmentation
@@ -301,42 +343,38 @@ class StageFilterMixin:
             The kept images with ``bbox_label`` in the place of ``name``.
 
         Raises:
-            InputError: no image is listed; in training, a kept class has no box that is not ignored; the pipeline loads masks,
-                and a kept object has none.
+            InputError: no image is listed; in training, a kept class has no box that is not ignored, or no old class has one
+                that could be replayed; the pipeline loads masks, and a kept object has none.
         """
         if not images:
             raise InputError(f'{self.ann_file} lists no image: an empty file, or not the one you meant as ann_file')
         kept_classes = self.kept_classes
         label_of = {name: label for label, name in enumerate(self.stage.classes)}
-        filter_cfg = self.filter_cfg or {}
-        min_image, min_box = filter_cfg.get('min_size', 0), filter_cfg.get('bbox_min_size') or 0
+        min_image = (self.filter_cfg or {}).get('min_size', 0)
         report = StageReport(self.ann_file, self._purpose(), len(images), notes=[*notes, *self._unknown_names()])
         boxes, ignored, found = Counter(), Counter(), Counter()
         left_out = defaultdict(Counter)
         loaders = mask_loaders(self.pipeline.transforms)
         polygons_only = not all(loader.poly2mask for loader in loaders)
+        exemplars = self._draw(images, right_edge, report)
 
         data_list = []
         for image in images:
             found.update(instance['name'] for instance in image['instances'])
-            kept, others = split_instances(image['instances'], kept_classes)
+            old = exemplars.get(image['img_id'], ())
+            kept, others = split_instances(image['instances'], (*kept_classes, *old))
             report.unlisted.update({name: count for name, count in others.items() if name not in label_of})
             instances = []
             for instance in kept:
-                box = clip_box(instance['bbox'], image['width'] - right_edge, image['height'] - right_edge)
-                if box is None:
-                    left_out[instance['name']]['without area inside their image'] += 1
+                fitted, reason = self._fitted(instance, image, right_edge)
+                if reason:
+                    left_out[instance['name']][reason] += 1
+                if fitted is None:
                     report.count_dropped(image['source'])
                     continue
-                if box != list(instance['bbox']):
+                if fitted['bbox'] != list(instance['bbox']):
                     report.count_clipped(image['source'])
-                instance = {**instance, 'bbox': box}
-                if instance['ignore_flag']:
-                    left_out[instance['name']]['ignored (difficult or crowd)'] += 1
-                elif not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < min_box:
-                    instance['ignore_flag'] = 1
-                    left_out[instance['name']][f"below filter_cfg['bbox_min_size'] = {min_box}"] += 1
-                instances.append(instance)
+                instances.append(fitted)
             if not self.test_mode:
                 # Not `if not instances`: an image with nothing but ignored boxes has nothing to train on.
                 if all(instance['ignore_flag'] for instance in instances):
@@ -346,6 +384,13 @@ class StageFilterMixin:
                         if not instance['ignore_flag']:
                             left_out[instance['name']][f"in images too small, below filter_cfg['min_size'] = {min_image}"] += 1
                     continue
+            if old:
+                report.replayed += 1
+                report.replayed_bytes += self._bytes(image['img_path'])
+                is_new = any(instance['name'] in kept_classes and not instance['ignore_flag'] for instance in instances)
+                report.replayed_new += is_new
+                if not is_new:  # nobody has looked for new objects there, difficult ones included
+                    instances = [instance for instance in instances if instance['name'] not in kept_classes]
             for instance in instances:
                 if loaders:
                     instance['mask'] = self._mask_of(instance, image, polygons_only)
@@ -363,13 +408,74 @@ class StageFilterMixin:
             data_list.append(image)
 
         report.images_kept = len(data_list)
+        if self.unlabelled:
+            if not self.stage.old:
+                what = f'unlabelled = {[*self.unlabelled]}'
+                raise InputError(f'{self.ann_file}: {_FIRST_STAGE.format(what, self.stage.split)}')
+            check_not_mixed(self.pipeline.transforms)
+            loader = image_loader(self.pipeline.transforms, self.backend_args)
+            more, told = images_in(self.unlabelled, [image['img_path'] for image in data_list], loader)
+            report.unlabelled, report.notes = len(more), [*report.notes, *told]
+            data_list += more
         report.boxes = {name: boxes[name] for name in kept_classes}
+        if self.replay is not None:
+            report.replayed_boxes = {name: boxes[name] for name in self.stage.old}
         report.ignored = ignored.total()
         if not self.test_mode:
             self._check_classes(report, found, left_out, frozenset(listed))
         self.report = report
         print_log(report.summary(), logger='current')
         return data_list
+
+    def _fitted(self, instance: Mapping, image: Mapping, right_edge: int) -> tuple[dict | None, str]:
+        """An object with its box inside the image, None where nothing is left of it, and why it is not trained on or ''."""
+        min_box = (self.filter_cfg or {}).get('bbox_min_size') or 0
+        box = clip_box(instance['bbox'], image['width'] - right_edge, image['height'] - right_edge)
+        if box is None:
+            return None, 'without area inside their image'
+        fitted = {**instance, 'bbox': box}
+        if instance['ignore_flag']:
+            return fitted, 'ignored (difficult or crowd)'
+        if not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < min_box:
+            return {**fitted, 'ignore_flag': 1}, f"below filter_cfg['bbox_min_size'] = {min_box}"
+        return fitted, ''
+
+    def _draw(self, images: Sequence[dict], right_edge: int, report: StageReport) -> dict[Hashable, list[str]]:
+        """By id of an exemplar, the classes whose boxes it has: those of the groups in whose stages it is kept.
+
+        Raises:
+            InputError: there is nothing to replay.
+        """
+        if self.replay is None:
+            return {}
+        stage = self.stage
+        if not stage.old:
+            raise InputError(f'{self.ann_file}: {_FIRST_STAGE.format(f"replay = {vars(self.replay)}", stage.split)}')
+        holding = {name: [] for name in stage.old}
+        min_image = (self.filter_cfg or {}).get('min_size', 0)
+        for image in images:
+            if min(image['width'], image['height']) < min_image:
+                continue
+            fitted = (self._fitted(instance, image, right_edge)[0]
+                      for instance in image['instances'] if instance['name'] in holding)
+            for name in {instance['name'] for instance in fitted if instance and not instance['ignore_flag']}:
+                holding[name].append(image['img_id'])
+        if not any(holding.values()):
+            names = ', '.join(stage.old[:_SHOWN])
+            raise InputError(f'{self.ann_file} lists no image with an object of an old class ({names}), so there is nothing to '
+                             "replay: leave replay out, or give the ann_file that lists the earlier stages' images too")
+        kept = defaultdict(list)
+        for group in stage.groups[:-1]:
+            for img_id in set().union(*(self.replay.drawn(name, holding[name]) for name in group)):
+                kept[img_id] += group
+        few = {name: len(img_ids) for name, img_ids in holding.items() if len(img_ids) < self.replay.per_class}
+        if few:
+            report.notes.append(f'replay: fewer than per_class = {self.replay.per_class} images with '
+                                f'{", ".join(f"{name} ({count})" for name, count in few.items())}')
+        return kept
+
+    def _bytes(self, path: str) -> int:
+        return osp.getsize(path) if osp.isfile(path) else len(get(path, self.backend_args))
 
     def _mask_of(self, instance: Mapping, image: Mapping, polygons_only: bool) -> list | dict:
         """An object's mask as MMDetection loads it."""

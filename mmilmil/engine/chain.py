@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from ..checkpoint import load_checkpoint_file
 from ..errors import InputError
 from ..models.teacher import load_detector, weights_hash
-from ..stock import INCREMENTAL_KEYS
+from ..stock import INCREMENTAL_KEYS, LATER_KEYS
 from ..weights import may_exist
 from .atomic_file import latest_checkpoint
 from .chain_stages import ChainStage
@@ -19,6 +19,7 @@ from .hooks.metrics_file import TEST_FILE
 from .launch import use_training_flags
 from .processes import ONE_PROCESS, Start
 from .resume_check import differences, saved_settings
+from .unlabelled import asks_teacher, use_unlabelled
 from .work_dir import FINAL_CHECKPOINT
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -43,7 +44,8 @@ def check_options(options: Sequence[str]) -> None:
                          'the config (model.teacher), under any name but final.pth')
 
 
-def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequence[str] = ()) -> None:
+def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequence[str] = (),
+                   unlabelled: Sequence[str] = ()) -> None:
     """A stage that is trained already was trained as its config says now, by the teacher that is there now.
 
     What its checkpoint does not tell is taken as it is, with a line that says so.
@@ -52,6 +54,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequ
         stage: The stage; one that is not finished passes, where the teacher that its user brings is there.
         options: Settings for ``--cfg-options``, as ``key=value``.
         flags: Of :data:`FLAGS`, those that ``train.py`` gets.
+        unlabelled: Folders for ``--unlabelled``.
 
     Raises:
         InputError: names the stage, what differs and what to do.
@@ -60,6 +63,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequ
         return
     cfg = stage.read(*settings_for(stage, options))
     use_training_flags(cfg, **{name: flag in flags for name, flag in FLAGS.items()})
+    use_unlabelled(cfg, unlabelled if asks_teacher(cfg) else ())
     if not stage.final.is_file():
         file = (cfg.model.get('teacher') or {}).get('checkpoint')
         if not stage.teacher and isinstance(file, str) and not may_exist(file):
@@ -122,7 +126,7 @@ def _has_hash(teacher: Mapping, fingerprint: str) -> bool:
 
 
 def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, start: Start = ONE_PROCESS,
-              flags: Sequence[str] = ()) -> dict:
+              flags: Sequence[str] = (), unlabelled: Sequence[str] = ()) -> dict:
     """Train and test one stage, or what of it is missing, each in processes of its own; returns the test figures.
 
     A teacher that the user brings is only tested.
@@ -135,17 +139,18 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
             those that came with this package.
         start: By what a tool is run; see :class:`mmilmil.engine.processes.Start`.
         flags: Of :data:`FLAGS`, those that ``train.py`` gets.
+        unlabelled: Folders for ``--unlabelled``; a stage whose teacher is not asked is trained without, as a line tells.
 
     Raises:
         InputError: see :func:`check_finished`; training or testing ended with an error; or ``options`` name a teacher.
     """
-    for tool, args in stage_commands(stage, options, tools, flags):
+    for tool, args in stage_commands(stage, options, tools, flags, unlabelled):
         start(stage.name, stage.work_dir, tool, *args)
     return stage.metrics()
 
 
 def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, flags: Sequence[str] = (),
-                   test: bool = True) -> Iterator[tuple[Path, list[str]]]:
+                   unlabelled: Sequence[str] = (), test: bool = True) -> Iterator[tuple[Path, list[str]]]:
     """The tools that train and test a stage, or what of it is missing, each a file and its arguments.
 
     Each is to be run to its end before the next one is asked for. Arguments and errors are those of :func:`run_stage`, which
@@ -155,7 +160,7 @@ def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path
         test: Whether it is tested too.
     """
     check_options(options)
-    check_finished(stage, options, flags)
+    check_finished(stage, options, flags, unlabelled)
     settings, teacher = settings_for(stage, options)
     for option in options:
         if option not in settings:
@@ -170,7 +175,11 @@ def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
         print(f'{stage.name}: {"resuming training" if resume else "training"} in {stage.work_dir}', flush=True)
         teach = ['--teacher', teacher] if teacher else []
-        yield tools / 'train.py', [str(stage.config), *resume, *teach, *flags, *shared]
+        more = ['--unlabelled', *unlabelled] if unlabelled else []
+        if more and not asks_teacher(stage.read(settings, teacher)):
+            print(f'{stage.name}: --unlabelled is left out, no teacher is asked in this stage', flush=True)
+            more = []
+        yield tools / 'train.py', [str(stage.config), *resume, *teach, *flags, *more, *shared]
     if test and not stage.tested(stage.read(settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.
@@ -191,8 +200,9 @@ def settings_for(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str
 
 
 def _student_key(option: str) -> Optional[str]:
-    """The part of a student that an option sets, such as ``distiller``."""
+    """The part of a student, or of its training set, that an option sets, such as ``distiller`` and ``replay``."""
     found = re.match(rf'model\.({"|".join(INCREMENTAL_KEYS)})\b', option)
+    found = found or re.match(rf'train_dataloader\.[\w.]*\b({"|".join(LATER_KEYS)})\b', option)
     return found and found[1]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..checkpoint import config_values
 from ..former_names import with_current_names
 from ..registry import HOOKS
+from ..stock import LATER_KEYS
 from .required_hooks import hook_type, others
 from .student_settings import Defaults, completed, defaults_now, first_defaults
 
@@ -64,8 +65,16 @@ def differences(old: Mapping, new: Mapping, keys: Iterable[str] = TRAINING, free
 
 
 def _whole(cfg: Mapping, defaults: Defaults) -> Mapping:
-    """A config whose student says what it leaves to the defaults."""
+    """A config whose student says what it leaves to the defaults, and whose training sets leave out what is None there."""
+    cfg = {**cfg, 'train_dataloader': _stated(cfg['train_dataloader'])} if cfg.get('train_dataloader') else cfg
     return {**cfg, 'model': completed(cfg['model'], defaults)} if isinstance(cfg.get('model'), Mapping) else cfg
+
+
+def _stated(part: Any) -> Any:
+    """A part of a config without the settings of :data:`LATER_KEYS` that are None, which is the same as leaving them out."""
+    if isinstance(part, Mapping):
+        return {key: _stated(value) for key, value in part.items() if value is not None or key not in LATER_KEYS}
+    return [_stated(value) for value in part] if isinstance(part, list | tuple) else part
 
 
 def told(name: str, before: Any, after: Any) -> str:
@@ -75,9 +84,10 @@ def told(name: str, before: Any, after: Any) -> str:
 
 def _part(cfg: Mapping, key: str) -> Any:
     value = cfg.get(key)
-    # Ours keep watch; what they make of a run does not depend on a setting. SyncBuffersHook does nothing in one process.
+    # Most of ours keep watch, and what they make of a run depends on no setting. SyncBuffersHook does nothing in one process.
     if key == 'custom_hooks':
-        value = [hook for hook in others(cfg) if hook_type(hook) not in HOOKS.module_dict]
+        value = [hook for hook in others(cfg) if hook_type(hook) not in HOOKS.module_dict or
+                 getattr(HOOKS.module_dict[hook_type(hook)], 'changes_training', False)]
     if key == 'auto_scale_lr' and not (value and value.get('enable')):
         value = None
     return value

@@ -13,6 +13,7 @@ from mmdet.models import TwoStageDetector
 
 from ..models import Teacher
 from ..models.detectors.incremental import UNSET
+from ..models.merging import SAMPLING
 from ..registry import MODELS
 from ..stock import is_student
 
@@ -24,7 +25,7 @@ Defaults = Callable[[str], dict]
 FIRST_DEFAULTS: dict[str, dict] = {
     'IncrementalFasterRCNN': dict(
         distiller=dict(type='MFRRKDistiller'),
-        merging=dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4, rpn=True, annotated_share=0.0),
+        merging=dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4),
         memory=None,
         frozen=(),
         norm_eval=False,
@@ -88,6 +89,8 @@ def completed(model: Mapping, defaults: Defaults = defaults_now) -> dict:
     for name in ('distiller', 'merging'):
         if isinstance(whole.get(name), Mapping) and isinstance(own.get(name), Mapping):
             whole[name] = {**own[name], **whole[name]}
+    if isinstance(whole.get('merging'), Mapping):
+        whole['merging'] = {**SAMPLING, **whole['merging']}
     if isinstance(whole.get('distiller'), Mapping) and 'type' in whole['distiller']:
         whole['distiller'] = _completed_distiller(whole['distiller'], defaults)
     # Proposals are a two-stage teacher's only setting with a default.

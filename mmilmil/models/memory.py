@@ -101,13 +101,12 @@ class FeatureMemory:
                              f'{len(memory.classes)} classes, which do not fit: make it again with {BUILD}')
         return memory
 
-    def check(self, fingerprint: str, classes: Sequence[str], detector: nn.Module, checkpoint: str) -> None:
-        """The memory is this teacher's, and its tensors are what the student's box head takes.
+    def check(self, fingerprint: str, classes: Sequence[str], checkpoint: str) -> None:
+        """The memory is this teacher's.
 
         Args:
             fingerprint: Hash of the teacher's weights.
             classes: Names of the teacher's classes.
-            detector: The student.
             checkpoint: The teacher's file, for messages.
 
         Raises:
@@ -120,11 +119,15 @@ class FeatureMemory:
         if self.classes != tuple(classes):
             raise InputError(f'the feature memory {self.path} knows the classes {list(self.classes)}, and the teacher '
                              f'{checkpoint} {list(classes)}: make one for this teacher with {BUILD}')
-        wanted = roi_shape(detector)
-        if tuple(self.features.shape[1:]) != wanted:
-            raise InputError(f'the feature memory {self.path} has RoI tensors of {tuple(self.features.shape[1:])}, and the box '
-                             f'head of the student takes {wanted} (channels, height, width): make one with the teacher whose '
-                             f'structure the student has, by {BUILD}, or switch it off by model.memory=None')
+
+    def fits(self, detector: nn.Module) -> bool:
+        """Whether its tensors are what this two-stage detector's box head takes."""
+        return tuple(self.features.shape[1:]) == roi_shape(detector)
+
+    def other_shape(self, detector: nn.Module) -> str:
+        """How its tensors and the detector's differ, for a message."""
+        return (f'the feature memory {self.path} has RoI tensors of {tuple(self.features.shape[1:])}, and the box head of the '
+                f'student takes {roi_shape(detector)} (channels, height, width)')
 
 
 def roi_shape(detector: nn.Module) -> tuple[int, int, int]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 MERGING = ('score_thr', 'iou_thr', 'nms_iou_thr')
 """Settings of :func:`merge_teacher_boxes` in a config's ``model.merging``."""
-SAMPLING = ('rpn', 'annotated_share')
-"""What ``model.merging`` may say of how merged boxes are sampled; see :func:`mmilmil.models.sampling.room_for_annotated`."""
+SAMPLING = dict(rpn=True, annotated_share=0.0)
+"""What ``model.merging`` may say of how merged boxes are sampled, and what holds where it does not; see
+:func:`mmilmil.models.sampling.room_for_annotated`."""
 IGNORED_IOF = 0.5
 """A box with this share of its own area, or more, in an ignored box lies on it, however much larger that is."""
 

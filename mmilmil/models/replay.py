@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..registry import MODELS
 from .losses import RoIDeltaLoss
 from .memory import FeatureMemory
+from .prototypes import prototypes_of
 from .settings import check_number, check_switch
 from .views.base import box_heads
 
@@ -30,19 +31,30 @@ class FeatureReplay(BaseModule):
         per_step: Tensors that a step draws of it.
         loss_weight: Weight of the cross entropy.
         reg_weight: Weight of the deltas.
+        prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
     """
 
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
-                 flip: bool = False, mix: bool = False) -> None:
+                 flip: bool = False, mix: bool = False, prototypes: bool = False) -> None:
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 1, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
         self.file = file
         self.flip = check_switch(flip, 'model.memory.flip')
         self.mix = check_switch(mix, 'model.memory.mix')
+        self.prototypes = check_switch(prototypes, 'model.memory.prototypes')
+        self._found: tuple[FeatureMemory, FeatureMemory] | None = None
         self.per_step = per_step
         self.loss_weight = loss_weight
         self.delta_loss = RoIDeltaLoss(by_probability=True, loss_weight=reg_weight)
+
+    def shown(self, memory: FeatureMemory) -> FeatureMemory:
+        """What is replayed of a memory; its prototypes are looked for once."""
+        if not self.prototypes:
+            return memory
+        if self._found is None or self._found[0] is not memory:
+            self._found = memory, prototypes_of(memory)
+        return self._found[1]
 
     def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module) -> dict[str, Tensor]:
         """Losses of one step.
@@ -56,6 +68,7 @@ class FeatureReplay(BaseModule):
             ``loss_memory_cls`` and ``loss_memory_reg``; of a cascade summed over its cascade stages with the weights that it
             gives its own losses.
         """
+        memory = self.shown(memory)
         index = torch.randperm(len(memory))[:self.per_step]
         heads = box_heads(student)
         device = next(heads[0].parameters()).device

@@ -69,8 +69,8 @@ def room_for_annotated(detector: nn.Module, merging: Mapping | None) -> Iterator
     """
     places: list[tuple[Any, str, Any]] = []
     if merging is not None and hasattr(detector, 'roi_head'):
-        rpn, roi, share = detector.rpn_head, detector.roi_head, merging.get('annotated_share', 0.0)
-        if not merging.get('rpn', True):
+        rpn, roi, share = detector.rpn_head, detector.roi_head, merging['annotated_share']
+        if not merging['rpn']:
             places.append((rpn, 'sampler', AnnotatedFirst(rpn.sampler, taught=False)))
         if share:
             several = isinstance(roi.bbox_sampler, list)

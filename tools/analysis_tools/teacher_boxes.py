@@ -45,7 +45,8 @@ def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
     pipeline = innermost_dataset(test_loader(cfg).dataset).pipeline
     sets, indices = [], []
     for dataset in innermost_datasets(cfg.train_dataloader.dataset):
-        own, seen = (DATASETS.build(dict(dataset, keep=keep, pipeline=pipeline)) for keep in ('newest', 'seen'))
+        bare = dict(dataset, replay=None, unlabelled=None, pipeline=pipeline)
+        own, seen = (DATASETS.build(dict(bare, keep=keep)) for keep in ('newest', 'seen'))
         kept = {own.get_data_info(i)['img_id'] for i in range(len(own))}
         start = sum(map(len, sets))
         indices += [start + i for i in range(len(seen)) if seen.get_data_info(i)['img_id'] in kept]

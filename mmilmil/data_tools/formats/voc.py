@@ -7,13 +7,14 @@ from typing import Optional
 
 from globox import BoundingBox
 
+from ...datasets.image_files import IMAGE_EXTENSIONS, files_below
 from ...datasets.reading import StopAtFirst, Tell
-from ...datasets.stage_filter import IMAGE_EXTENSIONS, ImageFolder
+from ...datasets.stage_filter import ImageFolder
 from ...datasets.voc_reader import read_annotation, read_list
 from ...errors import InputError
 from ..convert import Labelled, Sizes, Table, converted
 from ..image_search import ImagesBelow
-from ..layouts import LISTS, SPLIT_OF, SPLITS, WORDS, CocoFiles, Given, files_below, shown
+from ..layouts import LISTS, SPLIT_OF, SPLITS, WORDS, CocoFiles, Given, shown
 from . import cvat
 
 NAME = 'VOC (Annotations/*.xml, JPEGImages)'

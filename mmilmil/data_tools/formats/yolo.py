@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
+from ...datasets.image_files import IMAGE_EXTENSIONS, files_below
 from ...datasets.reading import class_name, decode, read_bytes, text_lines
-from ...datasets.stage_filter import IMAGE_EXTENSIONS
 from ...errors import InputError
 from ..convert import Table, converted
-from ..layouts import SPLITS, WORDS, CocoFiles, Given, files_below
+from ..layouts import SPLITS, WORDS, CocoFiles, Given
 from .yolo_labels import Labels
 
 NAME = "YOLO in Ultralytics' layout (data.yaml)"

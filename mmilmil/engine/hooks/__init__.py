@@ -2,6 +2,7 @@ from .atomic_checkpoint import AtomicCheckpointHook
 from .final_model import FinalModelHook
 from .memory import MemoryHook
 from .metrics_file import MetricsFileHook
+from .null_space import NullSpaceHook
 from .plain_checkpoint import PlainCheckpointHook
 from .precision import PrecisionHook
 from .random_state import RandomStateHook
@@ -12,6 +13,11 @@ from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
+<<<<<<< HEAD
     'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'PlainCheckpointHook', 'PrecisionHook',
     'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
+=======
+    'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook', 'PlainCheckpointHook',
+    'PrecisionHook', 'RandomStateHook', 'ResumeCheckHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
+>>>>>>> main
 ]

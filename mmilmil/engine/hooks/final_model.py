@@ -23,7 +23,8 @@ class FinalModelHook(Hook):
 
     ``final.pth`` holds weights and meta information only, with the keys of the stock detector: stock MMDetection loads it
     with ``stock_config.py`` without importing mmilmil, and the next stage takes it as its teacher. That it exists tells that
-    the stage is finished. It is written whole, under a temporary name first.
+    the stage is finished. It is written whole, under a temporary name first; before that, hooks that have a method
+    ``before_final_model`` get its content.
     """
 
     priority = 'VERY_LOW'
@@ -55,4 +56,7 @@ class FinalModelHook(Hook):
             meta, weights = dict(meta, structure=model.structure), get_state_dict(model)
         work_dir = Path(runner.work_dir)
         self._stock_config.dump(work_dir / STOCK_CONFIG)
-        save_atomically(to_plain(dict(meta=meta, state_dict=weights_to_cpu(weights))), work_dir / FINAL_CHECKPOINT)
+        checkpoint = to_plain(dict(meta=meta, state_dict=weights_to_cpu(weights)))
+        # What belongs to it comes first: with the file itself the stage is finished.
+        runner.call_hook('before_final_model', checkpoint=checkpoint)
+        save_atomically(checkpoint, work_dir / FINAL_CHECKPOINT)

@@ -1,13 +1,16 @@
 """What a stage keeps for the next one: a feature memory of its final model."""
 
+import tempfile
 from pathlib import Path
 
-from mmengine.dist import barrier, is_main_process
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ...models.detectors import IncrementalDetector
+from ...models.memory import MEMORY_FILE
+from ...models.settings import check_number
 from ...registry import HOOKS
 from ..feature_memory import make_memory
 from ..runner_state import bare_model
@@ -16,7 +19,7 @@ from ..work_dir import FINAL_CHECKPOINT
 
 @HOOKS.register_module()
 class MemoryHook(Hook):
-    """Writes ``memory.pth`` beside ``final.pth`` when training ends; see :mod:`mmilmil.models.memory`.
+    """Writes ``memory.pth`` beside ``final.pth``; see :mod:`mmilmil.models.memory`.
 
     A detector without RoI head has nothing to keep, as a line tells. A student's memory takes over that of its teacher.
 
@@ -25,25 +28,26 @@ class MemoryHook(Hook):
         background: Tensors of background.
     """
 
-    priority = 'LOWEST'  # after FinalModelHook
-
     def __init__(self, per_class: int = 160, background: int = 320) -> None:
+        check_number(per_class, 'per_class of MemoryHook', 1, whole=True)
+        check_number(background, 'background of MemoryHook', 0, whole=True)
         self.per_class = per_class
         self.background = background
 
-    def after_train(self, runner: Runner) -> None:
-        """Build and write it, in the main process."""
-        model = bare_model(runner)
+    def before_final_model(self, runner: Runner, checkpoint: dict) -> None:
+        """Build it from what ``final.pth`` is about to hold; called in the main process alone."""
+        model, work_dir = bare_model(runner), Path(runner.work_dir)
         if not hasattr(getattr(model, 'architecture', model), 'roi_head'):
             print_log('no feature memory: a one-stage detector has no RoI tensors to keep', 'current')
             return
-        if is_main_process():
-            before = None
-            if isinstance(model, IncrementalDetector) and model.memory is not None:
-                before = model.memory, model.teacher.detector
+        before = None
+        if isinstance(model, IncrementalDetector) and model.memory is not None:
+            before = model.memory, model.teacher.detector
+        with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+            final = Path(folder) / FINAL_CHECKPOINT
+            torch.save(checkpoint, final)
             memory = make_memory(
-                Path(runner.work_dir) / FINAL_CHECKPOINT, runner.train_dataloader.dataset, runner.train_dataloader.batch_size,
+                final, runner.train_dataloader.dataset, runner.train_dataloader.batch_size, work_dir / MEMORY_FILE,
                 before=before, per_class=self.per_class, background=self.background, seed=runner.seed or 0,
                 device=str(next(model.parameters()).device))
-            print_log(f'feature memory {memory.path}: {memory}', 'current')
-        barrier()
+        print_log(f'feature memory {memory.path}: {memory}', 'current')

@@ -13,7 +13,7 @@ from ...datasets.masks import check_masks_loaded, has_mask_head
 from ...datasets.moves import check_moves
 from ...datasets.several_sets import check_sets
 from ...errors import InputError
-from ...loaders import located_datasets
+from ...loaders import innermost_datasets, located_datasets
 from ...models.detectors import IncrementalDetector
 from ...models.fit import load_weights, told_otherwise
 from ...models.heads import class_heads
@@ -58,6 +58,8 @@ class StageCheckHook(Hook):
         check_classes(stages, {f'model.{name}': head.num_classes for name, head in class_heads(detector).items()})
         if training and has_mask_head(detector):
             check_masks_loaded(runner.train_dataloader.dataset)
+        if training:
+            check_unlabelled(runner.train_dataloader.dataset, model)
         if training and isinstance(model, IncrementalDetector):
             check_teacher(next(iter(stages.values())), model.teacher.classes, model.teacher_cfg['checkpoint'])
             check_pictures(detector_config(model.teacher_cfg['checkpoint'], model.teacher_cfg.get('config')), runner.cfg,
@@ -154,6 +156,23 @@ def check_teacher(stage: Stage, teacher_classes: tuple[str, ...], checkpoint: st
         raise InputError(f'the teacher {checkpoint} knows the classes {list(teacher_classes)}, but the old classes of this '
                          f'stage (metainfo.classes without its last group of {stage.split[-1]}) are {list(stage.old)}: names '
                          'and order must be equal. Choose the right teacher, or put the classes in its order')
+
+
+def check_unlabelled(dataset, model) -> None:
+    """Somebody tells what is on the images that nobody has annotated.
+
+    Args:
+        dataset: The training set, built, in whatever wrappers.
+        model: The detector.
+
+    Raises:
+        InputError: the detector has no teacher, or a method that does not ask it.
+    """
+    folders = [folder for one in innermost_datasets(dataset) for folder in getattr(one, 'unlabelled', ())]
+    if folders and not (isinstance(model, IncrementalDetector) and (model.distiller is not None or model.merging is not None)):
+        raise InputError(f'the unlabelled images of {", ".join(folders)} teach nothing where no teacher is asked what is on '
+                         "them: leave them out (train_dataloader.dataset.unlabelled = None), or train by a student's method "
+                         'with model.distiller or model.merging')
 
 
 def _validates(loop) -> bool:

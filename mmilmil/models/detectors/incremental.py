@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from mmdet.structures import SampleList
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...errors import InputError
@@ -21,7 +22,7 @@ from ..heads import class_heads
 from ..loading import carries_config, load_detector
 from ..losses import UnbiasedCrossEntropyLoss
 from ..meaning import check_same_meaning
-from ..memory import MEMORY_FILE, FeatureMemory
+from ..memory import BUILD, MEMORY_FILE, FeatureMemory
 from ..merging import MERGING, SAMPLING, merge_teacher_boxes
 from ..pruned import check_prunable, cut_to, pruned_checkpoint
 from ..replay import FeatureReplay
@@ -31,6 +32,7 @@ from ..still import check_frozen, freeze, keep_statistics, one_pass, same_parts
 from ..structure import common_channels, cut, equal
 from ..supported import check_supported
 from ..teacher import Teacher, teacher_settings
+from ..unlabelled import unmatched_spared
 from ..views import Outputs, TwoStageView, view_of
 
 UNSET: Any = 'unset'
@@ -206,7 +208,8 @@ class IncrementalDetector:
             found = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(annotation.metas, batch_inputs)
             samples = merged_samples(samples, annotation, found, self.merging)
         join = None if self.distiller is None else self.distiller.join(knowledge, annotation)
-        with (self._one_pass(knowledge), room_for_annotated(self, self.merging), self.view.watch(join) as outputs):
+        with (self._one_pass(knowledge), room_for_annotated(self, self.merging), unmatched_spared(self, samples) as samples,
+              self.view.watch(join) as outputs):
             losses = super().loss(batch_inputs, samples)
         if self.distiller is not None:
             if knowledge is not None:
@@ -244,7 +247,14 @@ class IncrementalDetector:
                 file = Path(self.replay.file or Path(self.teacher_cfg['checkpoint']).with_name(MEMORY_FILE))
                 if self.replay.file is not None or file.is_file():
                     memory = FeatureMemory.load(file)
-                    memory.check(self.teacher.fingerprint, self.teacher.classes, self, str(self.teacher_cfg['checkpoint']))
+                    memory.check(self.teacher.fingerprint, self.teacher.classes, str(self.teacher_cfg['checkpoint']))
+                    fits = memory.fits(self)
+                    if not fits and self.replay.file is not None:
+                        raise InputError(f'{memory.other_shape(self)}: make one with the teacher whose structure the student '
+                                         f'has, by {BUILD}, or leave model.memory.file out')
+                    if not fits:  # a student of another structure, such as a pruned one, runs without
+                        print_log(f'{memory.other_shape(self)}: it is not used', 'current')
+                        memory = None
             object.__setattr__(self, '_memory', memory)
         return self._memory
 
@@ -344,7 +354,7 @@ def _merging(cfg: dict) -> dict:
             check_switch(value, 'model.merging.rpn')
         elif name != 'nms_iou_thr' or value is not None:
             check_number(value, f'model.merging.{name}', 0, 1)
-    return dict(cfg)
+    return {**SAMPLING, **cfg}
 
 
 def _replay(cfg: dict, student: IncrementalDetector) -> FeatureReplay:

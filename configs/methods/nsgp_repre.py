@@ -1,0 +1,8 @@
+# NSGP-RePRE (arXiv 2502.05540): updates of the trunk are projected onto the null space of the old images, and regional
+# prototypes are replayed through the RoI head. What else keeps old objects are the stage's merged boxes. Of two-stage
+# detectors; docs/method.md tells where it departs from the paper.
+model = dict(
+    distiller=None,
+    norm_eval=True,
+    memory=dict(per_step=1000, loss_weight=1.0, reg_weight=0.0, prototypes=True))
+custom_hooks = [dict(type='NullSpaceHook')]
