@@ -13,11 +13,6 @@ from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
-<<<<<<< HEAD
-    'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'PlainCheckpointHook', 'PrecisionHook',
-    'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
-=======
     'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook', 'PlainCheckpointHook',
-    'PrecisionHook', 'RandomStateHook', 'ResumeCheckHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
->>>>>>> main
+    'PrecisionHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
 ]
