@@ -53,7 +53,7 @@ def test_chains_of_a_comparison(tmp_path):
     ([PCB], ['default'], [1, 2, 1], '--seeds: 1 is there twice'),
     ([PCB.with_name('frcnn_pcb_4.py')], ['default'], [0], 'frcnn_pcb_4.py is a first stage, .* of a later stage'),
     ([PCB.with_name('frcnn_pcb_4.py')], ['joint'], [0], 'frcnn_pcb_4.py is a first stage'),
-    ([PCB.with_name('gfl_pcb_4+2.py')], ['default', 'paper'], [0], 'the method paper .*does not fit the detector'),
+    ([PCB.with_name('gfl_pcb_4+2.py')], ['default', 'no_rpn'], [0], 'the method no_rpn .*does not fit the detector'),
 ])
 def test_chains_that_cannot_be(tmp_path, configs, names, seeds, told):
     with pytest.raises(InputError, match=told):
