@@ -7,11 +7,12 @@ from .plain_checkpoint import PlainCheckpointHook
 from .precision import PrecisionHook
 from .random_state import RandomStateHook
 from .resume_check import ResumeCheckHook
+from .run_cost import RunCostHook
 from .stage_check import StageCheckHook
 from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
     'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook', 'PlainCheckpointHook',
-    'PrecisionHook', 'RandomStateHook', 'ResumeCheckHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
+    'PrecisionHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
 ]
