@@ -50,6 +50,7 @@ class MemoryHook(Hook):
             torch.save(checkpoint, final)
             batch_size = runner.cfg.train_dataloader.get('batch_size') or 1  # the built loader has None with a batch sampler
             memory = make_memory(
-                final, runner.train_dataloader.dataset, batch_size, work_dir / MEMORY_FILE, before=before, per_class=self.per_class, background=self.background, seed=runner.seed or 0,
+                final, runner.train_dataloader.dataset, batch_size, work_dir / MEMORY_FILE, before=before,
+                per_class=self.per_class, background=self.background, seed=runner.seed or 0,
                 device=str(next(model.parameters()).device))
         print_log(f'feature memory {memory.path}: {memory}', 'current')
