@@ -32,8 +32,8 @@ TERMS = {
     'loss_kd_score': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
 }
 MFRRK = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').distiller.to_dict()
-PAPER = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
-                 ROOT / 'configs/methods/paper.py').model.distiller.to_dict()
+ILMIL = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
+                 ROOT / 'configs/methods/ilmil.py').model.distiller.to_dict()
 PEERS = dict(
     _delete_=True,
     type='MFRRKDistiller',
@@ -162,8 +162,8 @@ def test_a_few_words_change_one_term(make, distiller, change):
 @pytest.mark.parametrize('distiller, terms', [
     ({}, TERMS),
     (PEERS, TERMS | FEATURE_TERMS),
-    (dict(PAPER, _delete_=True), {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
-], ids=['default', 'peers', 'paper'])
+    (dict(ILMIL, _delete_=True), {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
+], ids=['default', 'peers', 'ilmil'])
 def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp, shapes):
     """Protocol 14: present, finite, float32, with a gradient of its own in the parts that it is about."""
     student = make(distiller=distiller)

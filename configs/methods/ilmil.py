@@ -1,4 +1,4 @@
-# The ILMIL paper's own form (docs/method.md): hints by mean squared error on the last two backbone levels and the L1 score
+# ILMIL as its paper has it (docs/method.md): hints by mean squared error on the last two backbone levels and the L1 score
 # term. RPN and RCN knowledge come from the merged boxes alone. The hint is the mean over both levels; the paper's code also
 # has variants that amount to loss_weight=2 and 10.
 model = dict(
