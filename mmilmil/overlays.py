@@ -17,8 +17,8 @@ def classified_by(model: Mapping, loss_cls: Mapping) -> dict:
     """
     heads = (model.get('roi_head') or {}).get('bbox_head')
     if not heads:
-        raise InputError(f"its classification loss, {loss_cls['type']}, is of two-stage detectors, and a {model.get('type')} has no "
-                         'model.roi_head.bbox_head')
+        raise InputError(f"its classification loss, {loss_cls['type']}, is of two-stage detectors, and a {model.get('type')} "
+                         'has no model.roi_head.bbox_head')
     if isinstance(heads, Mapping):
         return dict(bbox_head=dict(loss_cls=dict(loss_cls, _delete_=True)))
     # A cascade's heads are a list, which is replaced as a whole.

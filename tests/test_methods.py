@@ -101,12 +101,25 @@ def test_work_dir_of_the_config_is_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(('method', 'terms'), [
-    ('ilmil', 'rpn_cls'), ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
+    ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
     ('no_score', 'score')])
 def test_methods_of_two_stage_detectors(method, terms):
     with pytest.raises(InputError, match=rf'the method {method} .*does not fit the detector of .*gfl_pcb_4\+2.py, '
                        rf'IncrementalGFL: its DenseDistiller has no model.distiller.{terms}'):
         read_config(str(STAGE.with_name('gfl_pcb_4+2.py')), method=METHODS / f'{method}.py')
+
+
+def test_a_method_with_a_distiller_for_other_detectors():
+    told = r'the method ilmil .*does not fit the detector of .*gfl_pcb_4\+2.py, IncrementalGFL: its MFRRKDistiller has ' \
+           'terms of other detectors'
+    with pytest.raises(InputError, match=told):
+        read_config(str(STAGE.with_name('gfl_pcb_4+2.py')), method=ILMIL)
+
+
+def test_a_method_is_known_by_its_name_of_now(find):
+    with pytest.raises(argparse.ArgumentTypeError, match="no method 'paper' any more: it is called ilmil now"):
+        find('paper')
+    assert find('ilmil') == ILMIL
 
 
 def test_a_setting_that_no_distiller_has_is_told_where_it_is_built(tmp_path):

@@ -438,6 +438,16 @@ def test_pruned_teacher_of_a_full_student(files):
         build(student_cfg(files[1]))
 
 
+@pytest.mark.parametrize('term', ['cross_head', 'roi_feature'])
+def test_terms_on_roi_features_need_the_same_channels(files, term):
+    """Those of the neck are pruned away here and are what a box head takes; of one structure there is nothing to refuse."""
+    distiller = {term: dict(type='LogitMSELoss' if term == 'cross_head' else 'AttentiveRoILoss')}
+    with pytest.raises(InputError, match=f'model.distiller.{term} compares features of RoIs, .* pruned to different channels'):
+        build(student_cfg(files[0], pruned=str(files[1]), distiller=distiller))
+    student = build(student_cfg(files[1], pruned=str(files[1]), distiller=distiller)).train()
+    assert student.loss(*batch())[f'loss_kd_{term}'].isfinite()
+
+
 def test_unknown_start(files):
     with pytest.raises(InputError, match="model.start = 'fresh' is neither 'pruned' nor 'teacher'"):
         build(student_cfg(files[0], pruned=str(files[1]), start='fresh'))

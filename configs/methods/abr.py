@@ -9,15 +9,16 @@ gamma = 5.0 if num_new == 1 else 1.0
 model = dict(
     roi_head=classified_by(_base_.model, dict(type='UnbiasedCrossEntropyLoss', loss_weight=1.0)),
     distiller=dict(
-        feature=None,
+        _delete_=True,
+        type='MFRRKDistiller',
         spare_new=False,
-        rpn_cls=None,
-        rpn_reg=None,
-        roi_cls=dict(_delete_=True, type='UnbiasedKDLoss', loss_weight=roi_weight),
-        roi_reg=dict(_delete_=True, type='RoIDeltaLoss', squared=True, loss_weight=roi_weight),
-        roi_feature=dict(_delete_=True, type='AttentiveRoILoss', gamma=gamma, loss_weight=feature_weight),
-        score=None,
+        roi_cls=dict(type='UnbiasedKDLoss', loss_weight=roi_weight),
+        roi_reg=dict(type='RoIDeltaLoss', squared=True, loss_weight=roi_weight),
+        roi_feature=dict(type='AttentiveRoILoss', gamma=gamma, loss_weight=feature_weight),
         candidates=128,
         num_rois=64,
         exclude_iou=None),
-    merging=None)
+    merging=None,
+    memory=None,
+    frozen=(),
+    norm_eval=False)

@@ -3,13 +3,14 @@
 # has variants that amount to loss_weight=2 and 10.
 model = dict(
     distiller=dict(
-        feature=dict(_delete_=True, type='FeatureMSELoss', loss_weight=1.0),
+        _delete_=True,
+        type='MFRRKDistiller',
+        feature=dict(type='FeatureMSELoss', loss_weight=1.0),
         backbone_levels=(-2, -1),
         neck_levels=(),
         spare_new=False,
-        rpn_cls=None,
-        rpn_reg=None,
-        roi_cls=None,
-        roi_reg=None,
-        score=dict(_delete_=True, type='ScoreL1Loss', loss_weight=1.0)),
-    merging=dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None))
+        score=dict(type='ScoreL1Loss', loss_weight=1.0)),
+    merging=dict(_delete_=True, score_thr=0.5, iou_thr=0.7, nms_iou_thr=None),
+    memory=None,
+    frozen=(),
+    norm_eval=False)

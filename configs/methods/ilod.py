@@ -4,15 +4,16 @@ model = dict(
     # Proposals among which those 128 are looked for; the test's own limit, test_cfg.rpn.max_per_img, holds as well.
     teacher=dict(max_proposals=1000),
     distiller=dict(
-        feature=None,
+        _delete_=True,
+        type='MFRRKDistiller',
         spare_new=False,
-        rpn_cls=None,
-        rpn_reg=None,
-        roi_cls=dict(_delete_=True, type='LogitMSELoss', loss_weight=1.0),
-        roi_reg=dict(_delete_=True, type='RoIDeltaLoss', beta=1.0, loss_weight=1.0),
-        score=None,
+        roi_cls=dict(type='LogitMSELoss', loss_weight=1.0),
+        roi_reg=dict(type='RoIDeltaLoss', beta=1.0, loss_weight=1.0),
         candidates=128,
         ranking='foreground',
         num_rois=64,
         exclude_iou=None),
-    merging=None)
+    merging=None,
+    memory=None,
+    frozen=(),
+    norm_eval=False)
