@@ -5,6 +5,17 @@ from collections.abc import Mapping
 from .errors import InputError
 
 
+def anew(settings: Mapping, **values: dict) -> dict:
+    """Settings that replace those of the stage whole, whether it has them or not.
+
+    Args:
+        settings: What the stage has in that place, such as ``_base_.model``.
+        **values: By name the new ones.
+    """
+    # MMEngine takes `_delete_` out only where there is something to delete.
+    return {name: dict(value, _delete_=True) if name in settings else dict(value) for name, value in values.items()}
+
+
 def classified_by(model: Mapping, loss_cls: Mapping) -> dict:
     """Settings of ``model.roi_head`` that give every box head this classification loss, whatever it had.
 

@@ -440,12 +440,13 @@ def test_pruned_teacher_of_a_full_student(files):
 
 @pytest.mark.parametrize('term', ['cross_head', 'roi_feature'])
 def test_terms_on_roi_features_need_the_same_channels(files, term):
-    """Those of the neck are pruned away here and are what a box head takes; of one structure there is nothing to refuse."""
-    distiller = {term: dict(type='LogitMSELoss' if term == 'cross_head' else 'AttentiveRoILoss')}
-    with pytest.raises(InputError, match=f'model.distiller.{term} compares features of RoIs, .* pruned to different channels'):
-        build(student_cfg(files[0], pruned=str(files[1]), distiller=distiller))
-    student = build(student_cfg(files[1], pruned=str(files[1]), distiller=distiller)).train()
+    """Of what comes to the box head: as of VGG16, whose last level it is; an FPN's output is not pruned here."""
+    distiller = {term: dict(_delete_=True, type='LogitMSELoss' if term == 'cross_head' else 'AttentiveRoILoss')}
+    student = build(student_cfg(files[0], pruned=str(files[1]), distiller=distiller)).train()
     assert student.loss(*batch())[f'loss_kd_{term}'].isfinite()
+    student.survivors = dict(student.survivors, neck_levels=[torch.arange(16) < 15] * 4)
+    with pytest.raises(InputError, match=f'model.distiller.{term} compares features of RoIs, .* pruned to different channels'):
+        student.distiller.check(student)
 
 
 def test_unknown_start(files):
