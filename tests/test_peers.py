@@ -32,8 +32,9 @@ PEERS = {
     'abr': {'roi_feature'} | ROI,
     'bpf': RPN | ROI,
     'cross_head': {'cross_head', 'cross_head_reg'} | RPN,
+    'fachd': {'cross_head', 'cross_head_reg'} | RPN,
 }
-MERGING = {'ilmil', 'ilmil_no_hint', 'ilmil_only_boxes', 'bpf', 'cross_head'}
+MERGING = {'ilmil', 'ilmil_no_hint', 'ilmil_only_boxes', 'bpf', 'cross_head', 'fachd'}
 UNBIASED = {'mma', 'abr'}
 peers = pytest.mark.parametrize('method', PEERS)
 

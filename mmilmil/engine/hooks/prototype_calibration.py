@@ -65,8 +65,8 @@ class PrototypeCalibrationHook(Hook):
                              f'{type(model).__name__}: leave it out of the hooks')
         if model.memory is None:
             raise InputError("PrototypeCalibrationHook needs the teacher's feature memory, and model.memory is off or there is "
-                             f"none beside {model.teacher_cfg['checkpoint']}: make it with `python tools/build_memory.py CONFIG "
-                             'CHECKPOINT`, or take a method without prototypes, such as cross_head')
+                             f"none beside {model.teacher_cfg['checkpoint']}: make it with `python tools/build_memory.py "
+                             'CONFIG CHECKPOINT`, or take a method without prototypes, such as cross_head')
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise InputError('PrototypeCalibrationHook changes the weights that were trained, and an EMAHook saves averaged '
                              'ones instead: leave one of them out')
@@ -82,7 +82,8 @@ class PrototypeCalibrationHook(Hook):
         student = bare_model(runner)
         teacher, dataset = student.teacher.detector, runner.train_dataloader.dataset
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(runner.seed or 0)).tolist()
-        loader = DataLoader(Subset(dataset, order[:self.images]), batch_size=runner.train_dataloader.batch_size,
+        # The loader's own is None where a batch sampler makes the batches.
+        loader = DataLoader(Subset(dataset, order[:self.images]), batch_size=runner.cfg.train_dataloader.batch_size,
                             collate_fn=pseudo_collate)
         mode = student.training
         student.eval()
@@ -93,6 +94,6 @@ class PrototypeCalibrationHook(Hook):
             old = carried_over(prototypes(codes, labels, self.local, self.neighbours), mine.before, mine.after)
             new = prototypes(mine.objects, mine.labels, self.local, self.neighbours)
             first, last = calibrate(head.fc_cls, old, new, self.new_weight, self.steps, self.lr)
-            print_log(f'prototypes: {len(old)} old, {len(new)} new; the loss of the classifier on them went from {first:.3f} to '
-                      f'{last:.3f}', 'current')
+            print_log(f'prototypes: {len(old)} old, {len(new)} new; the loss of the classifier on them went from {first:.3f} '
+                      f'to {last:.3f}', 'current')
         student.train(mode)
