@@ -12,9 +12,9 @@ from mmilmil import InputError
 from mmilmil.checkpoint import load_checkpoint_file
 from mmilmil.engine.hooks import PrototypeCalibrationHook
 from mmilmil.models import Teacher
+from mmilmil.models.code_prototypes import Prototypes, calibrate, carried_over, prototypes
+from mmilmil.models.head_codes import codes_of_memory, codes_of_stage
 from mmilmil.models.memory import FeatureMemory
-from mmilmil.models.prototype_codes import codes_of_memory, codes_of_stage
-from mmilmil.models.prototypes import Prototypes, calibrate, carried_over, prototypes
 from mmilmil.models.views.base import box_heads
 
 

@@ -1,5 +1,7 @@
 """The field's methods (docs/methods.md): each is laid over stages of several detectors, has its terms and takes a step."""
 
+import copy
+import functools
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from tiny import KINDS, ROOT, SEEN, batch, build, detector_cfg, detector_file, shake, taught
+from tiny import ROOT, SEEN, batch, build, detector_cfg, detector_file, shake, taught
 
 from mmilmil import InputError
 from mmilmil.config import read_file
@@ -36,7 +38,6 @@ PEERS = {
 }
 MERGING = {'ilmil', 'ilmil_no_hint', 'ilmil_only_boxes', 'bpf', 'cross_head', 'fachd'}
 UNBIASED = {'mma', 'abr'}
-peers = pytest.mark.parametrize('method', PEERS)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,17 @@ def scope():
 
 
 def laid_over(stage: str, method: str):
-    return lay_over(read_file(str(ROOT / f'configs/ilmil/{stage}.py')), METHODS / f'{method}.py')
+    return copy.deepcopy(_laid_over(stage, method))
+
+
+@functools.cache
+def _laid_over(stage: str, method: str):
+    return lay_over(_stage(stage), METHODS / f'{method}.py')
+
+
+@functools.cache
+def _stage(name: str):
+    return read_file(str(ROOT / f'configs/ilmil/{name}.py'))
 
 
 def lay_over_changed(stage, method):
@@ -61,8 +72,12 @@ def heads_of(model):
     return list(heads) if isinstance(heads, list | torch.nn.ModuleList) else [heads]
 
 
-@peers
-@pytest.mark.parametrize('stage', ['frcnn_shapes_4+2', 'frcnn_voc_15+5', 'frcnn_vgg16_voc_19+1', 'cascade_pcb_4+2'])
+# All over a small and a full detector, and those that look into the stage's model over others too.
+STAGES = [(method, stage) for method in PEERS for stage in ('frcnn_shapes_4+2', 'frcnn_voc_15+5')]
+STAGES += [('faster_ilod', 'frcnn_vgg16_voc_19+1'), ('mma', 'cascade_pcb_4+2'), ('abr', 'cascade_pcb_4+2')]
+
+
+@pytest.mark.parametrize('method, stage', STAGES)
 def test_a_method_is_laid_over_any_two_stage_detector(method, stage):
     model = laid_over(stage, method).model
     with torch.device('meta'):
@@ -73,7 +88,7 @@ def test_a_method_is_laid_over_any_two_stage_detector(method, stage):
     assert {type(head.loss_cls).__name__ for head in heads_of(student)} == {
         'UnbiasedCrossEntropyLoss' if method in UNBIASED else 'CrossEntropyLoss'}
     if method in UNBIASED:  # nothing else of the heads has changed
-        before = [dict(head, loss_cls=None) for head in heads_of(read_file(str(ROOT / f'configs/ilmil/{stage}.py')).model)]
+        before = [dict(head, loss_cls=None) for head in heads_of(_stage(stage).model)]
         assert [dict(head, loss_cls=None) for head in heads_of(model)] == before
 
 
@@ -89,8 +104,7 @@ def teacher_of(tmp_path_factory):
     return make
 
 
-@peers
-@pytest.mark.parametrize('kind', [kind for kind in ('frcnn', 'cascade') if kind in KINDS])
+@pytest.mark.parametrize('method, kind', [*((method, 'frcnn') for method in PEERS), ('abr', 'cascade'), ('fachd', 'cascade')])
 def test_a_step(method, kind, teacher_of):
     """Every term is there, finite and above zero, and so are the gradients."""
     cfg = laid_over('frcnn_shapes_4+2', method).model
@@ -135,10 +149,10 @@ def test_ilod_looks_for_its_rois_among_all_proposals():
         assert (model.distiller.candidates, model.distiller.num_rois, model.distiller.ranking) == (128, 64, 'foreground')
 
 
-@peers
+@pytest.mark.parametrize('method', ['ilmil', 'ilod', 'mma', 'bpf', 'fachd'])
 def test_a_peer_is_whole_in_its_file(method):
     """Whatever the stage's own method becomes, a peer stays what it is."""
-    stage = read_file(str(ROOT / 'configs/ilmil/frcnn_shapes_4+2.py'))
+    stage = copy.deepcopy(_stage('frcnn_shapes_4+2'))
     before = lay_over(stage, METHODS / f'{method}.py').model.to_dict()
     stage.model.distiller.update(cross_head=dict(type='LogitMSELoss'), num_rois=7, spare_new=False)
     stage.model.merging = dict(score_thr=0.1, iou_thr=0.1, nms_iou_thr=0.1, rpn=False, annotated_share=0.5)

@@ -9,9 +9,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Subset
 
 from ...errors import InputError
+from ...models.code_prototypes import calibrate, carried_over, prototypes
 from ...models.detectors import IncrementalDetector
-from ...models.prototype_codes import codes_of_memory, codes_of_stage
-from ...models.prototypes import calibrate, carried_over, prototypes
+from ...models.head_codes import codes_of_memory, codes_of_stage
 from ...models.settings import check_number
 from ...models.views.base import box_heads
 from ...registry import HOOKS
@@ -31,7 +31,7 @@ class PrototypeCalibrationHook(Hook):
 
     Args:
         images: Images of the stage that are looked at, drawn by the run's seed.
-        local: Local prototypes of a class, see :func:`mmilmil.models.prototypes.prototypes`.
+        local: Local prototypes of a class, see :func:`mmilmil.models.code_prototypes.prototypes`.
         neighbours: Codes of a local prototype.
         new_weight: Weight of the new classes.
         steps, lr: Of Adam.
