@@ -468,13 +468,17 @@ def test_stage_is_told(stage):
     # val and test are one list here; that is for the user to judge.
     assert not report.findings.errors
     assert list(report.findings.notes) == ['image both in val and in test']
-    train, val, test = report.stages
+    train, anchors, val, test = report.stages
     assert train.startswith('train, training, newest group: 2 of 3 images kept')
     cells = {line.split()[1]: line.replace('|', ' ').split()[1:] for line in train.splitlines() if line.startswith('| ')}
     assert cells['ant'] == ['old', '2', '0', '0', '1'] and cells['bee'] == ['old', '2', '0', '0', '2']
     assert cells['cat'] == ['old', '0', '0', '0', '0']
     assert cells['dog'] == ['new', '1', '1', '0', '0'] and cells['emu'] == ['new', '1', '1', '0', '0']
     assert 'test, testing, all seen classes: 2 of 2 images kept' in test
+    # 30 x 30 px of dog, 30 x 32 of emu, at 64 px as in the file; anchors of 16, 32, 64 and 128 px.
+    assert anchors.startswith('train, how the anchors fit at 64x64 px')
+    cells = {line.split()[1]: line.replace('|', ' ').split() for line in anchors.splitlines() if line.startswith('| ')}
+    assert cells['dog'][1:3] == ['1', '0.0%'] and cells.keys() == {'class', 'dog', 'emu'}
 
 
 def test_wrappers_and_other_datasets(stage):

@@ -51,7 +51,7 @@ def called(cfg: Config) -> list[str]:
 # What the shipped configs had when ours stood in custom_hooks.
 ORDER = ['RuntimeInfoHook', 'WorkDirLockHook', 'RandomStateHook', 'StructureHook', 'ResumeCheckHook', 'StageCheckHook',
          'IterTimerHook', 'DistSamplerSeedHook', 'DetVisualizationHook', 'PrecisionHook', 'SyncBuffersHook',
-         'LoggerHook', 'ParamSchedulerHook', 'MetricsFileHook', 'AtomicCheckpointHook', 'PlainCheckpointHook',
+         'RunCostHook', 'LoggerHook', 'ParamSchedulerHook', 'MetricsFileHook', 'AtomicCheckpointHook', 'PlainCheckpointHook',
          'FinalModelHook']
 EMA = dict(type='EMAHook', momentum=0.3)
 
@@ -75,7 +75,7 @@ def test_every_run_has_ours_once_and_in_order(changes, more):
     assert sorted(found) == sorted([*ORDER, *more])
     assert [name for name in found if name not in more] == ORDER
     if more:  # after those of the same priority that were there before
-        assert found.index('EMAHook') == found.index('SyncBuffersHook') + 1
+        assert found.index('EMAHook') == found.index('RunCostHook') + 1
 
 
 def test_a_config_without_any_hooks():

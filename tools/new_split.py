@@ -10,7 +10,7 @@ classes, everything else as that detector has it.
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,20 @@ from mmilmil.class_names import is_data_set
 from mmilmil.config import config_file
 from mmilmil.config_writing.dataset_config import dataset_config, reordered_config
 from mmilmil.config_writing.new_student import ROLES, chosen_new, new_data, told
+from mmilmil.config_writing.small_detector import SMALL, small_detector_config
 from mmilmil.config_writing.split_configs import ADAMW_SMALL, BASES, RECIPES, SGD_VOC, Recipe, SplitConfigs
 from mmilmil.config_writing.student_configs import StudentConfigs
 from mmilmil.config_writing.teachers import read_teacher
+from mmilmil.data_tools.anchor_choice import choose, fit_lines
+from mmilmil.data_tools.anchor_fit import anchors_of
 from mmilmil.data_tools.drawing import Draw
 from mmilmil.data_tools.finding import find_data, find_test
 from mmilmil.data_tools.formats import UNDERSTOOD
 from mmilmil.data_tools.own_data import OwnData, check_categories, check_trained, chosen_classes
+from mmilmil.data_tools.training_scale import TrainingScale, train_boxes
 from mmilmil.engine.cli import check_folder, in_package, own_tools, tool_command, user_errors
 from mmilmil.errors import InputError
+from mmilmil.loaders import innermost_dataset
 from mmilmil.text_files import write_all
 
 TOOLS = own_tools(__file__)
@@ -113,32 +118,56 @@ def name_of(data: OwnData) -> str:
     return re.sub(r'\W+', '_', data.root.resolve().name).strip('_').lower()
 
 
-def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str, OwnData]:
-    """Recipe, classes, the data set's config and the data, for one's own annotations."""
+def own_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], dict[Path, str], OwnData]:
+    """Recipe, classes, files in ``_base_`` (the data's, and the detector's where its boxes need another form) and the data."""
     data = own_data(args)
     name = args.name or name_of(data)
     classes = chosen_classes(args.classes, data.found, args.ann)
     check_trained(data, classes)
     check_categories(data, classes)
     model = args.model or 'frcnn_r50_fpn'
-    base = dataset_base(args.out, OWN_BASES[model])
-    recipe = Recipe(name, name, name, model, SCHEDULES[model])
-    return recipe, classes, dataset_config(data, name, classes, base), data
+    base = shipped_base(args.out, 'datasets', OWN_BASES[model])
+    recipe, path = Recipe(name, name, name, model, SCHEDULES[model]), BASES / 'datasets' / f'{name}.py'
+    if model != SMALL:
+        return recipe, classes, {path: dataset_config(data, name, classes, base)}, data
+    anchors = anchors_of(Config.fromfile(CONFIGS / BASES / 'models' / f'{SMALL}.py').model)
+    choice = choose(train_boxes(training_set(data), classes), anchors)
+    why_side, why_scales = choice.why_side, choice.why_scales(anchors.needed)
+    files = {path: dataset_config(data, name, classes, base, choice.side if why_side else None, why_side or '')}
+    if why_scales:
+        files[BASES / 'models' / f'{SMALL}_{name}.py'] = small_detector_config(
+            name, choice.scales, why_scales, shipped_base(args.out, 'models', SMALL))
+    return recipe, classes, files, replace(data, told=(*data.told, *filter(None, (why_side, why_scales))))
 
 
-def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], str | None, None]:
-    """Recipe and classes of a shipped data set, and a config of its own where the classes are others."""
+def training_set(data: OwnData) -> dict:
+    """The settings of the data's training set."""
+    return dict(type=data.kind, data_root=str(data.root), **data.settings['train'])
+
+
+def tell_anchors(config: Path, data: OwnData, classes: Sequence[str]) -> None:
+    """Tell which boxes of the classes no anchor of a stage can match, and what would."""
+    cfg = Config.fromfile(config)
+    anchors, scale = anchors_of(cfg.model), TrainingScale.of(innermost_dataset(cfg.train_dataloader.dataset).pipeline)
+    if not isinstance(anchors, str) and scale is not None:
+        for line in fit_lines(train_boxes(training_set(data), classes), anchors, scale):
+            print(line)
+
+
+def shipped_recipe(args: argparse.Namespace) -> tuple[Recipe, tuple[str, ...], dict[Path, str], None]:
+    """Recipe and classes of a shipped data set, and a config of its own in ``_base_`` where the classes are others."""
     recipe = RECIPES[args.dataset]
     known = tuple(Config.fromfile(CONFIGS / BASES / 'datasets' / f'{recipe.dataset}.py').all_classes)
     classes = chosen_classes(args.classes, known, args.dataset)
     if args.model:
         recipe = replace(recipe, model=args.model, schedules=SCHEDULES[args.model])
     if classes == known and not args.name:
-        return recipe, classes, None, None
+        return recipe, classes, {}, None
     if not args.name:
         raise InputError(f'--classes are not those of {args.dataset} in its own order: give the split a --name of its own')
-    text = reordered_config(recipe.dataset, classes, dataset_base(args.out, recipe.dataset))
-    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, text, None
+    text = reordered_config(recipe.dataset, classes, shipped_base(args.out, 'datasets', recipe.dataset))
+    files = {BASES / 'datasets' / f'{args.name}.py': text}
+    return replace(recipe, title=args.name, prefix=args.name, dataset=args.name), classes, files, None
 
 
 def shipped(out: str, folder: Path) -> str:
@@ -149,9 +178,9 @@ def shipped(out: str, folder: Path) -> str:
     return own.as_posix() if linked else Path(os.path.relpath(own, Path(os.path.abspath(out)) / folder)).as_posix()
 
 
-def dataset_base(out: str, name: str) -> str:
-    """A shipped file in ``_base_/datasets`` as seen from the same folder below ``out``."""
-    folder = BASES / 'datasets'
+def shipped_base(out: str, kind: str, name: str) -> str:
+    """A shipped file in ``_base_/datasets`` or ``_base_/models`` as seen from the same folder below ``out``."""
+    folder = BASES / kind
     path = f'{shipped(out, folder)}/{folder.as_posix()}/{name}.py'
     same = f'../../{folder.as_posix()}/'  # the project's own folder of configs
     return f'./{path.removeprefix(same)}' if path.startswith(same) else path
@@ -216,22 +245,24 @@ def write_split(args: argparse.Namespace, out: Path) -> None:
     forbid(args, TEACHER_OPTIONS, "is for a detector of one's own: name it by --teacher CONFIG CHECKPOINT")
     if args.dataset:
         forbid(args, (*DATA_OPTIONS, *DRAW_OPTIONS), f"is for data of one's own (--ann); {args.dataset} has its own")
-    recipe, classes, dataset, data = shipped_recipe(args) if args.dataset else own_recipe(args)
-    if dataset is not None:
+    recipe, classes, bases, data = shipped_recipe(args) if args.dataset else own_recipe(args)
+    if bases:
         check_name(recipe.prefix)
     if args.epochs:
         check_epochs(args.epochs, recipe)
         recipe = replace(recipe, schedules=replace(recipe.schedules, epochs=tuple(args.epochs)))
-    split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=dataset is not None)
-    files = split.files()
-    if dataset is not None:
-        files = {BASES / 'datasets' / f'{recipe.dataset}.py': dataset, **files}
+    models = [path.stem for path in bases if path.parent.name == 'models']
+    split = SplitConfigs(recipe, args.split, classes, shipped(args.out, Path('ilmil')), own_dataset=bool(bases),
+                         own_model=models[0] if models else None)
+    files = {**bases, **split.files()}
     variable = f'MMILMIL_{recipe.prefix.upper()}_ROOT'
-    write(files, out, args.force, lambda: check_configs([out / path for path in files], classes, data and data.root, variable))
+    with_classes = [out / path for path in files if path.parent.name != 'models']
+    write(files, out, args.force, lambda: check_configs(with_classes, classes, data and data.root, variable))
     print(f'\n{len(classes)} classes in label order: {", ".join(classes)}')
     if data:
         print('', *data.notes(classes), sep='\n')
-        tell_variable(variable, dataset, data)
+        tell_anchors(out / split.last, data, classes)
+        tell_variable(variable, bases[BASES / 'datasets' / f'{recipe.dataset}.py'], data)
     print('\nTrain the stages, with fine-tuning and joint training beside them:\n'
           f'  {tool_command(TOOLS, "train_chain.py", out / split.last)} --methods finetune joint')
 
@@ -280,6 +311,7 @@ def write_student(args: argparse.Namespace, out: Path) -> None:
 
     write(files, out, args.force, check)
     print('', *told(teacher, data, new, measured, old), sep='\n')
+    tell_anchors(out / configs.stage, data, new)
     tell_variable(variable, dataset, data)
     print(configs.told)
     print(f'\nTrain the student, with plain fine-tuning beside it, and test both and the teacher:\n'

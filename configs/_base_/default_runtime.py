@@ -19,8 +19,11 @@ default_hooks = dict(
     precision=dict(type='PrecisionHook'),
     # Each process has batch norm statistics of its own; this averages them at the end of an epoch.
     sync_buffers=dict(type='SyncBuffersHook'),
+    run_cost=dict(type='RunCostHook'),
     metrics_file=dict(type='MetricsFileHook'),
-    final_model=dict(type='FinalModelHook'))
+    final_model=dict(type='FinalModelHook'),
+    # What the next stage replays; `memory=None` keeps nothing.
+    memory=dict(type='MemoryHook'))
 custom_hooks = []
 
 env_cfg = dict(

@@ -9,6 +9,7 @@ model = dict(
     teacher=dict(config='{{ fileDirname }}/cascade_pcb_4.py', checkpoint='work_dirs/cascade_pcb_4/final.pth'),
     distiller=_base_.distiller,
     merging=_base_.merging,
+    memory=_base_.memory,
     roi_head=dict(bbox_head=[dict(_head, num_classes=6) for _head in _base_.model.roi_head.bbox_head]))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

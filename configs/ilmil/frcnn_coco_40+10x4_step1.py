@@ -13,6 +13,7 @@ model = dict(
     teacher=dict(config='{{ fileDirname }}/frcnn_coco_40.py', checkpoint='work_dirs/frcnn_coco_40/final.pth'),
     distiller=_base_.distiller,
     merging=_base_.merging,
+    memory=_base_.memory,
     roi_head=dict(bbox_head=dict(num_classes=50)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -11,6 +11,7 @@ model = dict(
         checkpoint='work_dirs/frcnn_shapes_apart_4/final.pth'),
     distiller=_base_.distiller,
     merging=_base_.merging,
+    memory=_base_.memory,
     roi_head=dict(bbox_head=dict(num_classes=6)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

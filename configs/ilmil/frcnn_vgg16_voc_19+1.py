@@ -11,6 +11,7 @@ model = dict(
     # Hints on levels 4 and 5 of the backbone; the neck's only level is level 5 once more.
     distiller=dict(_base_.distiller, backbone_levels=(-2, -1), neck_levels=()),
     merging=_base_.merging,
+    memory=_base_.memory,
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

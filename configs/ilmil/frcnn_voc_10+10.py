@@ -13,6 +13,7 @@ model = dict(
     teacher=dict(config='{{ fileDirname }}/frcnn_voc_10.py', checkpoint='work_dirs/frcnn_voc_10/final.pth'),
     distiller=_base_.distiller,
     merging=_base_.merging,
+    memory=_base_.memory,
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 from ..data_tools.layouts import SPLITS
 from ..data_tools.own_data import OwnData
-from .code_text import tuple_of_names
+from .code_text import comment, tuple_of_names
 
 
 def root_text(root: Path, name: str) -> str:
@@ -17,7 +18,8 @@ def root_text(root: Path, name: str) -> str:
     return repr(text)
 
 
-def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) -> str:
+def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str, side: Optional[int] = None,
+                   why: str = '') -> str:
     """The file in ``_base_/datasets``.
 
     Args:
@@ -25,6 +27,9 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         name: What it is called, a word; its folder can be set by the environment variable ``MMILMIL_<NAME>_ROOT``.
         classes: All classes in label order.
         base: The file that it inherits pipelines and loaders from, relative to its own folder.
+        side: Of the square that images fit into, in pixels, in the place of that of the pipelines, whose third step of training
+            and second step of testing resizes them.
+        why: The reason for ``side``, for a comment.
     """
     lines = [
         f'# {name}: written by tools/new_split.py.',
@@ -34,10 +39,18 @@ def dataset_config(data: OwnData, name: str, classes: Sequence[str], base: str) 
         tuple_of_names('all_classes', classes),
         '',
     ]
+    if side is not None:
+        lines += [
+            comment(f'{why}.'),
+            f"resize = dict(type='Resize', scale={(side, side)}, keep_ratio=True)",
+            'train_pipeline = [*_base_.train_pipeline[:2], resize, *_base_.train_pipeline[3:]]',
+            'test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]',
+        ]
     for split in SPLITS:
+        pipeline = '' if side is None else f', pipeline={"train" if split == "train" else "test"}_pipeline'
         settings = ', '.join(f'{key}={value!r}' for key, value in data.settings[split].items())
         lines += [f'{split}_dataloader = dict(', '    dataset=dict(',
-                  f"        type='{data.kind}', data_root=data_root,", f'        {settings}))']
+                  f"        type='{data.kind}', data_root=data_root,", f'        {settings}{pipeline}))']
     if data.kind == 'IncrementalCocoDataset':
         for split in ('val', 'test'):
             ann_file = data.settings[split]['ann_file'].replace('{', '{{').replace('}', '}}')

@@ -97,15 +97,17 @@ class SplitConfigs:
         classes: The names of all classes in label order.
         shipped: The project's folder of configs, relative to a folder of stages; ``..`` in this repository.
         own_dataset: Whether the data set's file is written beside the stages, not shipped.
+        own_model: The detector's file in ``_base_/models`` that is written beside them in the place of the shipped one.
 
     Raises:
         InputError: the split is not read, has one group, or does not add up to the number of classes.
     """
 
     def __init__(self, recipe: Recipe, split: str, classes: Sequence[str], shipped: str = '..',
-                 own_dataset: bool = False) -> None:
+                 own_dataset: bool = False, own_model: Optional[str] = None) -> None:
         self.recipe, self.split, self.classes = recipe, split, tuple(classes)
         self.shipped, self.datasets = shipped, '..' if own_dataset else shipped
+        self.model = (shipped, recipe.model) if own_model is None else ('..', own_model)
         self.sizes = parse_split(split)
         if sum(self.sizes) != len(self.classes):
             raise InputError(f'the split {split} adds up to {sum(self.sizes)} classes, but {recipe.title} has '
@@ -173,14 +175,15 @@ class SplitConfigs:
             'model = dict(',
             *(["    type='IncrementalFasterRCNN',"] if own else []),
             *_teacher(before, f'work_dirs/{before}/final.pth'),
-            *(['    distiller=_base_.distiller,', '    merging=_base_.merging,'] if own else []),
+            *(['    distiller=_base_.distiller,', '    merging=_base_.merging,', '    memory=_base_.memory,'] if own else []),
             f'    roi_head=dict(bbox_head=dict(num_classes={seen})))',
             *_datasets(),
             *(self._epochs_used() + _JOINT if by_epochs else []),
         ]) + '\n'
 
     def _bases(self, schedule: str) -> list[str]:
-        parts = ((self.shipped, f'models/{self.recipe.model}'), (self.datasets, f'datasets/{self.recipe.dataset}'),
+        models, model = self.model
+        parts = ((models, f'models/{model}'), (self.datasets, f'datasets/{self.recipe.dataset}'),
                  (self.shipped, f'schedules/{schedule}'), (self.shipped, 'default_runtime'))
         return [f'{folder}/{BASES}/{name}.py' for folder, name in parts]
 

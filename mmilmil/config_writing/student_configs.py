@@ -198,8 +198,9 @@ class StudentConfigs:
         levels = self.teacher.neck_levels
         fewer = levels < (4 if self.teacher.distiller == 'mfrrk' else 3)
         distiller = Code(f'dict(_base_.distiller, neck_levels={tuple(range(levels))})' if fewer else '_base_.distiller')
+        memory = dict(memory=Code('_base_.memory')) if self.teacher.distiller == 'mfrrk' else {}
         model = dict(type=self.teacher.student, teacher=teacher, distiller=distiller, merging=Code('_base_.merging'),
-                     **_heads(self.teacher.model, len(self.classes)))
+                     **memory, **_heads(self.teacher.model, len(self.classes)))
         rate = self.wrapper['optimizer']
         drop = dict(type='MultiStepLR', by_epoch=True, milestones=[Code('3 * epochs // 4')], gamma=0.1)
         if rate.get('type') != 'SGD':

@@ -31,6 +31,9 @@ from ..errors import InputError
 from ..loaders import innermost_datasets
 from ..registry import DATASETS
 from ..table_layout import ascii_table
+from .anchor_choice import fit_lines
+from .anchor_fit import anchors_of, fit_table
+from .training_scale import TrainBoxes, TrainingScale
 
 # Shorter side, in pixels, of a box told as tiny: less than a cell of the finest feature map (stride 4).
 TINY = 4
@@ -176,7 +179,9 @@ def check_config(cfg: Config, decode: bool = False) -> SetReport:
         for index, leaf in enumerate(leaves):
             label = f'{role}[{index}]' if several else role
             sets.append(checker.read_leaf(label, leaf, masks and role == 'train', measured, several and role != 'train'))
-        if role != 'train':
+        if role == 'train':
+            checker.check_anchors([dataset for _, dataset in filter(None, sets)], leaves, cfg.get('model') or {})
+        else:
             checker.check_together(role, [one for one in sets if one])
     if not checker.parts and not checker.findings.errors:
         raise InputError('no data loader of the config has an IncrementalVOCDataset or IncrementalCocoDataset: check other '
@@ -293,6 +298,26 @@ class _Checker:
             self.stages.append('\n'.join([f'{role}, where each class is measured:', *(
                 f'  {part.label} ({part.ann_file}, {len(part.images)} images): {", ".join(part.classes) or "nothing"}'
                 for part, _ in sets)]))
+
+    def check_anchors(self, datasets: Sequence[StageFilterMixin], leaves: Sequence[Mapping], model: Mapping) -> None:
+        """Tell by class how the detector's anchors fit the boxes that a training learns.
+
+        Args:
+            datasets: The training sets that could be read.
+            leaves: All of them, as the config describes them.
+            model: The detector's config.
+        """
+        if not datasets or not model:
+            return
+        anchors, scale = anchors_of(model), TrainingScale.of(leaves[0].get('pipeline') or [])
+        if isinstance(anchors, str) or scale is None:
+            why = anchors if isinstance(anchors, str) else 'the training pipeline resizes in a way of its own'
+            self.stages.append(f'train, anchors: not told, {why}')
+            return
+        boxes = TrainBoxes.of(datasets)
+        self.stages.append(f'train, how the anchors fit at {scale}:\n{fit_table(boxes, anchors, scale)}')
+        if lines := fit_lines(boxes, anchors, scale):
+            self.findings.note('boxes that no anchor can match', '; '.join(lines))
 
     def _check_masks(self, part: Part, remedy: str, polygons_only: bool, ignored_too: bool) -> None:
         """Tell the objects of the kept classes whose mask is missing or broken.

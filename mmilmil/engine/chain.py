@@ -1,7 +1,7 @@
 """Running the stages that a config stands on, one after the other, or what of them is missing."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -30,6 +30,20 @@ FLAGS = dict(amp='--amp', auto_scale_lr='--auto-scale-lr')
 """What a chain passes on to ``train.py``, by the names of :func:`mmilmil.engine.launch.use_training_flags`."""
 
 
+def check_options(options: Sequence[str]) -> None:
+    """Settings for every stage of a chain are none that only one of them may have.
+
+    Args:
+        options: Settings for ``--cfg-options``, as ``key=value``.
+
+    Raises:
+        InputError: they name a teacher.
+    """
+    if any(option.startswith('model.teacher.checkpoint') for option in options):
+        raise InputError('--cfg-options model.teacher.checkpoint would give every stage the same teacher: name your own one in '
+                         'the config (model.teacher), under any name but final.pth')
+
+
 def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequence[str] = (),
                    unlabelled: Sequence[str] = ()) -> None:
     """A stage that is trained already was trained as its config says now, by the teacher that is there now.
@@ -47,7 +61,7 @@ def check_finished(stage: ChainStage, options: tuple[str, ...] = (), flags: Sequ
     """
     if stage.brought:
         return
-    cfg = stage.read(*_options(stage, options))
+    cfg = stage.read(*settings_for(stage, options))
     use_training_flags(cfg, **{name: flag in flags for name, flag in FLAGS.items()})
     use_unlabelled(cfg, unlabelled if asks_teacher(cfg) else ())
     if not stage.final.is_file():
@@ -91,7 +105,7 @@ def check_testable(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     Raises:
         InputError: see :func:`mmilmil.engine.dry_run.dry_run_test`.
     """
-    cfg = stage.read(*_options(stage, options))
+    cfg = stage.read(*settings_for(stage, options))
     if may_exist(stage.checkpoint) and stage.tested(cfg):
         return
     try:
@@ -130,11 +144,24 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
     Raises:
         InputError: see :func:`check_finished`; training or testing ended with an error; or ``options`` name a teacher.
     """
-    if any(option.startswith('model.teacher.checkpoint') for option in options):
-        raise InputError('--cfg-options model.teacher.checkpoint would give every stage the same teacher: name your own one in '
-                         'the config (model.teacher), under any name but final.pth')
+    for tool, args in stage_commands(stage, options, tools, flags, unlabelled):
+        start(stage.name, stage.work_dir, tool, *args)
+    return stage.metrics()
+
+
+def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, flags: Sequence[str] = (),
+                   unlabelled: Sequence[str] = (), test: bool = True) -> Iterator[tuple[Path, list[str]]]:
+    """The tools that train and test a stage, or what of it is missing, each a file and its arguments.
+
+    Each is to be run to its end before the next one is asked for. Arguments and errors are those of :func:`run_stage`, which
+    runs them.
+
+    Args:
+        test: Whether it is tested too.
+    """
+    check_options(options)
     check_finished(stage, options, flags, unlabelled)
-    settings, teacher = _options(stage, options)
+    settings, teacher = settings_for(stage, options)
     for option in options:
         if option not in settings:
             print(f'{stage.name}: {option} is left out, this stage has nothing that it could set', flush=True)
@@ -152,16 +179,15 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
         if more and not asks_teacher(stage.read(settings, teacher)):
             print(f'{stage.name}: --unlabelled is left out, no teacher is asked in this stage', flush=True)
             more = []
-        start(stage.name, stage.work_dir, tools / 'train.py', str(stage.config), *resume, *teach, *flags, *more, *shared)
-    if not stage.tested(stage.read(settings, teacher)):
+        yield tools / 'train.py', [str(stage.config), *resume, *teach, *flags, *more, *shared]
+    if test and not stage.tested(stage.read(settings, teacher)):
         print(f'{stage.name}: testing', flush=True)
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
-        start(stage.name, stage.work_dir, tools / 'test.py', str(stage.config), stage.checkpoint, *shared)
-    return stage.metrics()
+        yield tools / 'test.py', [str(stage.config), stage.checkpoint, *shared]
 
 
-def _options(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ...], Optional[str]]:
+def settings_for(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ...], Optional[str]]:
     """The settings that a stage has a use for, and its teacher's checkpoint where that is a stage's."""
     teacher = str(stage.teacher / FINAL_CHECKPOINT) if stage.teacher else None
     if stage.brought:  # its config need not have what only a training knows

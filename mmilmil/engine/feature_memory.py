@@ -1,13 +1,15 @@
 """The memory of a stage's final model, made at the end of the stage or later, where its images still are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
 import torch
 from mmengine.dataset import pseudo_collate
 from torch import nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from ..errors import InputError
 from ..models.loading import load_detector
 from ..models.memory import MEMORY_FILE, FeatureMemory
 from ..models.memory_building import CROWD, LOOKS, build_memory
@@ -59,7 +61,7 @@ def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Option
     """
     detector, classes = load_detector(str(checkpoint), config, whose='the ', where='')
     detector.to(device)
-    annotated = [classes.index(name) for name in innermost(dataset).kept_classes]
+    annotated = _annotated(dataset, classes)
     images = Subset(dataset, enough_images(dataset, CROWD * per_class // LOOKS, seed))
     loader = DataLoader(images, batch_size=batch_size, collate_fn=pseudo_collate)
     earlier = None
@@ -73,8 +75,17 @@ def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Option
     return memory
 
 
-def innermost(dataset: Dataset) -> Dataset:
-    """The set inside wrappers, of several joined ones the first: all of a stage have the same classes."""
-    while not hasattr(dataset, 'kept_classes'):
-        dataset = dataset.datasets[0] if isinstance(dataset, ConcatDataset) else dataset.dataset
-    return dataset
+def _annotated(dataset: Dataset, classes: Sequence[str]) -> list[int]:
+    """Labels of the classes that a set annotates: of a stage's the newest group, of a stock one all.
+
+    Raises:
+        InputError: its classes are not the detector's.
+    """
+    named = tuple(dataset.metainfo.get('classes') or ())
+    if named != tuple(classes):
+        raise InputError(f'the training set has the classes {list(named)}, and the detector {list(classes)}: names and order '
+                         'must be equal. Give the config that the detector was trained with')
+    # Inside wrappers; of several joined sets the first, as all of a stage have the same classes.
+    while not hasattr(dataset, 'kept_classes') and (hasattr(dataset, 'datasets') or hasattr(dataset, 'dataset')):
+        dataset = dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset.dataset
+    return [classes.index(name) for name in getattr(dataset, 'kept_classes', classes)]

@@ -18,6 +18,7 @@ REQUIRED = dict(
     plain_checkpoint='PlainCheckpointHook',
     precision='PrecisionHook',
     sync_buffers='SyncBuffersHook',
+    run_cost='RunCostHook',
     metrics_file='MetricsFileHook',
     final_model='FinalModelHook')
 CHECKPOINT = 'AtomicCheckpointHook'

@@ -74,7 +74,10 @@ def _stated(part: Any) -> Any:
     """A part of a config without the settings of :data:`LATER_KEYS` that are None, which is the same as leaving them out."""
     if isinstance(part, Mapping):
         return {key: _stated(value) for key, value in part.items() if value is not None or key not in LATER_KEYS}
-    return [_stated(value) for value in part] if isinstance(part, list | tuple) else part
+    if isinstance(part, list | tuple):
+        values = [_stated(value) for value in part]
+        return tuple(values) if isinstance(part, tuple) else values  # a message shows what the config has
+    return part
 
 
 def told(name: str, before: Any, after: Any) -> str:

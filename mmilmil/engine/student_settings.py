@@ -94,7 +94,8 @@ def completed(model: Mapping, defaults: Defaults = defaults_now) -> dict:
         if isinstance(whole.get(name), Mapping) and isinstance(own.get(name), Mapping):
             whole[name] = {**own[name], **whole[name]}
     if isinstance(whole.get('merging'), Mapping):
-        whole['merging'] = {**SAMPLING, **whole['merging']}
+        whole['merging'] = {**whole['merging'], **{
+            name: value for name, value in SAMPLING.items() if name not in whole['merging']}}
     if isinstance(whole.get('distiller'), Mapping) and 'type' in whole['distiller']:
         whole['distiller'] = _completed_distiller(whole['distiller'], defaults)
     # Proposals are a two-stage teacher's only setting with a default.

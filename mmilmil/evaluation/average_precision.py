@@ -88,15 +88,27 @@ def _class_result(images: Sequence[Image], label: int, iou_thr: float) -> ClassR
             scores.append(detections[:, 4])
             right.append(tp[0])
             wrong.append(fp[0])
-    order = np.argsort(-np.concatenate(scores), kind='stable')
+    scores, right, wrong = map(np.concatenate, (scores, right, wrong))
     if not boxes:
-        return ClassResult(0, len(order), np.nan, dict.fromkeys(MODES, np.nan))
+        return ClassResult(0, len(scores), np.nan, dict.fromkeys(MODES, np.nan))
+    return ClassResult(boxes, len(scores), *averaged(scores, right, wrong, boxes))
+
+
+def averaged(scores: np.ndarray, right: np.ndarray, wrong: np.ndarray, boxes: int) -> tuple[float, dict[str, float]]:
+    """Highest recall and average precision by mode of a class's detections; of equal scores the first comes first.
+
+    Args:
+        scores: (D,).
+        right: 1 where a detection finds a box that no other has found, (D,).
+        wrong: 1 where it finds none, (D,); of an ignored box both are 0.
+        boxes: Number of boxes to find, at least 1.
+    """
+    order = np.argsort(-scores, kind='stable')
     if not len(order):
-        return ClassResult(boxes, 0, 0., dict.fromkeys(MODES, 0.))
-    right = np.concatenate(right)[order].cumsum()
-    wrong = np.concatenate(wrong)[order].cumsum()
+        return 0., dict.fromkeys(MODES, 0.)
+    right = right[order].cumsum()
+    wrong = wrong[order].cumsum()
     recall = right / boxes
     # Detections of difficult boxes are neither right nor wrong; before the first other one precision is 0 / 0.
     precision = right / np.maximum(right + wrong, np.finfo(np.float32).eps)
-    ap = {mode: float(average_precision(recall, precision, mode)) for mode in MODES}
-    return ClassResult(boxes, len(order), float(recall[-1]), ap)
+    return float(recall[-1]), {mode: float(average_precision(recall, precision, mode)) for mode in MODES}

@@ -56,7 +56,7 @@ def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None 
         Lines of Markdown: by group the best earlier AP minus the final one, FPP, AbsGap, RelGap, Omega, RSD and RPD. Below the
         table chains are told whose stages measure a class on different sets.
     """
-    figures = {title: _figures_of_chain(runs, joint) for title, runs in chains.items()}
+    figures = {title: figures_of_chain(runs, joint) for title, runs in chains.items()}
     groups = max(len(found['group_forgetting']) for found in figures.values()) - 1  # the last one has nothing to forget
     names = ('fpp', 'abs_gap', 'rel_gap', 'omega', 'rsd', 'rpd')
     lost_titles = [f'forgot of group {index}' for index in range(groups)]
@@ -72,7 +72,13 @@ def chains_table(chains: Mapping[str, Sequence[Mapping]], joint: Mapping | None 
     return '\n'.join([markdown_table(cells), *_below(told)])
 
 
-def _figures_of_chain(runs: Sequence[Mapping], joint: Mapping | None) -> dict:
+def figures_of_chain(runs: Sequence[Mapping], joint: Mapping | None) -> dict:
+    """:func:`mmilmil.evaluation.forgetting.chain_figures` of a chain.
+
+    Args:
+        runs: The content of each stage's ``metrics.json``, the first stage first.
+        joint: That of joint training; what compares with it is absent where it is of other classes or measured on other sets.
+    """
     last = runs[-1]
     comparable = joint is not None and joint['classes'] == last['classes'] and same_sets(joint, last)
     bound = ap_matrix([joint])[0] if comparable else None

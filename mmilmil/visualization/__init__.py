@@ -1,4 +1,5 @@
 from .comparison import draw_comparison
 from .curves import draw_interpolation
+from .method_points import MethodPoints, draw_methods
 
-__all__ = ['draw_comparison', 'draw_interpolation']
+__all__ = ['MethodPoints', 'draw_comparison', 'draw_interpolation', 'draw_methods']

@@ -8,29 +8,25 @@ many of its detections fewer proposals would find. The annotation must name the 
 import argparse
 
 import numpy as np
-from mmdet.structures import DetDataSample
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
-from torch.utils.data import ConcatDataset
 
 from mmilmil.engine.cli import CfgOptions, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
-from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
+from mmilmil.evaluation.teacher_on_training import detect, ground_truth, training_images
 from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.models.views import TwoStageView
-from mmilmil.registry import DATASETS
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Tell what the teacher sees on a stage's training images")
     parser.add_argument('config', help="config file of the student's stage")
-    add_method_option(parser, own_tools(__file__))
+    add_method_option(parser, own_tools(__file__).parent)
     parser.add_argument('--images', type=number(int, 1), help='look at so many images, drawn at random; default all')
     parser.add_argument(
         '--proposals', nargs='+', type=number(int, 1),
@@ -38,37 +34,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
-
-
-def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
-    """The stage's training sets without augmentation and with all seen classes' boxes; indices of the images it trains on."""
-    pipeline = innermost_dataset(test_loader(cfg).dataset).pipeline
-    sets, indices = [], []
-    for dataset in innermost_datasets(cfg.train_dataloader.dataset):
-        bare = dict(dataset, replay=None, unlabelled=None, pipeline=pipeline)
-        own, seen = (DATASETS.build(dict(bare, keep=keep)) for keep in ('newest', 'seen'))
-        kept = {own.get_data_info(i)['img_id'] for i in range(len(own))}
-        start = sum(map(len, sets))
-        indices += [start + i for i in range(len(seen)) if seen.get_data_info(i)['img_id'] in kept]
-        sets.append(seen)
-    return ConcatDataset(sets), indices
-
-
-def detect(teacher: Teacher, data: dict, proposals: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes with scores (D, 5) in pixels of the image file, and labels (D,), out of so many proposals; by default its own."""
-    if isinstance(teacher.view, TwoStageView):
-        teacher.max_proposals = proposals or teacher.detector.test_cfg.rpn.max_per_img
-    found = teacher.observe(data['inputs'], data['data_samples']).detections[0]
-    scale = found.bboxes.new_tensor(data['data_samples'][0].scale_factor).repeat(2)
-    return np.column_stack([(found.bboxes / scale).numpy(), found.scores.numpy()]), found.labels.numpy()
-
-
-def ground_truth(sample: DetDataSample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (G, 4) in pixels of the image file, labels (G,), and which are ignored: difficult ones and crowds (G,)."""
-    kinds = [sample.gt_instances, sample.ignored_instances]
-    boxes = [getattr(kind.bboxes, 'tensor', kind.bboxes).numpy().reshape(-1, 4) for kind in kinds]
-    return np.concatenate(boxes), np.concatenate([kind.labels.numpy() for kind in kinds]), np.arange(2).repeat(
-        [len(kind) for kind in boxes]) > 0
 
 
 def main() -> None:

@@ -20,3 +20,5 @@ distiller = dict(
     num_rois=32,
     exclude_iou=0.3)
 merging = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)
+# Replays what the stage before kept of the old classes, where it kept it: memory.pth beside the teacher.
+memory = dict(per_step=256, loss_weight=2.0, reg_weight=1.0)

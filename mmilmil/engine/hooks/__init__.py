@@ -8,12 +8,13 @@ from .precision import PrecisionHook
 from .prototype_calibration import PrototypeCalibrationHook
 from .random_state import RandomStateHook
 from .resume_check import ResumeCheckHook
+from .run_cost import RunCostHook
 from .stage_check import StageCheckHook
 from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
     'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook', 'PlainCheckpointHook',
-    'PrecisionHook', 'PrototypeCalibrationHook', 'RandomStateHook', 'ResumeCheckHook', 'StageCheckHook', 'StructureHook',
-    'WorkDirLockHook'
+    'PrecisionHook', 'PrototypeCalibrationHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook',
+    'StructureHook', 'WorkDirLockHook'
 ]

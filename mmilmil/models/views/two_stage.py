@@ -108,6 +108,9 @@ class RecordingSampler:
         self.sampler = sampler
         self.sampled: list[tuple[SamplingResult, InstanceData]] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sampler, name)
+
     def sample(self, assigned: Any, proposals: InstanceData, gt: InstanceData, **kwargs) -> SamplingResult:
         """As the stock sampler."""
         result = self.sampler.sample(assigned, proposals, gt, **kwargs)
@@ -154,6 +157,16 @@ class TwoStageView(View):
                                                     tuple(inputs.shape[-2:]))
         return known
 
+    def classify(self, levels: tuple[Tensor, ...], bboxes: list[Tensor], metas: list[dict]) -> tuple[Tensor, ...]:
+        """Logits of boxes by image, (P, C + 1) each, background last; of a cascade the mean over its cascade stages.
+
+        Args:
+            levels: Neck levels, each (N, C, H, W).
+            bboxes: By image, (P, 4) in pixels of the input tensor.
+            metas: By image, its meta information.
+        """
+        return _mean_logits(self._cascade(for_roi_align(levels), bboxes, metas))
+
     def _cascade(self, levels: list[Tensor], bboxes: list[Tensor], metas: list[dict]) -> list[HeadKnowledge]:
         """What each box head says: the first of these boxes, a later one of what its predecessor made of them."""
         heads = box_heads(self.detector)
@@ -171,8 +184,7 @@ class TwoStageView(View):
     def _detect(self, heads: list[HeadKnowledge], metas: list[dict], score_thr: float) -> list[InstanceData]:
         rois = bbox2roi(heads[-1].bboxes).split([len(boxes) for boxes in heads[-1].bboxes])
         # A cascade averages the logits of its cascade stages and takes the last one's boxes.
-        logits = heads[0].logits if len(heads) == 1 else tuple(
-            sum(by_head) / len(heads) for by_head in zip(*(head.logits for head in heads)))
+        logits = _mean_logits(heads)
         cfg = ConfigDict(self.detector.test_cfg.rcnn, score_thr=score_thr)
         found = box_heads(self.detector)[-1].predict_by_feat(
             rois, logits, heads[-1].deltas, batch_img_metas=metas, rcnn_test_cfg=cfg, rescale=False)
@@ -225,6 +237,12 @@ class _Samplers:
 
     def remove(self) -> None:
         self.roi_head.bbox_sampler = self.samplers
+
+
+def _mean_logits(heads: list[HeadKnowledge]) -> tuple[Tensor, ...]:
+    """By image, the mean logits of the cascade stages; of one head its own."""
+    return heads[0].logits if len(heads) == 1 else tuple(
+        sum(by_head) / len(heads) for by_head in zip(*(head.logits for head in heads)))
 
 
 def _as_list(value: Any) -> list:
