@@ -47,7 +47,7 @@ class MemoryHook(Hook):
             final = Path(folder) / FINAL_CHECKPOINT
             torch.save(checkpoint, final)
             memory = make_memory(
-                final, runner.train_dataloader.dataset, runner.train_dataloader.batch_size, work_dir / MEMORY_FILE,
+                final, runner.train_dataloader.dataset, runner.cfg.train_dataloader.batch_size, work_dir / MEMORY_FILE,
                 before=before, per_class=self.per_class, background=self.background, seed=runner.seed or 0,
                 device=str(next(model.parameters()).device))
         print_log(f'feature memory {memory.path}: {memory}', 'current')
