@@ -235,7 +235,7 @@ def _told(figure: Over, factor: float, digits: int) -> str:
 
 def _size(row: MethodRow, name: str) -> str:
     size = row.figures[name].mean
-    return '-' if size is None else _megabytes(size)
+    return '-' if size is None else _bytes(size)
 
 
 def _images(row: MethodRow) -> str:
@@ -244,9 +244,9 @@ def _images(row: MethodRow) -> str:
     number, size = row.figures['images'].mean, row.figures['image_bytes'].mean
     if number is None:
         return '-'
-    return f'{number:.0f} ({_megabytes(size)})' if number and size is not None else f'{number:.0f}'
+    return f'{number:.0f} ({_bytes(size)})' if number and size is not None else f'{number:.0f}'
 
 
-def _megabytes(size: float) -> str:
+def _bytes(size: float) -> str:
     """In the units of disks: 1 MB is 10^6 bytes."""
-    return '0' if not size else f'{size / 1e6:.2f} MB' if size < 1e7 else f'{size / 1e6:.0f} MB'
+    return f'{size / 1e6:.2f} MB' if size >= 1e6 else f'{size / 1e3:.1f} kB' if size else '0'
