@@ -12,6 +12,8 @@ FORMER_TYPES = {
 """By the former name the name of now."""
 FORMER_SETTINGS = {'MFRRKDistiller': dict(stages='backbone_levels', levels='neck_levels')}
 """By type, and by the former name of a setting, the name of now."""
+FORMER_METHODS = dict(paper='ilmil')
+"""By the former name of a method the name of now."""
 
 
 def with_current_names(cfg: Any) -> Any:

@@ -126,7 +126,7 @@ def test_config_text_of_more_than_values_is_refused(text, told):
         config_values(text)
 
 
-@pytest.mark.parametrize(('name', 'method'), [('pcb_4+2', 'paper'), ('pcb_4+2', 'joint'), ('vgg16_voc_19+1', None)])
+@pytest.mark.parametrize(('name', 'method'), [('pcb_4+2', 'ilmil'), ('pcb_4+2', 'joint'), ('vgg16_voc_19+1', None)])
 def test_our_configs_can_be_read_back(name, method):
     cfg = Config.fromfile(REPO / f'configs/ilmil/frcnn_{name}.py')
     if method:

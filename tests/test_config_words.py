@@ -82,6 +82,11 @@ def test_settings_of_a_term_that_the_base_config_switches_off(tmp_path):
     ({'distiller.neck_levels': [0, 0]}, ['model.distiller.neck_levels = [0, 0]', 'different']),
     ({'distiller.backbone_levels': [0.5]}, ['model.distiller.backbone_levels = [0.5]']),
     ({'distiller.candidates': 0}, ['model.distiller.candidates = 0', 'of 1 or more']),
+    ({'distiller.ranking': 'score'}, ["model.distiller.ranking = 'score': give one of 'objectness', 'foreground'"]),
+    ({'distiller.roi_feature': dict(_delete_=True, type='ScoreL1Loss', loss_weight='a')}, [
+        'loss_weight of ScoreL1Loss']),
+    ({'distiller.cross_head': dict(_delete_=True, type='RPNDeltaLoss')}, [
+        'model.distiller.cross_head is a RPNDeltaLoss, which is no loss of this term', '2 tensors']),
     ({'distiller.num_rois': -1}, ['model.distiller.num_rois = -1', 'whole number']),
     ({'distiller.num_rois': 2.5}, ['model.distiller.num_rois = 2.5', 'whole number']),
     ({'distiller.exclude_iou': 30}, ['model.distiller.exclude_iou = 30', 'from 0 to 1']),

@@ -291,7 +291,7 @@ def test_ablation_takes_one_term_away(term):
 
 @pytest.mark.parametrize('name', ['pcb_4+2', 'vgg16_voc_19+1'])
 def test_paper_form(name):
-    model = build(load(f'ilmil/frcnn_{name}.py', 'paper').model)
+    model = build(load(f'ilmil/frcnn_{name}.py', 'ilmil').model)
     distiller = model.distiller
     assert type(distiller.feature).__name__ == 'FeatureMSELoss' and type(distiller.score).__name__ == 'ScoreL1Loss'
     assert (distiller.backbone_levels, distiller.neck_levels, distiller.spare_new) == ((-2, -1), (), False)
@@ -415,7 +415,7 @@ def step(model: torch.nn.Module, label: int) -> set[str]:
 @pytest.mark.parametrize(
     ('student', 'method', 'kd'),
     [('frcnn_voc_15+5', None, KD_LOSSES), ('frcnn_vgg16_voc_19+1', None, KD_LOSSES),
-     ('frcnn_vgg16_voc_19+1', 'paper', {'loss_kd_feature', 'loss_kd_score'})])
+     ('frcnn_vgg16_voc_19+1', 'ilmil', {'loss_kd_feature', 'loss_kd_score'})])
 def test_full_size_models_train(student, method, kd, tmp_path, monkeypatch):
     """Teacher and student at their full width, but for VGG16's FC layers, which alone would be a file of 480 MB."""
     torch.manual_seed(0)

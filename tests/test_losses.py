@@ -529,6 +529,34 @@ def test_unbiased_cross_entropy_in_the_box_head():
     assert 'acc' in out
 
 
+# R=1, C=2, h=1, w=2: places of strength (1 + 9) / 2 = 5 and (0 + 4) / 2 = 2 to the teacher, (1 + 4) / 2 and 2 to the student.
+A_T = tensor([[[[1., 0.]], [[3., 2.]]]])
+A_S = tensor([[[[1., 0.]], [[2., 2.]]]])
+
+
+def test_attentive_roi():
+    theirs, mine = [2 * p for p in softmax(5, 2)], [2 * p for p in softmax(2.5, 2)]
+    error = theirs[0] * 1 / 4  # one of four numbers differs, by 1, at the first place
+    gap = (abs(theirs[0] - mine[0]) + abs(theirs[1] - mine[1])) / 2
+    assert value(losses.AttentiveRoILoss(loss_weight=3.)(A_S, A_T)) == pytest.approx(3 * (error + gap), rel=1e-5)
+    assert value(losses.AttentiveRoILoss(gamma=5.)(A_S, A_T)) == pytest.approx(error + 5 * gap, rel=1e-5)
+    assert value(losses.AttentiveRoILoss(gamma=0.)(A_S, A_T)) == pytest.approx(error, rel=1e-5)
+    # Each RoI has its own softmax: a second one, which agrees, halves it.
+    both = losses.AttentiveRoILoss()(torch.cat([A_S, 5 + A_T]), torch.cat([A_T, 5 + A_T]))
+    assert value(both) == pytest.approx((error + gap) / 2, rel=1e-5)
+    with pytest.raises(InputError, match=r'\(1, 2, 1, 2\).*\(1, 1, 1, 2\)'):
+        losses.AttentiveRoILoss()(A_S, A_T[:, :1])
+    with pytest.raises(InputError, match='gamma of AttentiveRoILoss = -1'):
+        losses.AttentiveRoILoss(gamma=-1)
+
+
+def test_attentive_roi_gradient():
+    """Without the second part: 2 S_T (F_S - F_T) / 4, and no gradient through the teacher's attention."""
+    student = A_S.clone().requires_grad_()
+    losses.AttentiveRoILoss(gamma=0.)(student, A_T).backward()
+    assert torch.allclose(student.grad, tensor([[[[0., 0.]], [[-2 * 2 * softmax(5, 2)[0] / 4, 0.]]]]))
+
+
 @pytest.mark.parametrize('name', ['UnbiasedKDLoss', 'LogitMSELoss', 'RoIDeltaLoss', 'OldConditionalKDLoss', 'MixedKDLoss'])
 def test_roi_shapes_are_checked(name):
     loss = getattr(losses, name)()
@@ -795,6 +823,7 @@ CASES = [
     case('RoIDeltaLoss', dict(squared=True), deltas, lambda s: s[:, :8]),
     case('RoIDeltaLoss', dict(by_probability=True), lambda n: (*deltas(n), torch.ones(n), torch.randn(n, 3)),
          lambda s: s[:, :8]),
+    case('AttentiveRoILoss', dict(gamma=0.5), lambda n: (maps(n), maps(n)), lambda s: s),
     case('ScoreL1Loss', {}, lambda n: (torch.randn(n, 4), torch.rand(n)), lambda s: s.softmax(1)[:, :-1].amax(1)),
     case('MatchedScoreL1Loss', {}, lambda n: (torch.randn(n, 4), torch.rand(n), torch.arange(n) % 3),
          lambda s: s.softmax(1).gather(1, (torch.arange(len(s)) % 3)[:, None]).squeeze(1)),

@@ -123,7 +123,7 @@ def test_a_memory_of_other_tensors_is_left_unused_or_refused_where_it_is_named(r
 
 
 @pytest.mark.parametrize('memory, told', [
-    (dict(per_step=0), 'model.memory.per_step = 0'),
+    (dict(per_step=-1), 'model.memory.per_step = -1'),
     (dict(weight=1.), 'model.memory has no setting weight'),
     ('yes', "model.memory = 'yes'"),
 ])

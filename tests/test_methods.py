@@ -18,7 +18,7 @@ from mmilmil.errors import InputError
 STAGE = ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'
 CHAIN = ROOT / 'configs/ilmil/frcnn_pcb_2+2+2_step2.py'
 METHODS = ROOT / 'configs/methods'
-FINETUNE, JOINT, PAPER = (METHODS / f'{name}.py' for name in ('finetune', 'joint', 'paper'))
+FINETUNE, JOINT, ILMIL = (METHODS / f'{name}.py' for name in ('finetune', 'joint', 'ilmil'))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_methods_are_the_files_in_their_folder(find, tmp_path, monkeypatch):
 def test_unknown_method_names_the_known_ones(find, tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'mine.json').write_text('{}')
-    with pytest.raises(argparse.ArgumentTypeError, match='no method .*finetune, heavy, joint, .*path of a .py file'):
+    with pytest.raises(argparse.ArgumentTypeError, match='no method .*finetune, heavy, ilmil, .*joint, .*path of a .py file'):
         find(text)
 
 
@@ -87,10 +87,10 @@ def test_a_method_of_ones_own(tmp_path):
 
 
 def test_options_win_over_a_method():
-    cfg = read_config(str(STAGE), {'model.distiller.feature.loss_weight': 3.0, 'train_cfg.max_epochs': 2}, method=PAPER)
+    cfg = read_config(str(STAGE), {'model.distiller.feature.loss_weight': 3.0, 'train_cfg.max_epochs': 2}, method=ILMIL)
     assert cfg.model.distiller.feature == dict(type='FeatureMSELoss', loss_weight=3.0) and cfg.train_cfg.max_epochs == 2
-    assert read_config(str(STAGE), {'work_dir': 'here'}, method=PAPER).work_dir == 'here'
-    assert read_config(str(STAGE), work_dir='there', method=PAPER).work_dir == 'there'
+    assert read_config(str(STAGE), {'work_dir': 'here'}, method=ILMIL).work_dir == 'here'
+    assert read_config(str(STAGE), work_dir='there', method=ILMIL).work_dir == 'there'
 
 
 def test_work_dir_of_the_config_is_told_apart(tmp_path):
@@ -101,12 +101,25 @@ def test_work_dir_of_the_config_is_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(('method', 'terms'), [
-    ('paper', 'rpn_cls'), ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
+    ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
     ('no_score', 'score')])
 def test_methods_of_two_stage_detectors(method, terms):
     with pytest.raises(InputError, match=rf'the method {method} .*does not fit the detector of .*gfl_pcb_4\+2.py, '
                        rf'IncrementalGFL: its DenseDistiller has no model.distiller.{terms}'):
         read_config(str(STAGE.with_name('gfl_pcb_4+2.py')), method=METHODS / f'{method}.py')
+
+
+def test_a_method_with_a_distiller_for_other_detectors():
+    told = r'the method ilmil .*does not fit the detector of .*gfl_pcb_4\+2.py, IncrementalGFL: its MFRRKDistiller has ' \
+           'terms of other detectors'
+    with pytest.raises(InputError, match=told):
+        read_config(str(STAGE.with_name('gfl_pcb_4+2.py')), method=ILMIL)
+
+
+def test_a_method_is_known_by_its_name_of_now(find):
+    with pytest.raises(argparse.ArgumentTypeError, match="no method 'paper' any more: it is called ilmil now"):
+        find('paper')
+    assert find('ilmil') == ILMIL
 
 
 def test_a_setting_that_no_distiller_has_is_told_where_it_is_built(tmp_path):
@@ -243,7 +256,7 @@ def test_method_of_a_first_stage(tool, tmp_path, args):
 
 
 @pytest.mark.parametrize(('args', 'told'), [
-    (('train.py', STAGE, '--method', 'fine'), "there is no method 'fine': give one of finetune, heavy, joint, "),
+    (('train.py', STAGE, '--method', 'fine'), "there is no method 'fine': give one of abr, "),
     (('train_chain.py', STAGE, '--methods', 'joint', 'gone.py'), "there is no method 'gone.py'"),
     (('check_dataset.py', '--voc', 'data', '--method', 'joint'), '--method goes with a config'),
 ])

@@ -438,6 +438,17 @@ def test_pruned_teacher_of_a_full_student(files):
         build(student_cfg(files[1]))
 
 
+@pytest.mark.parametrize('term', ['cross_head', 'roi_feature'])
+def test_terms_on_roi_features_need_the_same_channels(files, term):
+    """Of what comes to the box head: as of VGG16, whose last level it is; an FPN's output is not pruned here."""
+    distiller = {term: dict(_delete_=True, type='LogitMSELoss' if term == 'cross_head' else 'AttentiveRoILoss')}
+    student = build(student_cfg(files[0], pruned=str(files[1]), distiller=distiller)).train()
+    assert student.loss(*batch())[f'loss_kd_{term}'].isfinite()
+    student.survivors = dict(student.survivors, neck_levels=[torch.arange(16) < 15] * 4)
+    with pytest.raises(InputError, match=f'model.distiller.{term} compares features of RoIs, .* pruned to different channels'):
+        student.distiller.check(student)
+
+
 def test_unknown_start(files):
     with pytest.raises(InputError, match="model.start = 'fresh' is neither 'pruned' nor 'teacher'"):
         build(student_cfg(files[0], pruned=str(files[1]), start='fresh'))

@@ -32,8 +32,8 @@ TERMS = {
     'loss_kd_score': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
 }
 MFRRK = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').distiller.to_dict()
-PAPER = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
-                 ROOT / 'configs/methods/paper.py').model.distiller.to_dict()
+ILMIL = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
+                 ROOT / 'configs/methods/ilmil.py').model.distiller.to_dict()
 PEERS = dict(
     _delete_=True,
     type='MFRRKDistiller',
@@ -45,7 +45,13 @@ PEERS = dict(
     roi_cls=dict(type='LogitMSELoss'),
     roi_reg=dict(type='RoIDeltaLoss', squared=True),
     score=dict(type='MatchedScoreL1Loss'),
+    roi_feature=dict(type='AttentiveRoILoss'),
+    cross_head=dict(type='UnbiasedKDLoss', subtract_entropy=True),
+    cross_head_reg=dict(type='RoIDeltaLoss'),
+    ranking='foreground',
     exclude_iou=None)
+# Their gradient reaches what makes the features, and not the student's own head.
+FEATURE_TERMS = {f'loss_kd_{term}': ('backbone', 'neck') for term in ('roi_feature', 'cross_head', 'cross_head_reg')}
 
 
 shapes = pytest.mark.parametrize('shapes', [None, UNEQUAL], ids=['equal', 'unequal'])
@@ -155,9 +161,9 @@ def test_a_few_words_change_one_term(make, distiller, change):
 @pytest.mark.parametrize('amp', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
 @pytest.mark.parametrize('distiller, terms', [
     ({}, TERMS),
-    (PEERS, TERMS),
-    (dict(PAPER, _delete_=True), {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
-], ids=['default', 'peers', 'paper'])
+    (PEERS, TERMS | FEATURE_TERMS),
+    (dict(ILMIL, _delete_=True), {'loss_kd_feature': ('backbone', ), 'loss_kd_score': TERMS['loss_kd_score']}),
+], ids=['default', 'peers', 'ilmil'])
 def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp, shapes):
     """Protocol 14: present, finite, float32, with a gradient of its own in the parts that it is about."""
     student = make(distiller=distiller)
@@ -174,6 +180,7 @@ def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp, sha
         assert all(torch.isfinite(norm) for norm in norms.values()), term
         for part in parts:
             assert max((norm for name, norm in norms.items() if name.startswith(part)), default=0) > 0, (term, part)
+        assert term not in FEATURE_TERMS or not any(name.startswith(('roi_head', 'rpn_head')) for name in norms), term
 
 
 @shapes
@@ -186,6 +193,33 @@ def test_a_perfect_copy_costs_nothing(checkpoint, shapes):
     losses = losses_of(student, *batch(shapes=shapes))
     for term in TERMS.keys() - {'loss_kd_score'}:
         assert losses[term].item() == pytest.approx(0, abs=1e-5), term
+
+
+def test_a_perfect_copy_of_the_features_costs_nothing(checkpoint):
+    """Whatever the new rows are, as the teacher's head has none."""
+    student = build(student_cfg(checkpoint, distiller=PEERS)).eval()
+    losses = losses_of(student, *batch())
+    for term in FEATURE_TERMS:
+        assert losses[term].item() == pytest.approx(0, abs=1e-5), term
+
+
+def test_the_teachers_head_is_asked_about_the_students_features():
+    """A head that doubles: features 1 and 3 of two RoIs become logits, its own were 4 and 4."""
+    mine, known = torch.tensor([1., 3.]).reshape(2, 1, 1, 1), torch.zeros(2, 3)
+    known[:, 0] = 4.
+
+    def head(features):
+        logits = torch.zeros(len(features), 3)
+        logits[:, 0] = 2 * features.flatten()
+        return logits, features.flatten(1).repeat(1, 8)
+
+    rois = DistillationRoIs([torch.zeros(2, 4)], known, torch.ones(2, 8), head=head)
+    student = TwoStageOutputs(heads=[HeadOutputs(None, None, None, None, None, 0.5, mine)], rois=[rois])
+    found = MFRRKDistiller(cross_head=dict(type='LogitMSELoss'), cross_head_reg=dict(type='RoIDeltaLoss', squared=True))(
+        student, None, annotation([NO_BOX]))
+    # Centred gaps of -2 and 2 in the first of three logits: 4 (4/9 + 1/9 + 1/9) / 3 each; deltas 1 and 3 for 1 and 1.
+    assert found['loss_kd_cross_head'].item() == pytest.approx(0.5 * 4 * 6 / 9 / 3)
+    assert found['loss_kd_cross_head_reg'].item() == pytest.approx(0.5 * (0 + 4 * 4) / 2)
 
 
 @shapes
@@ -436,6 +470,19 @@ def test_rois_are_drawn_out_of_the_best():
         assert len(set(index)) == 2
         seen.update(index)
     assert seen == {0, 1, 2, 3}  # at random out of the first four, never the others
+
+
+def test_rois_are_drawn_out_of_those_that_the_teacher_takes_for_objects():
+    """By its background probability, whatever the objectness, by which proposals are ordered."""
+    known = knowledge(BOXES)
+    head, = known.heads
+    # Column 0 tells the proposal, the background is column 1: the difference decides.
+    background = [5., 1., 9., 0., 3., 7.]
+    known.heads = [replace(head, logits=(torch.tensor([[float(i), i + b] for i, b in enumerate(background)]), ))]
+    assert sorted(drawn(MFRRKDistiller(candidates=3, ranking='foreground'), known, [NO_BOX])) == [1, 3, 4]
+    # Those on annotated boxes are left out among them, and no others take their place.
+    assert sorted(drawn(MFRRKDistiller(candidates=3, ranking='foreground'), known, [torch.tensor([BOXES[3]])])) == [1, 4]
+    assert sorted(drawn(MFRRKDistiller(candidates=3), known, [NO_BOX])) == [0, 1, 2]
 
 
 def test_fewer_proposals_than_rois():

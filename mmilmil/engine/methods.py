@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from ..config import read_file, told
 from ..errors import InputError
+from ..former_names import FORMER_METHODS
 from ..models.distillers import Distiller
 from ..registry import MODELS
 from ..weights import is_url
@@ -38,6 +39,10 @@ def method_option(tools: Path) -> Callable[[str], Path]:
             return path
         if text.endswith('.py') and Path(text).is_file():
             return Path(text)
+        if text in FORMER_METHODS:
+            raise argparse.ArgumentTypeError(
+                f'there is no method {text!r} any more: it is called {FORMER_METHODS[text]} now. To go on with a run by the '
+                'former name give a copy of that file with that name')
         names = ', '.join(sorted(file.stem for file in known.glob('*.py')))
         raise argparse.ArgumentTypeError(
             f'there is no method {text!r}: give one of {names}, or the path of a .py file of your own')
@@ -139,15 +144,21 @@ def _names_of_base(text: str, name: str) -> set[str]:
 
 
 def _check_terms(cfg: Config, base: Config, name: str) -> None:
-    """The method names no terms of another distiller than the stage's."""
+    """The method has no terms of a distiller for other detectors than the stage's."""
     distiller, before = cfg.model.get('distiller'), base.model.get('distiller')
-    if not isinstance(distiller, dict) or not isinstance(before, dict) or distiller.get('type') != before.get('type'):
+    if not isinstance(distiller, dict) or not isinstance(before, dict):
         return
-    kind = MODELS.get(distiller.type) if isinstance(distiller.get('type'), str) else distiller.get('type')
+    kind, other = (MODELS.get(one.type) if isinstance(one.get('type'), str) else one.get('type') for one in (distiller, before))
+    if kind is not other:
+        # What is no distiller at all is told where it is built.
+        if hasattr(kind, 'view') and kind.view is not getattr(other, 'view', None):
+            raise InputError(f'{name} does not fit the detector of {base.filename}, {cfg.model.type}: its {kind.__name__} has '
+                             'terms of other detectors. docs/methods.md tells for which detectors a method is')
+        return
     others = {term for other in Distiller.__subclasses__() for term in other.asked} - set(getattr(kind, 'asked', ()))
     if strange := [term for term in distiller if term in others and term not in before]:
         raise InputError(f'{name} does not fit the detector of {base.filename}, {cfg.model.type}: its {kind.__name__} has no '
-                         f'{" and no ".join(f"model.distiller.{term}" for term in strange)}. docs/running.md tells for which '
+                         f'{" and no ".join(f"model.distiller.{term}" for term in strange)}. docs/methods.md tells for which '
                          'detectors a method is')
 
 

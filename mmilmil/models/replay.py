@@ -28,7 +28,7 @@ class FeatureReplay(BaseModule):
 
     Args:
         file: The memory; ``None``: ``memory.pth`` beside the teacher's checkpoint, where it is there.
-        per_step: Tensors that a step draws of it.
+        per_step: Tensors that a step draws of it; 0: none, where the memory is there for something else alone.
         loss_weight: Weight of the cross entropy.
         reg_weight: Weight of the deltas.
         prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
@@ -37,7 +37,7 @@ class FeatureReplay(BaseModule):
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
                  flip: bool = False, mix: bool = False, prototypes: bool = False) -> None:
         super().__init__()
-        check_number(per_step, 'model.memory.per_step', 1, whole=True)
+        check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
         self.file = file
         self.flip = check_switch(flip, 'model.memory.flip')

@@ -12,7 +12,11 @@ distiller = dict(
     roi_cls=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2),
     roi_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2),
     score=dict(type='ScoreL1Loss', loss_weight=0.02),
+    roi_feature=None,
+    cross_head=None,
+    cross_head_reg=None,
     candidates=128,
+    ranking='objectness',
     num_rois=32,
     exclude_iou=0.3)
 merging = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)

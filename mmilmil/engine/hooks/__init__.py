@@ -5,6 +5,7 @@ from .metrics_file import MetricsFileHook
 from .null_space import NullSpaceHook
 from .plain_checkpoint import PlainCheckpointHook
 from .precision import PrecisionHook
+from .prototype_calibration import PrototypeCalibrationHook
 from .random_state import RandomStateHook
 from .resume_check import ResumeCheckHook
 from .run_cost import RunCostHook
@@ -14,5 +15,6 @@ from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
     'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook', 'PlainCheckpointHook',
-    'PrecisionHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
+    'PrecisionHook', 'PrototypeCalibrationHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook',
+    'StructureHook', 'WorkDirLockHook'
 ]

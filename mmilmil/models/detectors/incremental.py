@@ -215,7 +215,7 @@ class IncrementalDetector:
             if knowledge is not None:
                 outputs, knowledge = self._common(outputs, knowledge)
             losses.update(self.distiller(outputs, knowledge, annotation))
-        if self.memory is not None:
+        if self.memory is not None and self.replay.per_step:
             losses.update(self.replay(self.memory, self, self.teacher.detector))
         return losses
 

@@ -5,14 +5,21 @@ from typing import Optional
 
 import torch
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...errors import InputError
 from ...registry import MODELS
 from ..annotation import Annotation
 from ..merging import on_annotation
+from ..precision import full_precision
 from ..settings import check_number
+from ..structure import common_channels
 from ..views import DistillationRoIs, TwoStageOutputs, TwoStageView, flat
 from .base import Cells, Distiller
+
+RANKINGS = ('objectness', 'foreground')
+"""By what proposals are ranked from which the distillation RoIs are drawn."""
+_FEATURE_TERMS = ('roi_feature', 'cross_head', 'cross_head_reg')
 
 
 @MODELS.register_module()
@@ -20,7 +27,9 @@ class MFRRKDistiller(Distiller):
     """The distillation terms of ILMIL for two-stage detectors. Its values stand in ``configs/_base_/distillers/mfrrk.py``.
 
     Source: Fang et al. 2022 (MFRRK); unbiased distillation of the RoI classifier as in MMA (Cermelli et al. 2022); proposals on
-    new objects left out as Verwimp et al. 2022 propose.
+    new objects left out as Verwimp et al. 2022 propose. Off by default are the features of RoIs as in ABR (Liu et al. 2023) and
+    cross-head distillation as in FaCHD (2026): the teacher's frozen box head is asked about the student's features, so that
+    the gradient goes into backbone and neck alone and the student's head is free.
 
     Hints and RPN terms look at the cells of each image whose centre lies in it, not at the padding of the batch, and are the
     mean over the images of the batch; all anchors of a cell count as it does, wherever they reach. The RoI and score terms are
@@ -38,7 +47,12 @@ class MFRRKDistiller(Distiller):
         roi_cls: Loss on RoI logits on the teacher's proposals.
         roi_reg: Loss on RoI box deltas of the old classes on the same proposals.
         score: Loss between the student's class probabilities on a matched RoI and the score of its merged box.
+        roi_feature: Loss on the pooled features of the same proposals, student's and teacher's.
+        cross_head: Loss between the logits of the teacher's box head on the student's pooled features and on its own.
+        cross_head_reg: Loss between that head's box deltas on both.
         candidates: Number of best teacher proposals an image out of which the distillation RoIs are drawn.
+        ranking: Which are the best: by ``'objectness'`` of the teacher's RPN, or by ``'foreground'``, the probability of any
+            old class that its (first) box head gives, among the ``model.teacher.max_proposals`` that this head sees.
         num_rois: Number of distillation RoIs an image.
         exclude_iou: Leave out proposals that overlap an annotated or ignored box by this IoU or more (Verwimp's correction),
             and those of which at least half lies in an ignored one; ``None`` keeps them all.
@@ -46,7 +60,8 @@ class MFRRKDistiller(Distiller):
 
     view = TwoStageView
     asked = dict(feature=(3, ()), rpn_cls=(2, ('mask', )), rpn_reg=(4, ('mask', )), roi_cls=(2, ()),
-                 roi_reg=(2, ('teacher_logits', )), score=(3, ()))
+                 roi_reg=(2, ('teacher_logits', )), score=(3, ()), roi_feature=(2, ()), cross_head=(2, ()),
+                 cross_head_reg=(2, ('teacher_logits', )))
 
     def __init__(self,
                  feature: Optional[dict] = None,
@@ -58,16 +73,24 @@ class MFRRKDistiller(Distiller):
                  roi_cls: Optional[dict] = None,
                  roi_reg: Optional[dict] = None,
                  score: Optional[dict] = None,
+                 roi_feature: Optional[dict] = None,
+                 cross_head: Optional[dict] = None,
+                 cross_head_reg: Optional[dict] = None,
                  candidates: int = 128,
+                 ranking: str = 'objectness',
                  num_rois: int = 32,
                  exclude_iou: float | None = 0.3) -> None:
-        terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, score=score)
+        terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, score=score,
+                     roi_feature=roi_feature, cross_head=cross_head, cross_head_reg=cross_head_reg)
         super().__init__(terms, backbone_levels, neck_levels, spare_new)
         check_number(candidates, 'model.distiller.candidates', 1, whole=True)
         check_number(num_rois, 'model.distiller.num_rois', 1, whole=True)
         if exclude_iou is not None:
             check_number(exclude_iou, 'model.distiller.exclude_iou', 0, 1)
+        if ranking not in RANKINGS:
+            raise InputError(f'model.distiller.ranking = {ranking!r}: give one of {", ".join(map(repr, RANKINGS))}')
         self.candidates = candidates
+        self.ranking = ranking
         self.num_rois = num_rois
         self.exclude_iou = exclude_iou
 
@@ -79,7 +102,20 @@ class MFRRKDistiller(Distiller):
     @property
     def needs_rois(self) -> bool:
         """Whether a term compares the RoI heads, so that RoIs must be chosen and pass the student's head."""
-        return self.roi_cls is not None or self.roi_reg is not None
+        return any(getattr(self, term) is not None for term in ('roi_cls', 'roi_reg', *_FEATURE_TERMS))
+
+    def check(self, student: nn.Module) -> None:
+        """See :class:`Distiller`.
+
+        Raises:
+            InputError: a term compares RoI features, and those of student and teacher differ in their channels.
+        """
+        super().check(student)
+        terms = [term for term in _FEATURE_TERMS if getattr(self, term) is not None]
+        if terms and any(common_channels(student, student.teacher.detector, 'neck_levels')):
+            raise InputError(f'model.distiller.{terms[0]} compares features of RoIs, and student and teacher are pruned to '
+                             f'different channels: set model.distiller.{terms[0]} to None, or give both the same structure '
+                             '(model.pruned)')
 
     def join(self, knowledge: Optional[TwoStageOutputs], annotation: Annotation
              ) -> Optional[Callable[[], list[DistillationRoIs]]]:
@@ -96,19 +132,23 @@ class MFRRKDistiller(Distiller):
         Returns:
             By box head: the same proposals, as they come to that head.
         """
-        kept = [self._draw(*image) for image in zip(knowledge.proposals, annotation.annotated, annotation.ignored, strict=True)]
+        kept = [self._draw(*image) for image in zip(knowledge.proposals, knowledge.heads[0].logits, annotation.annotated,
+                                                    annotation.ignored, strict=True)]
 
         def chosen(by_image: Sequence[Tensor]) -> list[Tensor]:
             return [values[index] for values, index in zip(by_image, kept, strict=True)]
 
-        return [DistillationRoIs(chosen(head.bboxes), torch.cat(chosen(head.logits)), torch.cat(chosen(head.deltas)))
+        return [DistillationRoIs(chosen(head.bboxes), torch.cat(chosen(head.logits)), torch.cat(chosen(head.deltas)),
+                                 None if self.roi_feature is None else torch.cat(chosen(head.features)), head.head)
                 for head in knowledge.heads]
 
-    def _draw(self, proposals: InstanceData, annotated: Tensor, ignored: Tensor) -> Tensor:
-        best = proposals.bboxes[:self.candidates]
-        index = torch.arange(len(best), device=best.device)
+    def _draw(self, proposals: InstanceData, logits: Tensor, annotated: Tensor, ignored: Tensor) -> Tensor:
+        index = torch.arange(len(proposals), device=logits.device)
+        if self.ranking == 'foreground':
+            index = logits.softmax(dim=1)[:, -1].argsort(stable=True)
+        index = index[:self.candidates]
         if self.exclude_iou is not None:
-            index = index[~on_annotation(best, annotated, ignored, self.exclude_iou)]
+            index = index[~on_annotation(proposals.bboxes[index], annotated, ignored, self.exclude_iou)]
         return index[torch.randperm(len(index), device=index.device)[:self.num_rois]]
 
     def forward(self, student: TwoStageOutputs, knowledge: Optional[TwoStageOutputs], annotation: Annotation
@@ -127,11 +167,28 @@ class MFRRKDistiller(Distiller):
             losses['loss_kd_roi_reg'] = sum([
                 mine.weight * self.roi_reg(mine.deltas, spread(rois, mine.deltas), teacher_logits=rois.logits)
                 for mine, rois in zip(student.heads, student.rois)])
+        if self.roi_feature is not None:
+            losses['loss_kd_roi_feature'] = sum([
+                mine.weight * self.roi_feature(mine.features, rois.features)
+                for mine, rois in zip(student.heads, student.rois)])
+        if self.cross_head is not None or self.cross_head_reg is not None:
+            losses.update(self._cross_head_losses(student))
         if self.score is not None:
             losses['loss_kd_score'] = sum([
                 mine.weight * self.score(mine.matched_logits, mine.matched_scores, mine.matched_labels)
                 for mine in student.heads])
         return losses
+
+    def _cross_head_losses(self, student: TwoStageOutputs) -> dict[str, Tensor]:
+        losses: dict[str, list[Tensor]] = {}
+        for mine, rois in zip(student.heads, student.rois):
+            logits, deltas = map(full_precision, rois.head(mine.features))
+            if self.cross_head is not None:
+                losses.setdefault('loss_kd_cross_head', []).append(mine.weight * self.cross_head(logits, rois.logits))
+            if self.cross_head_reg is not None:
+                losses.setdefault('loss_kd_cross_head_reg', []).append(
+                    mine.weight * self.cross_head_reg(deltas, rois.deltas, teacher_logits=rois.logits))
+        return {name: sum(by_head) for name, by_head in losses.items()}
 
     def _rpn_losses(self, student: TwoStageOutputs, knowledge: TwoStageOutputs, cells: Cells) -> dict[str, Tensor]:
         mine, theirs = (flat(levels, 1).squeeze(2) for levels in (student.rpn_logits, knowledge.rpn_logits))

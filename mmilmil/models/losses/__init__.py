@@ -10,6 +10,7 @@ from .roi import (
     UnbiasedCrossEntropyLoss,
     UnbiasedKDLoss,
 )
+from .roi_feature import AttentiveRoILoss
 from .rpn import (
     RPNDeltaLoss,
     RPNForegroundDeltaLoss,
@@ -19,8 +20,8 @@ from .rpn import (
 )
 
 __all__ = [
-    'DenseDeltaKDLoss', 'DistributionKDLoss', 'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss', 'LogitMSELoss',
-    'MatchedScoreL1Loss', 'MixedKDLoss', 'OldConditionalKDLoss', 'RPNDeltaLoss', 'RPNForegroundDeltaLoss',
+    'AttentiveRoILoss', 'DenseDeltaKDLoss', 'DistributionKDLoss', 'FeatureHingeLoss', 'FeatureMSELoss', 'FeatureNormMSELoss',
+    'LogitMSELoss', 'MatchedScoreL1Loss', 'MixedKDLoss', 'OldConditionalKDLoss', 'RPNDeltaLoss', 'RPNForegroundDeltaLoss',
     'RPNObjectnessBCELoss', 'RPNObjectnessHingeLoss', 'RPNObjectnessMSELoss', 'ResponseBCELoss', 'ResponseMSELoss',
     'RoIDeltaLoss', 'ScoreL1Loss', 'UnbiasedCrossEntropyLoss', 'UnbiasedKDLoss'
 ]

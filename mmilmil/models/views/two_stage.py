@@ -25,11 +25,15 @@ class HeadKnowledge:
             it made of the proposals.
         logits: By image, (P, C_o + 1), background last.
         deltas: By image, (P, 4 * C_o), or (P, 4) of a class-agnostic head.
+        features: By image, the pooled features (P, D, h, w) that it says that of.
+        head: The box head itself, frozen; it can be asked about other features.
     """
 
     bboxes: list[Tensor]
     logits: tuple[Tensor, ...]
     deltas: tuple[Tensor, ...]
+    features: tuple[Tensor, ...] = ()
+    head: Optional[nn.Module] = None
 
 
 @dataclass
@@ -43,6 +47,7 @@ class HeadOutputs:
         matched_scores: (M,) scores of those boxes: 1 for annotated ones, the teacher's for merged ones.
         matched_labels: (M,) labels of those boxes.
         weight: The weight that the detector gives this head's losses; 1 but in a cascade.
+        features: (R, D, h, w), the pooled features of the distillation RoIs.
     """
 
     logits: Tensor
@@ -51,6 +56,7 @@ class HeadOutputs:
     matched_scores: Tensor
     matched_labels: Tensor
     weight: float = 1.0
+    features: Optional[Tensor] = None
 
 
 @dataclass
@@ -61,11 +67,15 @@ class DistillationRoIs:
         bboxes: By image, (R_i, 4).
         logits: The teacher's, (R, C_o + 1), R the sum of all R_i.
         deltas: The teacher's, (R, 4 * C_o), or (R, 4).
+        features: The teacher's pooled features, (R, D, h, w), where a term compares them.
+        head: The teacher's box head, frozen.
     """
 
     bboxes: list[Tensor]
     logits: Tensor
     deltas: Tensor
+    features: Optional[Tensor] = None
+    head: Optional[nn.Module] = None
 
 
 @dataclass
@@ -165,7 +175,7 @@ class TwoStageView(View):
             cascade_stage = (index, ) if isinstance(self.detector.roi_head.bbox_head, nn.ModuleList) else ()
             outputs = self.detector.roi_head._bbox_forward(*cascade_stage, levels, bbox2roi(bboxes))
             logits, deltas = (full_precision(outputs[name]).split(counts) for name in ('cls_score', 'bbox_pred'))
-            known.append(HeadKnowledge(bboxes, logits, deltas))
+            known.append(HeadKnowledge(bboxes, logits, deltas, outputs['bbox_feats'].split(counts), head))
             if head is not heads[-1]:
                 bboxes = [get_box_tensor(head.regress_by_class(boxes, scores[:, :-1].argmax(dim=1), moves, meta))
                           for boxes, scores, moves, meta in zip(bboxes, logits, deltas, metas)]
@@ -209,7 +219,7 @@ class TwoStageView(View):
         def take_apart(head, args, found: tuple) -> tuple:
             number, index = sampled_rois[-1], len(outputs.heads)
             weight = getattr(roi, 'stage_loss_weights', (1.0, ))[index]
-            outputs.heads.append(_head_outputs(*found, number, samplers[index].sampled, weight))
+            outputs.heads.append(_head_outputs(*found, args[0], number, samplers[index].sampled, weight))
             return tuple(part[:number] for part in found)
 
         for extractor in as_list(roi.bbox_roi_extractor):
@@ -239,8 +249,8 @@ def _as_list(value: Any) -> list:
     return value if isinstance(value, list) else [value]
 
 
-def _head_outputs(logits: Tensor, deltas: Tensor, number: int, sampled: list[tuple[SamplingResult, InstanceData]],
-                  weight: float) -> HeadOutputs:
+def _head_outputs(logits: Tensor, deltas: Tensor, features: Tensor, number: int,
+                  sampled: list[tuple[SamplingResult, InstanceData]], weight: float) -> HeadOutputs:
     """Of a pass whose first ``number`` RoIs are the sampled ones."""
     return HeadOutputs(
         logits=logits[number:],
@@ -248,7 +258,8 @@ def _head_outputs(logits: Tensor, deltas: Tensor, number: int, sampled: list[tup
         matched_logits=logits[matched_rows([result for result, _ in sampled])],
         matched_scores=matched_scores(sampled),
         matched_labels=torch.cat([result.pos_gt_labels for result, _ in sampled]),
-        weight=weight)
+        weight=weight,
+        features=features[number:])
 
 
 def matched_rows(sampled: list[SamplingResult]) -> Tensor:
