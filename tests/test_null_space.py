@@ -237,7 +237,15 @@ def test_runs_that_cannot_be(chain, tool, tmp_path):
     done = tool('train.py', config, '--work-dir', tmp_path / 'run')
     assert done.status == 1 and 'this run has no teacher' in done.err, done.err
     init_default_scope('mmilmil')
-    from mmilmil.engine.hooks.null_space import _config_of
+    from mmilmil.engine.hooks.null_space import _configs_of
     model = type('Student', (), dict(teacher_cfg=dict(checkpoint='a.pth', config=dict(model={}))))
-    with pytest.raises(InputError, match='a.pth does not tell which images it was trained on, and there is no covariance.pth'):
-        _config_of(model)
+    with pytest.raises(InputError, match='a.pth does not tell which images .* no covariance.pth beside a.pth'):
+        _configs_of(model)
+    # A stage that was taught has the images of its teacher too.
+    first = dict(model={}, train_dataloader={})
+    last = dict(model=dict(teacher=dict(checkpoint='a.pth', config=first)), train_dataloader=dict(batch_size=2))
+    model.teacher_cfg.update(checkpoint='b.pth', config=last)
+    with pytest.raises(InputError, match='a.pth does not tell .* beside b.pth'):
+        _configs_of(model)
+    first['train_dataloader'] = dict(batch_size=4)
+    assert [cfg.to_dict() for cfg in _configs_of(model)] == [last, first]

@@ -51,8 +51,8 @@ def called(cfg: Config) -> list[str]:
 # What the shipped configs had when ours stood in custom_hooks.
 ORDER = ['RuntimeInfoHook', 'WorkDirLockHook', 'RandomStateHook', 'StructureHook', 'ResumeCheckHook', 'StageCheckHook',
          'IterTimerHook', 'DistSamplerSeedHook', 'DetVisualizationHook', 'PrecisionHook', 'SyncBuffersHook',
-         'RunCostHook', 'LoggerHook', 'ParamSchedulerHook', 'MetricsFileHook', 'AtomicCheckpointHook', 'PlainCheckpointHook',
-         'FinalModelHook']
+         'RunCostHook', 'MemoryHook', 'LoggerHook', 'ParamSchedulerHook', 'MetricsFileHook', 'AtomicCheckpointHook',
+         'PlainCheckpointHook', 'FinalModelHook']
 EMA = dict(type='EMAHook', momentum=0.3)
 
 
@@ -75,7 +75,7 @@ def test_every_run_has_ours_once_and_in_order(changes, more):
     assert sorted(found) == sorted([*ORDER, *more])
     assert [name for name in found if name not in more] == ORDER
     if more:  # after those of the same priority that were there before
-        assert found.index('EMAHook') == found.index('RunCostHook') + 1
+        assert found.index('EMAHook') == found.index('MemoryHook') + 1
 
 
 def test_a_config_without_any_hooks():
@@ -300,6 +300,7 @@ train_cfg = dict(val_interval=1)
     assert again.status == 0 and 'student: already trained' in again.out, again.err[-3000:]
     assert json.loads((work_dir / 'metrics.json').read_text())['checkpoint'] == 'final.pth'
     # Checkpoints of a training that had none of our hooks: MMEngine's, no final model.
+    (work_dir / 'memory.pth').unlink()
     for path in work_dir.glob('*.pth'):
         content = torch.load(path, weights_only=True)
         torch.save(dict(meta=content['meta'], state_dict=content['state_dict']), path)

@@ -15,6 +15,7 @@ from tiny import DENSE, ROOT, SEEN, batch, build, detector_cfg, detector_file, d
 
 from mmilmil import InputError
 from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
+from mmilmil.engine.chain import check_finished, run_stage
 from mmilmil.engine.chain_stages import stages_of
 from mmilmil.engine.cli import read_config
 from mmilmil.engine.hooks.stage_check import check_unlabelled
@@ -220,6 +221,29 @@ def test_which_stages_use_them(chain, tmp_path):
         use_unlabelled(read_config(str(chain.base)), [folder])
     with pytest.raises(InputError, match='gone does not exist'):
         use_unlabelled(cfg, [f'{tmp_path}/gone'])
+
+
+class Started(Exception):
+    """Instead of a training, with what it was called by."""
+
+
+def test_a_chain_passes_them_on(chain, tmp_path, capsys):
+    folder = draw(tmp_path / 'my images', 'x.jpg')
+
+    def start(name, work_dir, tool, *args):
+        raise Started(*args)
+
+    for stage in stages_of(str(chain.student), str(tmp_path / 'runs')):
+        with pytest.raises(Started) as caught:
+            run_stage(stage, start=start, unlabelled=[folder])
+        taught_by = stage.teacher is not None
+        assert (folder in caught.value.args) == ('--unlabelled' in caught.value.args) == taught_by
+        left_out = f'{stage.name}: --unlabelled is left out, no teacher is asked in this stage'
+        assert (left_out in capsys.readouterr().out) != taught_by
+    base, student = stages_of(str(chain.student), str(chain.runs))
+    check_finished(base, unlabelled=[folder])
+    with pytest.raises(InputError, match='student .* no longer matches .*train_dataloader.dataset.unlabelled: not set -> '):
+        check_finished(student, unlabelled=[folder])
 
 
 def test_method_that_asks_nobody(voc_set, tmp_path):

@@ -22,7 +22,7 @@ default_hooks = dict(
     run_cost=dict(type='RunCostHook'),
     metrics_file=dict(type='MetricsFileHook'),
     final_model=dict(type='FinalModelHook'),
-    # What the next stage replays; `memory=None` keeps nothing.
+    # What the next stage replays; `per_class=0` keeps nothing.
     memory=dict(type='MemoryHook'))
 custom_hooks = []
 

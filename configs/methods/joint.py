@@ -7,3 +7,4 @@ train_dataloader = dict(dataset=dict(keep='seen', replay=None, unlabelled=None))
 train_cfg = _base_.joint.train_cfg
 param_scheduler = _base_.joint.param_scheduler
 optim_wrapper = _base_.joint.optim_wrapper
+default_hooks = dict(memory=dict(type='MemoryHook', per_class=0))

@@ -20,7 +20,8 @@ REQUIRED = dict(
     sync_buffers='SyncBuffersHook',
     run_cost='RunCostHook',
     metrics_file='MetricsFileHook',
-    final_model='FinalModelHook')
+    final_model='FinalModelHook',
+    memory='MemoryHook')
 CHECKPOINT = 'AtomicCheckpointHook'
 # What MMEngine takes away where it is None; it knows no such word for other names.
 _MMENGINE = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')

@@ -24,18 +24,20 @@ class MemoryHook(Hook):
     A detector without RoI head has nothing to keep, as a line tells. A student's memory takes over that of its teacher.
 
     Args:
-        per_class: Tensors of each class.
+        per_class: Tensors of each class; 0 keeps nothing.
         background: Tensors of background.
     """
 
     def __init__(self, per_class: int = 160, background: int = 320) -> None:
-        check_number(per_class, 'per_class of MemoryHook', 1, whole=True)
+        check_number(per_class, 'per_class of MemoryHook', 0, whole=True)
         check_number(background, 'background of MemoryHook', 0, whole=True)
         self.per_class = per_class
         self.background = background
 
     def before_final_model(self, runner: Runner, checkpoint: dict) -> None:
         """Build it from what ``final.pth`` is about to hold; called in the main process alone."""
+        if not self.per_class:
+            return
         model, work_dir = bare_model(runner), Path(runner.work_dir)
         if not hasattr(getattr(model, 'architecture', model), 'roi_head'):
             print_log('no feature memory: a one-stage detector has no RoI tensors to keep', 'current')
@@ -46,8 +48,9 @@ class MemoryHook(Hook):
         with tempfile.TemporaryDirectory(dir=work_dir) as folder:
             final = Path(folder) / FINAL_CHECKPOINT
             torch.save(checkpoint, final)
+            batch_size = runner.cfg.train_dataloader.get('batch_size') or 1  # the built loader has None with a batch sampler
             memory = make_memory(
-                final, runner.train_dataloader.dataset, runner.cfg.train_dataloader.batch_size, work_dir / MEMORY_FILE,
-                before=before, per_class=self.per_class, background=self.background, seed=runner.seed or 0,
+                final, runner.train_dataloader.dataset, batch_size, work_dir / MEMORY_FILE, before=before,
+                per_class=self.per_class, background=self.background, seed=runner.seed or 0,
                 device=str(next(model.parameters()).device))
         print_log(f'feature memory {memory.path}: {memory}', 'current')

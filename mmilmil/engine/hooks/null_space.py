@@ -1,9 +1,12 @@
 """Null-space projection of a student's updates, and the covariances that it needs."""
 
+import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import Optional
 
-from mmengine.config import Config, ConfigDict
+import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
@@ -31,8 +34,8 @@ class NullSpaceHook(Hook):
     """Projects every update of a student's backbone and neck (:mod:`mmilmil.models.null_space`).
 
     The covariances lie in ``covariance.pth`` beside the teacher's checkpoint. Where they are not there yet, the images that the
-    teacher was trained on are read once for them, which a line tells. At the end the student's own, added to them, are written
-    beside its ``final.pth`` for the stage after it.
+    teacher and its own teachers were trained on are read once for them, which a line tells. At the end the student's own, added
+    to them, are written beside its ``final.pth`` for the stage after it.
 
     Args:
         scaled: Whether the backbone's projectors are divided by their Frobenius norms, as published.
@@ -64,19 +67,19 @@ class NullSpaceHook(Hook):
             raise InputError(f'NullSpaceHook writes {COVARIANCE_FILE} beside the teacher, and '
                              f"{model.teacher_cfg['checkpoint']} is a URL: download it and give its path")
         if not self._file(model).is_file():
-            _config_of(model)
+            _configs_of(model)
 
     def before_train(self, runner: Runner) -> None:
         """Read or gather the covariances."""
         model = bare_model(runner)
         path = self._file(model)
         if is_main_process() and not path.is_file():
-            cfg = _config_of(model)
-            loader = _loader(cfg)
-            print_log(f'no {COVARIANCE_FILE} beside the teacher: the {len(loader.dataset)} images that it was trained on are '
-                      'read once for it', 'current')
-            sums = gather(model.teacher.detector, loader)
-            save_atomically(Covariances(sums, len(loader.dataset), model.teacher.fingerprint).content(), path)
+            loaders = [_loader(cfg) for cfg in _configs_of(model)]
+            images = sum(len(loader.dataset) for loader in loaders)
+            print_log(f'no {COVARIANCE_FILE} beside the teacher: the {images} images that it was trained on are read once for '
+                      'it', 'current')
+            sums = gather(model.teacher.detector, chain.from_iterable(loaders))
+            save_atomically(Covariances(sums, images, model.teacher.fingerprint).content(), path)
         barrier()
         self._covariances = Covariances.load(path)
         self._covariances.check(model.teacher.fingerprint, model, model.teacher_cfg['checkpoint'])
@@ -95,30 +98,35 @@ class NullSpaceHook(Hook):
     def _file(model: nn.Module) -> Path:
         return Path(model.teacher_cfg['checkpoint']).with_name(COVARIANCE_FILE)
 
-    def after_run(self, runner: Runner) -> None:
-        """Write those of the stages so far, of the final weights."""
-        final = Path(runner.work_dir) / FINAL_CHECKPOINT
-        if self._covariances is None or not is_main_process() or not final.is_file():
-            return
-        detector = load_detector(str(final), whose='the ', where='')[0].to(next(runner.model.parameters()).device)
+    def before_final_model(self, runner: Runner, checkpoint: dict) -> None:
+        """Write those of the stages so far, of what ``final.pth`` is about to hold; called in the main process alone."""
+        work_dir, device = Path(runner.work_dir), next(runner.model.parameters()).device
+        with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+            final = Path(folder) / FINAL_CHECKPOINT
+            torch.save(checkpoint, final)
+            detector = load_detector(str(final), whose='the ', where='')[0].to(device)
         loader = _loader(runner.cfg)
-        sums = gather(detector, loader)
-        joined = self._covariances.joined(sums, len(loader.dataset), weights_hash(detector.state_dict()))
-        save_atomically(joined.content(), final.with_name(COVARIANCE_FILE))
+        joined = self._covariances.joined(gather(detector, loader), len(loader.dataset), weights_hash(detector.state_dict()))
+        save_atomically(joined.content(), work_dir / COVARIANCE_FILE)
+        print_log(f'null space: {work_dir / COVARIANCE_FILE}, {joined}', 'current')
 
 
-def _config_of(model: IncrementalDetector) -> Config:
-    """The config of the teacher's own training.
+def _configs_of(model: IncrementalDetector) -> list[Config]:
+    """The configs of the trainings that made the teacher: its own and, where it had one, its teacher's.
 
     Raises:
-        InputError: nobody knows it.
+        InputError: nobody knows one of them.
     """
-    cfg = detector_config(model.teacher_cfg['checkpoint'], model.teacher_cfg.get('config'))
-    if not cfg.get('train_dataloader'):
-        raise InputError(f"the teacher {model.teacher_cfg['checkpoint']} does not tell which images it was trained on, "
-                         f'and there is no {COVARIANCE_FILE} beside it: name its config, with a train_dataloader, in '
-                         'model.teacher.config')
-    return cfg if isinstance(cfg, Config) else Config(ConfigDict(cfg))
+    found, teacher = [], model.teacher_cfg
+    while teacher:
+        cfg = detector_config(teacher['checkpoint'], teacher.get('config'))
+        if not cfg.get('train_dataloader'):
+            raise InputError(f"the teacher {teacher['checkpoint']} does not tell which images it was trained on, and there is "
+                             f"no {COVARIANCE_FILE} beside {model.teacher_cfg['checkpoint']}: name its config, with a "
+                             'train_dataloader, in model.teacher.config')
+        found.append(cfg if isinstance(cfg, Config) else Config(cfg))
+        teacher = found[-1].model.get('teacher')
+    return found
 
 
 def _loader(cfg: Config) -> DataLoader:
