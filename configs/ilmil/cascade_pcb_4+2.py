@@ -10,6 +10,7 @@ model = dict(
     distiller=_base_.distiller,
     merging=_base_.merging,
     memory=_base_.memory,
+    norm_eval=_base_.norm_eval,
     roi_head=dict(bbox_head=[dict(_head, num_classes=6) for _head in _base_.model.roi_head.bbox_head]))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -12,6 +12,7 @@ model = dict(
     distiller=dict(_base_.distiller, backbone_levels=(-2, -1), neck_levels=()),
     merging=_base_.merging,
     memory=_base_.memory,
+    norm_eval=_base_.norm_eval,
     roi_head=dict(bbox_head=dict(num_classes=20)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

@@ -14,6 +14,7 @@ model = dict(
     distiller=_base_.distiller,
     merging=_base_.merging,
     memory=_base_.memory,
+    norm_eval=_base_.norm_eval,
     roi_head=dict(bbox_head=dict(num_classes=15)))
 train_dataloader = dict(dataset=dict(metainfo=metainfo))
 val_dataloader = dict(dataset=dict(metainfo=metainfo))

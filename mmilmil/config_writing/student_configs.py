@@ -198,7 +198,8 @@ class StudentConfigs:
         levels = self.teacher.neck_levels
         fewer = levels < (4 if self.teacher.distiller == 'mfrrk' else 3)
         distiller = Code(f'dict(_base_.distiller, neck_levels={tuple(range(levels))})' if fewer else '_base_.distiller')
-        memory = dict(memory=Code('_base_.memory')) if self.teacher.distiller == 'mfrrk' else {}
+        more = ('memory', 'norm_eval') if self.teacher.distiller == 'mfrrk' else ()
+        memory = {name: Code(f'_base_.{name}') for name in more}
         model = dict(type=self.teacher.student, teacher=teacher, distiller=distiller, merging=Code('_base_.merging'),
                      **memory, **_heads(self.teacher.model, len(self.classes)))
         rate = self.wrapper['optimizer']
