@@ -16,3 +16,4 @@ model = dict(
     memory=None,
     frozen=(),
     norm_eval=False)
+default_hooks = dict(memory=dict(type='MemoryHook', per_class=0))
