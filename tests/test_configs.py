@@ -229,7 +229,9 @@ def test_student_states_every_setting_of_distillation(path):
     asked = inspect.signature(MODELS.get(model.distiller.type)).parameters.keys() - {'self', 'init_cfg'}
     assert model.distiller.keys() == asked | {'type'}
     assert all('type' in term for term in model.distiller.values() if isinstance(term, dict))
-    assert model.merging.keys() == {'score_thr', 'iou_thr', 'nms_iou_thr'}
+    merging = {'score_thr', 'iou_thr', 'nms_iou_thr'}
+    two_stage = model.distiller.type == 'MFRRKDistiller'
+    assert model.merging.keys() == merging | ({'rpn', 'annotated_share'} if two_stage else set())
 
 
 def test_default_method_is_that_of_the_recorded_figures():
@@ -242,8 +244,12 @@ def test_default_method_is_that_of_the_recorded_figures():
 @for_each(STUDENTS)
 def test_fine_tuning_differs_in_what_keeps_old_classes(path):
     student, finetune = load(path).to_dict(), load(path, 'finetune').to_dict()
-    assert finetune['model'].pop('distiller') is None and finetune['model'].pop('merging') is None
-    del student['model']['distiller'], student['model']['merging']
+    off = dict(distiller=None, merging=None, memory=None, frozen=(), norm_eval=False)
+    assert {name: finetune['model'].pop(name) for name in off} == off
+    for name in off:
+        student['model'].pop(name, None)
+    assert finetune['default_hooks'].pop('memory') == dict(type='MemoryHook', per_class=0)
+    student['default_hooks'].pop('memory')
     if len(student['metainfo']['split']) > 2:  # the stage before was fine-tuned too
         before = Path(student['model']['teacher'].pop('checkpoint')).parent.name
         assert finetune['model']['teacher'].pop('checkpoint') == f'work_dirs/{before}_finetune/final.pth'
@@ -262,7 +268,8 @@ def test_joint_training_is_the_first_stage_of_all_classes_seen(path):
     while first.model.get('teacher'):
         first = load(first.model.teacher.config)
     assert joint.model == stock_model_cfg(student.model) and joint.model.type == stock_type(path)
-    assert joint.train_dataloader.dataset.pop('keep') == 'seen'
+    off = dict(keep='seen', replay=None, unlabelled=None)
+    assert {name: joint.train_dataloader.dataset.pop(name) for name in off} == off
     dataset = re.search(r'(?:^|_)(voc|coco|pcb|foda20|foda20x4|shapes(?:_[a-z_]+)?)_', path.stem)[1]
     # RTMDet's first stage on VOC is as long already.
     epochs, milestones = (60, None) if path.stem.startswith('rtmdet_voc') else JOINT[dataset]
@@ -271,6 +278,7 @@ def test_joint_training_is_the_first_stage_of_all_classes_seen(path):
             part[name] = value
     if dataset not in ('voc', 'coco'):
         first.train_cfg.val_interval = first.param_scheduler[1].end = first.param_scheduler[1].T_max = epochs
+    first.default_hooks.memory = dict(type='MemoryHook', per_class=0)  # nothing follows it
     for key in ('train_cfg', 'param_scheduler', 'optim_wrapper', 'auto_scale_lr', 'default_hooks', 'randomness'):
         assert joint[key] == first[key], key
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'val_evaluator', 'test_evaluator'):
