@@ -278,7 +278,9 @@ def test_killed_comparison_goes_on(chain, tool, tmp_path, monkeypatch):
     assert [row[:2] for row in rows] == [['student', 'finetune'], ['student', 'default']]
     for row, name in zip(rows, ('_finetune', '')):
         assert row[3:7] == [f'{100 * figures[name][column]:.1f}' for column in ('old', 'new', 'all', 'avg')]
-        assert row[9] == '-' and row[-2:] == ['0', '0']  # no joint training, nothing kept
+        kept = json.loads((runs / f'seed0/student{name}/cost.json').read_text())['kept']
+        assert row[9] == '-' and row[-1] == '0'  # no joint training, no image kept
+        assert row[-2] == (f'{kept["memory_bytes"] / 1e3:.1f} kB' if kept['memory_bytes'] else '0')
     assert rows[0][14] == '1.00'
     content = json.loads((tmp_path / 'out/here/comparison.json').read_text())
     assert content['made']['command'].startswith('python ') and str(chain.student) in content['made']['command']

@@ -130,14 +130,14 @@ def test_table():
                         'all/joint', 'Omega', 'RSD', 'RPD', 'step / finetune', 'peak MiB', 'kept memory', 'kept images']
     assert table[2][:7] == ['s', 'ours', '2', '50.0 ±0.0', '80.0 ±10.0', '57.5 ±2.5', '65.0 ±5.0']
     assert table[2][7:10] == ['30.0 ±0.0', '20.0 ±0.0', '32.5 ±7.5']
-    assert table[2][14:] == ['1.30 ±0.10', '150 ±0', '1.55 MB', '20 (0.12 MB)']  # of the means
+    assert table[2][14:] == ['1.30 ±0.10', '150 ±0', '1.55 MB', '20 (125.0 kB)']  # of the means
     assert table[4][1:3] == ['joint', '2'] and table[4][-2:] == ['-', 'all']
     assert table[5][:6] == ['t', 'ours', '1', '60.0', '80.0', '70.0'] and table[5][9:] == ['-'] * 9
     assert table[6][:2] == [MEAN, 'ours']
     told = lines_below(runs)
     assert told[0].startswith('old, new, all, avg: AP50 in per cent on test, mean over the seeds 0, 1 ± half of their range')
     assert 'CPU, 2 cores (1 thread)' in told[1] and 'VmHWM' in told[1] and len(told) == 2
-    assert ' on val, ' in lines_below(runs, on_val=True)[0]
+    assert ' on val, seed 0. ' in lines_below(runs[:3], on_val=True)[0]
 
 
 def test_nothing_is_minus_zero():

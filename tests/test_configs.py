@@ -296,18 +296,7 @@ def test_paper_form(name):
     assert type(distiller.feature).__name__ == 'FeatureMSELoss' and type(distiller.score).__name__ == 'ScoreL1Loss'
     assert (distiller.backbone_levels, distiller.neck_levels, distiller.spare_new) == ((-2, -1), (), False)
     assert [distiller.rpn_cls, distiller.rpn_reg, distiller.roi_cls, distiller.roi_reg] == [None] * 4
-    assert model.merging == dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None)
-
-
-def test_heavy_form():
-    """The default distiller but for its weights, which are 25 times as large."""
-    base, heavy = (build(load('ilmil/frcnn_foda20_15+5.py', method).model) for method in (None, 'heavy'))
-    for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'):
-        mine, theirs = (dict(vars(getattr(model.distiller, term))) for model in (heavy, base))
-        assert mine.pop('loss_weight') == pytest.approx(25 * theirs.pop('loss_weight'))
-        assert {name: value for name, value in mine.items() if name[0] != '_'} == {
-            name: value for name, value in theirs.items() if name[0] != '_'}
-    assert heavy.merging == base.merging
+    assert model.merging == dict(score_thr=0.5, iou_thr=0.7, nms_iou_thr=None, rpn=True, annotated_share=0.0)
 
 
 @pytest.mark.parametrize(('name', 'path'), [

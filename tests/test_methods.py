@@ -48,7 +48,7 @@ def test_methods_are_the_files_in_their_folder(find, tmp_path, monkeypatch):
 def test_unknown_method_names_the_known_ones(find, tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'mine.json').write_text('{}')
-    with pytest.raises(argparse.ArgumentTypeError, match='no method .*finetune, heavy, ilmil, .*joint, .*path of a .py file'):
+    with pytest.raises(argparse.ArgumentTypeError, match='no method .*finetune, ilmil, .*joint, .*path of a .py file'):
         find(text)
 
 
@@ -101,7 +101,7 @@ def test_work_dir_of_the_config_is_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(('method', 'terms'), [
-    ('heavy', 'rpn_cls'), ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
+    ('no_rpn', 'rpn_cls and no .*rpn_reg'), ('no_rcn', 'roi_cls'),
     ('no_score', 'score')])
 def test_methods_of_two_stage_detectors(method, terms):
     with pytest.raises(InputError, match=rf'the method {method} .*does not fit the detector of .*gfl_pcb_4\+2.py, '

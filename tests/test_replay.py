@@ -10,7 +10,7 @@ from tiny import OLD, ROOT, SEEN, write_configs
 from mmilmil import InputError
 from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
 from mmilmil.datasets.replay import Replay
-from mmilmil.engine.chain import _options
+from mmilmil.engine.chain import settings_for
 from mmilmil.engine.chain_stages import stages_of
 from mmilmil.engine.resume_check import differences
 from mmilmil.stock import stock_config
@@ -151,10 +151,10 @@ def test_settings_of_a_run(voc_set, tmp_path):
     root = voc_set({name: [(name, 1, 1, 20, 20)] for name in SEEN})
     _, student = write_configs(tmp_path, root)
     option = ('train_dataloader.dataset.replay.per_class=3', )
-    used = {stage.name: _options(stage, option)[0] for stage in stages_of(str(student))}
+    used = {stage.name: settings_for(stage, option)[0] for stage in stages_of(str(student))}
     assert used == dict(base=(), student=option)
     joint = stages_of(str(student), method=ROOT / 'configs/methods/joint.py')[-1]
-    assert _options(joint, option)[0] == () and joint.is_joint
+    assert settings_for(joint, option)[0] == () and joint.is_joint
     first, *_, last = stages_of(str(student), method=ROOT / 'configs/methods/replay.py')
     cfg = last.read(option)
     assert cfg.train_dataloader.dataset.replay == dict(per_class=3, seed=0) and cfg.model.distiller is None

@@ -200,9 +200,10 @@ def lines_below(runs: Sequence[MethodRun], on_val: bool = False) -> list[str]:
         on_val: Whether the figures are those of the validation set.
     """
     measures = ' or '.join(dict.fromkeys(measure_name(run.stages[-1]) for run in runs))
-    seeds = ', '.join(str(seed) for seed in sorted({run.seed for run in runs}))
-    lines = [f'old, new, all, avg: {measures} in per cent on {"val" if on_val else "test"}, mean over the seeds {seeds} ± half '
-             'of their range. In per cent too: forgetting (mean over the old groups), FPP, gap to joint (AbsGap), all/joint, '
+    seeds = sorted({run.seed for run in runs})
+    told = f'seed {seeds[0]}' if len(seeds) == 1 else f'mean over the seeds {", ".join(map(str, seeds))} ± half of their range'
+    lines = [f'old, new, all, avg: {measures} in per cent on {"val" if on_val else "test"}, {told}. '
+             'In per cent too: forgetting (mean over the old groups), FPP, gap to joint (AbsGap), all/joint, '
              'Omega, RSD and RPD; lower is better, but for all/joint and Omega. docs/protocol.md, section 11, defines them.']
     devices = dict.fromkeys((run.cost['device'], run.cost['peak_memory_of'], run.cost['threads']) for run in runs if run.cost)
     for device, kind, threads in devices:
@@ -235,7 +236,7 @@ def _told(figure: Over, factor: float, digits: int) -> str:
 
 def _size(row: MethodRow, name: str) -> str:
     size = row.figures[name].mean
-    return '-' if size is None else _megabytes(size)
+    return '-' if size is None else _bytes(size)
 
 
 def _images(row: MethodRow) -> str:
@@ -244,9 +245,9 @@ def _images(row: MethodRow) -> str:
     number, size = row.figures['images'].mean, row.figures['image_bytes'].mean
     if number is None:
         return '-'
-    return f'{number:.0f} ({_megabytes(size)})' if number and size is not None else f'{number:.0f}'
+    return f'{number:.0f} ({_bytes(size)})' if number and size is not None else f'{number:.0f}'
 
 
-def _megabytes(size: float) -> str:
+def _bytes(size: float) -> str:
     """In the units of disks: 1 MB is 10^6 bytes."""
-    return '0' if not size else f'{size / 1e6:.2f} MB' if size < 1e7 else f'{size / 1e6:.0f} MB'
+    return f'{size / 1e6:.2f} MB' if size >= 1e6 else f'{size / 1e3:.1f} kB' if size else '0'

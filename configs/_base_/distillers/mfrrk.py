@@ -1,6 +1,6 @@
-# ILMIL with MFRRK, the full method for two-stage detectors: every term of the distillation, and how the teacher's boxes are
-# merged (docs/method.md). Which weights and thresholds were chosen on DeepPCB's validation split: docs/results.md.
-# A student's stage inherits this file and names both in its model: distiller=_base_.distiller, merging=_base_.merging.
+# ILMIL with MFRRK, the full method for two-stage detectors: every term of the distillation, how the teacher's boxes are merged
+# and sampled, and what is replayed (docs/method.md). Which weights and thresholds were chosen, and on what: docs/results.md.
+# A student's stage inherits this file and names all four in its model: distiller=_base_.distiller and so on.
 distiller = dict(
     type='MFRRKDistiller',
     feature=dict(type='FeatureNormMSELoss', loss_weight=0.2),
@@ -11,14 +11,16 @@ distiller = dict(
     rpn_reg=dict(type='RPNForegroundDeltaLoss', loss_weight=0.02),
     roi_cls=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2),
     roi_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2),
-    score=dict(type='ScoreL1Loss', loss_weight=0.02),
     roi_feature=None,
     cross_head=None,
     cross_head_reg=None,
+    score=dict(type='ScoreL1Loss', loss_weight=0.02),
     candidates=128,
     ranking='objectness',
     num_rois=32,
     exclude_iou=0.3)
-merging = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4)
-# Replays what the stage before kept of the old classes, where it kept it: memory.pth beside the teacher.
+# The RPN finds old objects as it is; taught a dozen of them to one new object, it does not learn that one.
+merging = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4, rpn=False, annotated_share=0.5)
+# What the stage before kept of the old classes, where it kept it: memory.pth beside the teacher.
 memory = dict(per_step=256, loss_weight=2.0, reg_weight=1.0)
+norm_eval = True
