@@ -21,5 +21,5 @@ model = dict(
     merging=None,
     memory=None,
     frozen=(),
-    norm_eval=False)
+    norm_eval=True)
 default_hooks = dict(memory=dict(type='MemoryHook', per_class=0))

@@ -16,5 +16,5 @@ model = dict(
     merging=dict(_delete_=True, score_thr=0.75, iou_thr=0.4, nms_iou_thr=0.3),
     memory=None,
     frozen=(),
-    norm_eval=False)
+    norm_eval=True)
 default_hooks = dict(memory=dict(type='MemoryHook', per_class=0))

@@ -17,7 +17,7 @@ model = dict(
         exclude_iou=None),
     merging=dict(_delete_=True, score_thr=0.75, iou_thr=0.4, nms_iou_thr=0.3),
     frozen=(),
-    norm_eval=False,
+    norm_eval=True,
     # Nothing is replayed while it trains.
     **anew(_base_.model, memory=dict(per_step=0)))
 default_hooks = dict(prototypes=dict(type='PrototypeCalibrationHook', new_weight=0.4))
