@@ -16,6 +16,7 @@ from mmilmil.models.memory import FeatureMemory
 from mmilmil.models.memory_building import Candidates, build_memory, herd
 from mmilmil.models.memory_drift import carried_over, drift
 from mmilmil.models.merging import merge_teacher_boxes
+from mmilmil.models.replay import _mixed
 from mmilmil.models.sampling import AnnotatedFirst
 from mmilmil.models.teacher import weights_hash
 
@@ -153,6 +154,41 @@ def test_replay_is_cross_entropy_and_old_deltas(remembered):
     losses['loss_memory_cls'].backward()
     assert head.fc_cls.weight.grad[3:5].abs().sum() > 0  # rows of new classes meet old objects
     assert all(weight.grad is None for weight in student.backbone.parameters())
+
+
+def test_mixed_and_mirrored_tensors_keep_their_label(remembered):
+    """Tensors that are constant by label stay so when mixed within it; of a ramp from left to right half are mirrored."""
+    student = build(student_cfg(remembered, memory=dict(per_step=99, mix=True, flip=True))).train()
+    labels = torch.arange(4).repeat_interleave(50)
+    ramp = torch.arange(3.).expand(200, *SHAPE) + 10 * labels[:, None, None, None]
+    memory = FeatureMemory(ramp, labels, OLD, 'hash')
+    seen = []
+    head = student.roi_head.bbox_head
+    handle = head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    torch.manual_seed(0)
+    student.replay.per_step = 200
+    student.replay(memory, student, student.teacher.detector)
+    handle.remove()
+    shown = seen[0]
+    mirrored = shown[:, 0, 0, 0] > shown[:, 0, 0, 2]
+    assert 70 < mirrored.sum() < 130
+    upright = torch.where(mirrored[:, None, None, None], shown.flip(-1), shown)
+    base = upright[:, 0, 0, 0]
+    assert torch.allclose(base % 10, torch.zeros(200), atol=1e-4) and base.unique().numel() == 4
+    assert torch.allclose(upright, ramp[:1] + base[:, None, None, None], atol=1e-4)
+
+
+def test_mixing_is_within_a_label_by_less_than_half():
+    labels = torch.tensor([0, 1, 1])
+    features = torch.tensor([5., 0., 1.])[:, None, None, None].expand(3, *SHAPE)
+    memory = FeatureMemory(features, labels, OLD, 'hash')
+    values = []
+    for seed in range(50):
+        torch.manual_seed(seed)
+        mixed = _mixed(features, labels, memory)
+        assert (mixed[0] == 5).all() and (mixed[1] < 0.5 + 1e-6).all() and (mixed[2] > 0.5 - 1e-6).all()
+        values.append(float(mixed[1, 0, 0, 0]))
+    assert min(values) == 0 and max(values) > 0.3
 
 
 def test_the_memory_of_a_detector(checkpoint):
