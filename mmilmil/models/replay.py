@@ -32,7 +32,7 @@ class FeatureReplay(BaseModule):
         loss_weight: Weight of the cross entropy.
         reg_weight: Weight of the deltas.
         flip: Whether half of them are mirrored from left to right.
-        mix: Whether each gets less than half of another one of its label, as in mixup (Zhang et al. 2018) within a class: a head
+        mix: Whether each gets less than half of another one of its label (mixup, Zhang et al. 2018, within a class): a head
             soon knows a few thousand tensors by heart.
         prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
     """
