@@ -55,8 +55,13 @@ class IncrementalDetector:
             of a two-stage detector, ``max_proposals``. The files are read when training starts.
         distiller: Settings of the distiller, ``MFRRKDistiller`` of a two-stage detector and ``DenseDistiller`` of a one-stage
             one; ``None`` distils nothing.
-        merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`; ``None`` adds no teacher boxes.
+        merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`, and of how its boxes are sampled
+            ``rpn`` and ``annotated_share`` (:func:`room_for_annotated`); ``None`` adds no teacher boxes.
             With neither distiller nor merging this is plain fine-tuning.
+        memory: Settings of :class:`FeatureReplay`, by which a two-stage detector is shown what the teacher's feature memory keeps;
+            ``None`` replays nothing.
+        frozen: Parts that stay as the teacher's are, see :func:`mmilmil.models.still.check_frozen`.
+        norm_eval: Whether batch norm keeps the teacher's statistics in training.
         teacher_boxes: File that ``tools/cache_teacher_boxes.py`` wrote, whose boxes are merged instead of those that the
             teacher finds in the batch. The teacher then looks at the batch only as far as the distiller asks for it.
         pruned: Checkpoint of a pruned detector, see :class:`PrunedDetector`; of Faster R-CNN only.
