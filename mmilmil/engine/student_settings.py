@@ -42,6 +42,8 @@ FIRST_DEFAULTS: dict[str, dict] = {
         roi_cls=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2),
         roi_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2),
         score=dict(type='ScoreL1Loss', loss_weight=0.02),
+        apart_cls=None,
+        apart_reg=None,
         roi_feature=None,
         cross_head=None,
         cross_head_reg=None,

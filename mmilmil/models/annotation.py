@@ -18,12 +18,14 @@ class Annotation:
         ignored: By image, boxes (K, 4) that are not trained on: difficult objects and crowds.
         metas: By image, its meta information.
         input_shape: (height, width) of the input tensor.
+        apart: By image, whether the teacher saw no old object on it; empty where it was not asked.
     """
 
     instances: list[InstanceData]
     ignored: list[Tensor]
     metas: list[dict]
     input_shape: tuple[int, int]
+    apart: tuple[bool, ...] = ()
 
     @classmethod
     def of(cls, inputs: Tensor, samples: SampleList) -> 'Annotation':

@@ -58,8 +58,8 @@ class IncrementalDetector:
         merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`, and of how its boxes are sampled
             ``rpn`` and ``annotated_share`` (:func:`room_for_annotated`); ``None`` adds no teacher boxes.
             With neither distiller nor merging this is plain fine-tuning.
-        memory: Settings of :class:`FeatureReplay`, by which a two-stage detector is shown what the teacher's feature memory keeps;
-            ``None`` replays nothing.
+        memory: Settings of :class:`FeatureReplay`, by which a two-stage detector is shown what the teacher's feature memory
+            keeps; ``None`` replays nothing.
         frozen: Parts that stay as the teacher's are, see :func:`mmilmil.models.still.check_frozen`.
         norm_eval: Whether batch norm keeps the teacher's statistics in training.
         teacher_boxes: File that ``tools/cache_teacher_boxes.py`` wrote, whose boxes are merged instead of those that the
@@ -212,6 +212,7 @@ class IncrementalDetector:
         if self.merging is not None:
             found = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(annotation.metas, batch_inputs)
             samples = merged_samples(samples, annotation, found, self.merging)
+            annotation = replace(annotation, apart=tuple(bool(sample.gt_instances.annotated.all()) for sample in samples))
         join = None if self.distiller is None else self.distiller.join(knowledge, annotation)
         with (self._one_pass(knowledge), room_for_annotated(self, self.merging), unmatched_spared(self, samples) as samples,
               self.view.watch(join) as outputs):

@@ -19,6 +19,7 @@ from .base import Cells, Distiller
 
 RANKINGS = ('objectness', 'foreground')
 """By what proposals are ranked from which the distillation RoIs are drawn."""
+_LOGIT_TERMS = ('roi_cls', 'roi_reg', 'apart_cls', 'apart_reg')
 _FEATURE_TERMS = ('roi_feature', 'cross_head', 'cross_head_reg')
 
 
@@ -47,6 +48,9 @@ class MFRRKDistiller(Distiller):
         roi_cls: Loss on RoI logits on the teacher's proposals.
         roi_reg: Loss on RoI box deltas of the old classes on the same proposals.
         score: Loss between the student's class probabilities on a matched RoI and the score of its merged box.
+        apart_cls: Loss on RoI logits in the place of ``roi_cls`` on images on which the teacher sees no old object, so that
+            nothing is merged. There the new objects have to keep the old classes: their proposals are not left out.
+        apart_reg: In the place of ``roi_reg`` on the same images.
         roi_feature: Loss on the pooled features of the same proposals, student's and teacher's.
         cross_head: Loss between the logits of the teacher's box head on the student's pooled features and on its own.
         cross_head_reg: Loss between that head's box deltas on both.
@@ -55,13 +59,14 @@ class MFRRKDistiller(Distiller):
             old class that its (first) box head gives, among the ``model.teacher.max_proposals`` that this head sees.
         num_rois: Number of distillation RoIs an image.
         exclude_iou: Leave out proposals that overlap an annotated or ignored box by this IoU or more (Verwimp's correction),
-            and those of which at least half lies in an ignored one; ``None`` keeps them all.
+            and those of which at least half lies in an ignored one; ``None`` keeps them all. With ``apart_cls`` or ``apart_reg``
+            images without a merged box keep them all.
     """
 
     view = TwoStageView
     asked = dict(feature=(3, ()), rpn_cls=(2, ('mask', )), rpn_reg=(4, ('mask', )), roi_cls=(2, ()),
-                 roi_reg=(2, ('teacher_logits', )), score=(3, ()), roi_feature=(2, ()), cross_head=(2, ()),
-                 cross_head_reg=(2, ('teacher_logits', )))
+                 roi_reg=(2, ('teacher_logits', )), apart_cls=(2, ()), apart_reg=(2, ('teacher_logits', )), score=(3, ()),
+                 roi_feature=(2, ()), cross_head=(2, ()), cross_head_reg=(2, ('teacher_logits', )))
 
     def __init__(self,
                  feature: Optional[dict] = None,
@@ -72,6 +77,8 @@ class MFRRKDistiller(Distiller):
                  rpn_reg: Optional[dict] = None,
                  roi_cls: Optional[dict] = None,
                  roi_reg: Optional[dict] = None,
+                 apart_cls: Optional[dict] = None,
+                 apart_reg: Optional[dict] = None,
                  score: Optional[dict] = None,
                  roi_feature: Optional[dict] = None,
                  cross_head: Optional[dict] = None,
@@ -80,8 +87,8 @@ class MFRRKDistiller(Distiller):
                  ranking: str = 'objectness',
                  num_rois: int = 32,
                  exclude_iou: float | None = 0.3) -> None:
-        terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, score=score,
-                     roi_feature=roi_feature, cross_head=cross_head, cross_head_reg=cross_head_reg)
+        terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, apart_cls=apart_cls,
+                     apart_reg=apart_reg, score=score, roi_feature=roi_feature, cross_head=cross_head, cross_head_reg=cross_head_reg)
         super().__init__(terms, backbone_levels, neck_levels, spare_new)
         check_number(candidates, 'model.distiller.candidates', 1, whole=True)
         check_number(num_rois, 'model.distiller.num_rois', 1, whole=True)
@@ -102,7 +109,7 @@ class MFRRKDistiller(Distiller):
     @property
     def needs_rois(self) -> bool:
         """Whether a term compares the RoI heads, so that RoIs must be chosen and pass the student's head."""
-        return any(getattr(self, term) is not None for term in ('roi_cls', 'roi_reg', *_FEATURE_TERMS))
+        return any(getattr(self, term) is not None for term in (*_LOGIT_TERMS, *_FEATURE_TERMS))
 
     def check(self, student: nn.Module) -> None:
         """See :class:`Distiller`.
@@ -133,7 +140,7 @@ class MFRRKDistiller(Distiller):
             By box head: the same proposals, as they come to that head.
         """
         kept = [self._draw(*image) for image in zip(knowledge.proposals, knowledge.heads[0].logits, annotation.annotated,
-                                                    annotation.ignored, strict=True)]
+                                                    annotation.ignored, self._apart(annotation), strict=True)]
 
         def chosen(by_image: Sequence[Tensor]) -> list[Tensor]:
             return [values[index] for values, index in zip(by_image, kept, strict=True)]
@@ -142,12 +149,17 @@ class MFRRKDistiller(Distiller):
                                  None if self.roi_feature is None else torch.cat(chosen(head.features)), head.head)
                 for head in knowledge.heads]
 
-    def _draw(self, proposals: InstanceData, logits: Tensor, annotated: Tensor, ignored: Tensor) -> Tensor:
+    def _apart(self, annotation: Annotation) -> list[bool]:
+        """By image, whether the terms for images without old objects count there."""
+        asked = self.apart_cls is not None or self.apart_reg is not None
+        return list(annotation.apart) if asked and annotation.apart else [False] * len(annotation.metas)
+
+    def _draw(self, proposals: InstanceData, logits: Tensor, annotated: Tensor, ignored: Tensor, apart: bool) -> Tensor:
         index = torch.arange(len(proposals), device=logits.device)
         if self.ranking == 'foreground':
             index = logits.softmax(dim=1)[:, -1].argsort(stable=True)
         index = index[:self.candidates]
-        if self.exclude_iou is not None:
+        if self.exclude_iou is not None and not apart:
             index = index[~on_annotation(proposals.bboxes[index], annotated, ignored, self.exclude_iou)]
         return index[torch.randperm(len(index), device=index.device)[:self.num_rois]]
 
@@ -160,13 +172,8 @@ class MFRRKDistiller(Distiller):
             losses['loss_kd_feature'] = self.feature_loss(student, knowledge, annotation, cells)
         if self.rpn_cls is not None or self.rpn_reg is not None:
             losses.update(self._rpn_losses(student, knowledge, cells))
-        if self.roi_cls is not None:
-            losses['loss_kd_roi_cls'] = sum([
-                mine.weight * self.roi_cls(mine.logits, rois.logits) for mine, rois in zip(student.heads, student.rois)])
-        if self.roi_reg is not None:
-            losses['loss_kd_roi_reg'] = sum([
-                mine.weight * self.roi_reg(mine.deltas, spread(rois, mine.deltas), teacher_logits=rois.logits)
-                for mine, rois in zip(student.heads, student.rois)])
+        if any(getattr(self, term) is not None for term in _LOGIT_TERMS):
+            losses.update(self._logit_losses(student, self._apart(annotation)))
         if self.roi_feature is not None:
             losses['loss_kd_roi_feature'] = sum([
                 mine.weight * self.roi_feature(mine.features, rois.features)
@@ -178,6 +185,26 @@ class MFRRKDistiller(Distiller):
                 mine.weight * self.score(mine.matched_logits, mine.matched_scores, mine.matched_labels)
                 for mine in student.heads])
         return losses
+
+    def _logit_losses(self, student: TwoStageOutputs, apart: Sequence[bool]) -> dict[str, Tensor]:
+        """What the heads say of the same RoIs: each term the mean over those of its images, times their share of all."""
+        of_apart = torch.cat([torch.full((len(boxes), ), flag, device=boxes.device)
+                              for boxes, flag in zip(student.rois[0].bboxes, apart, strict=True)])
+        losses: dict[str, list[Tensor]] = {}
+        for kind, rows in (('roi', ~of_apart), ('apart', of_apart)):
+            cls, reg = getattr(self, f'{kind}_cls'), getattr(self, f'{kind}_reg')
+            if kind == 'roi' and not any(apart):  # all of them, as they are
+                rows, share = slice(None), 1.0
+            else:
+                share = rows.float().mean() if len(rows) else 0.0
+            for mine, rois in zip(student.heads, student.rois):
+                logits, known = mine.logits[rows], rois.logits[rows]
+                if cls is not None:
+                    losses.setdefault(f'loss_kd_{kind}_cls', []).append(mine.weight * share * cls(logits, known))
+                if reg is not None:
+                    losses.setdefault(f'loss_kd_{kind}_reg', []).append(mine.weight * share * reg(
+                        mine.deltas[rows], spread(rois, mine.deltas)[rows], teacher_logits=known))
+        return {name: sum(by_head) for name, by_head in losses.items()}
 
     def _cross_head_losses(self, student: TwoStageOutputs) -> dict[str, Tensor]:
         losses: dict[str, list[Tensor]] = {}
