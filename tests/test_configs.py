@@ -29,7 +29,7 @@ METHODS = CONFIGS / 'methods'
 STAGES = sorted(path for folder in ('ilmil', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
 STUDENTS = [path for path in STAGES if '+' in path.stem]
 # Terms of the distiller, by the name of the ablation that switches them off.
-TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls', 'roi_reg'}, 'score': {'score'}}
+TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls', 'roi_reg', 'apart_cls', 'apart_reg'}, 'score': {'score'}}
 LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
 KD_LOSSES = {f'loss_kd_{term}' for term in ('feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score')}
 

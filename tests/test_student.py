@@ -51,6 +51,7 @@ PEERS = dict(
     ranking='foreground',
     exclude_iou=None)
 # Their gradient reaches what makes the features, and not the student's own head.
+APART = {'loss_kd_apart_cls', 'loss_kd_apart_reg'}  # zero where the teacher sees old objects on every image
 FEATURE_TERMS = {f'loss_kd_{term}': ('backbone', 'neck') for term in ('roi_feature', 'cross_head', 'cross_head_reg')}
 
 
@@ -128,13 +129,13 @@ def test_fine_tuning_does_not_ask_the_teacher(make):
 
 
 def test_loss_keys(make):
-    assert losses_of(make(), *batch()).keys() == STOCK_LOSSES | TERMS.keys()
+    assert losses_of(make(), *batch()).keys() == STOCK_LOSSES | TERMS.keys() | APART
 
 
 @pytest.mark.parametrize('term', ['feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'])
 def test_each_term_is_a_switch(make, term):
     losses = losses_of(make(distiller={term: None}), *batch())
-    assert losses.keys() == STOCK_LOSSES | TERMS.keys() - {f'loss_kd_{term}'}
+    assert losses.keys() == STOCK_LOSSES | APART | TERMS.keys() - {f'loss_kd_{term}'}
 
 
 def test_terms_do_not_change_the_stock_losses(make):
@@ -169,7 +170,7 @@ def test_every_term_is_there_finite_and_teaches(make, distiller, terms, amp, sha
     student = make(distiller=distiller)
     with torch.autocast('cpu', dtype=amp) if amp else nullcontext():
         losses = losses_of(student, *batch(shapes=shapes))
-    assert losses.keys() == STOCK_LOSSES | terms.keys()
+    assert losses.keys() - APART == STOCK_LOSSES | terms.keys()
     names, weights = zip(*student.named_parameters())
     for term, parts in terms.items():
         loss = losses[term]
@@ -663,6 +664,43 @@ def test_boxes_of_probable_classes_weigh_more_by_default():
     found = distiller(TwoStageOutputs(heads=[head], rois=[rois]), None, annotation([NO_BOX]))
     # Probabilities 3/8 and 1/8, smooth L1 1.5 and 5.5, weight 0.2.
     assert found['loss_kd_roi_reg'].item() == pytest.approx(0.2 * (3 * 1.5 + 5.5) / 8)
+
+
+def test_images_without_an_old_object_have_terms_of_their_own():
+    """Two RoIs of an image with a merged box and six of one without: each term is the mean of its own, times its share."""
+    teacher = torch.zeros(8, 3)
+    mine = torch.arange(8.)[:, None].repeat(1, 4) * torch.tensor([1., -1., 0., 0.])
+    rois = DistillationRoIs([torch.zeros(2, 4), torch.zeros(6, 4)], teacher, torch.zeros(8, 8))
+    head = HeadOutputs(mine, torch.zeros(8, 12), None, None, None)
+    about = replace(annotation([NO_BOX] * 2), apart=(False, True))
+    distiller = MFRRKDistiller(roi_cls=dict(type='LogitMSELoss'), apart_cls=dict(type='LogitMSELoss', loss_weight=10.0))
+    found = distiller(TwoStageOutputs(heads=[head], rois=[rois]), None, about)
+    # Of RoI k the old and the background logits are k, -k, 0, so that the mean square is 2 k^2 / 3.
+    assert found['loss_kd_roi_cls'].item() == pytest.approx((0 + 1) * 2 / 3 / 8)
+    assert found['loss_kd_apart_cls'].item() == pytest.approx(10 * (4 + 9 + 16 + 25 + 36 + 49) * 2 / 3 / 8)
+    nowhere = distiller(TwoStageOutputs(heads=[head], rois=[rois]), None, replace(about, apart=(False, False)))
+    assert nowhere['loss_kd_apart_cls'] == 0 and nowhere['loss_kd_roi_cls'].item() == pytest.approx(140 * 2 / 3 / 8)
+    # Where nothing is merged, nobody knows, and all images are as they always were.
+    assert distiller(TwoStageOutputs(heads=[head], rois=[rois]), None, annotation([NO_BOX] * 2)) == nowhere
+
+
+def test_on_images_without_an_old_object_proposals_on_new_ones_stay():
+    about = replace(annotation([torch.tensor(BOXES[:1])] * 2), apart=(False, True))
+    known = knowledge(BOXES, BOXES)
+    asked = MFRRKDistiller(apart_cls=dict(type='LogitMSELoss'))
+    assert [len(boxes) for boxes in asked.choose_rois(known, about)[0].bboxes] == [len(BOXES) - 1, len(BOXES)]
+    unasked = MFRRKDistiller(roi_cls=dict(type='LogitMSELoss'))
+    assert [len(boxes) for boxes in unasked.choose_rois(known, about)[0].bboxes] == [len(BOXES) - 1] * 2
+
+
+@pytest.mark.parametrize('score_thr, apart', [(0.05, False), (1.0, True)])
+def test_the_student_tells_images_without_an_old_object(make, score_thr, apart, monkeypatch):
+    """A threshold that no box passes: nothing is merged anywhere."""
+    student, seen = make(merging=dict(score_thr=score_thr)), []
+    forward = student.distiller.forward
+    monkeypatch.setattr(student.distiller, 'forward', lambda *args: (seen.append(args[2].apart), forward(*args))[1])
+    losses = losses_of(student, *batch())
+    assert seen == [(apart, apart)] and (losses['loss_kd_apart_cls'] > 0) == apart == (losses['loss_kd_roi_cls'] == 0)
 
 
 # What an image is batched with

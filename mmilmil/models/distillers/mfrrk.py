@@ -59,8 +59,8 @@ class MFRRKDistiller(Distiller):
             old class that its (first) box head gives, among the ``model.teacher.max_proposals`` that this head sees.
         num_rois: Number of distillation RoIs an image.
         exclude_iou: Leave out proposals that overlap an annotated or ignored box by this IoU or more (Verwimp's correction),
-            and those of which at least half lies in an ignored one; ``None`` keeps them all. With ``apart_cls`` or ``apart_reg``
-            images without a merged box keep them all.
+            and those of which at least half lies in an ignored one; ``None`` keeps them all. With ``apart_cls`` or
+            ``apart_reg`` images without a merged box keep them all.
     """
 
     view = TwoStageView
@@ -87,8 +87,9 @@ class MFRRKDistiller(Distiller):
                  ranking: str = 'objectness',
                  num_rois: int = 32,
                  exclude_iou: float | None = 0.3) -> None:
-        terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, apart_cls=apart_cls,
-                     apart_reg=apart_reg, score=score, roi_feature=roi_feature, cross_head=cross_head, cross_head_reg=cross_head_reg)
+        terms = dict(feature=feature, rpn_cls=rpn_cls, rpn_reg=rpn_reg, roi_cls=roi_cls, roi_reg=roi_reg, score=score,
+                     apart_cls=apart_cls, apart_reg=apart_reg, roi_feature=roi_feature, cross_head=cross_head,
+                     cross_head_reg=cross_head_reg)
         super().__init__(terms, backbone_levels, neck_levels, spare_new)
         check_number(candidates, 'model.distiller.candidates', 1, whole=True)
         check_number(num_rois, 'model.distiller.num_rois', 1, whole=True)
@@ -198,9 +199,10 @@ class MFRRKDistiller(Distiller):
             else:
                 share = rows.float().mean() if len(rows) else 0.0
             for mine, rois in zip(student.heads, student.rois):
-                logits, known = mine.logits[rows], rois.logits[rows]
+                known = rois.logits[rows]
                 if cls is not None:
-                    losses.setdefault(f'loss_kd_{kind}_cls', []).append(mine.weight * share * cls(logits, known))
+                    losses.setdefault(f'loss_kd_{kind}_cls', []).append(
+                        mine.weight * share * cls(mine.logits[rows], known))
                 if reg is not None:
                     losses.setdefault(f'loss_kd_{kind}_reg', []).append(mine.weight * share * reg(
                         mine.deltas[rows], spread(rois, mine.deltas)[rows], teacher_logits=known))
