@@ -4,8 +4,9 @@
 memory <number>` for each step but fine-tuning's: that step over fine-tuning. The steps are
 
 - `finetune`: no teacher;
-- `ilmil`: the full method. The student's own forward and backward pass cost about three forward passes and the teacher's one,
-  so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs;
+- `ilmil`: the full method with a feature memory. The student's own forward and backward pass cost about three forward passes
+  and the teacher's one, so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs;
+- `still`: the same with backbone, neck and RPN frozen (`model.frozen`), so that one pass of them serves teacher and student;
 - `cached`: the full method with the teacher's boxes from a cache;
 - `boxes`: cached boxes and the score term only, so that the teacher does not run: the cheapest step with merged boxes.
 
@@ -32,11 +33,13 @@ from mmengine.structures import InstanceData
 
 from mmilmil.engine.methods import lay_over
 from mmilmil.models.box_cache import head_line, image_line
+from mmilmil.models.memory import MEMORY_FILE, FeatureMemory, roi_shape
+from mmilmil.models.still import PARTS
 from mmilmil.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-BOXES_ONLY = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None)
-MODES = ('finetune', 'ilmil', 'cached', 'boxes')
+BOXES_ONLY = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)
+MODES = ('finetune', 'ilmil', 'still', 'cached', 'boxes')
 CASES = {
     # name: (config, image size in pixels, batch size)
     'r18-small': ('ilmil/frcnn_pcb_4+2.py', 256, 8),
@@ -95,6 +98,16 @@ def make_cache(model: torch.nn.Module, images: int, size: int, folder: str) -> s
     return str(path)
 
 
+def make_memory(model: torch.nn.Module, folder: str) -> None:
+    """Write a memory of noise beside the teacher, 160 tensors a class and 320 of background, and have it read."""
+    classes = len(model.teacher.classes)
+    labels = torch.cat([torch.arange(classes).repeat_interleave(160), torch.full((320, ), classes)])
+    features = torch.randn(len(labels), *roi_shape(model), generator=torch.Generator().manual_seed(2))
+    memory = FeatureMemory(features, labels, model.teacher.classes, model.teacher.fingerprint)
+    torch.save(memory.content(), Path(folder) / MEMORY_FILE)
+    assert model.memory is not None
+
+
 def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
     """A training step of one kind: preprocessing, losses, backward pass and optimizer."""
     init_default_scope('mmilmil')
@@ -107,8 +120,12 @@ def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
         config.model.teacher.checkpoint = make_teacher(config, folder)
         if mode == 'boxes':
             config.model.distiller.update(BOXES_ONLY)
+        if mode == 'still':
+            config.model.frozen = list(PARTS)
         model = MODELS.build(config.model)
         model.init_weights()
+        if mode != 'finetune':
+            make_memory(model, folder)
         if mode in ('cached', 'boxes'):
             model.teacher_boxes = make_cache(model, images, size, folder)
             model.cache.check_images(range(images))  # read while the file is there
