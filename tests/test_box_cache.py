@@ -21,7 +21,7 @@ from mmilmil import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
 from mmilmil.models.teacher import weights_hash
 
-TERMS_OFF = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None)
+TERMS_OFF = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def calls(model):
 
 @pytest.mark.parametrize(('changes', 'parts'), [
     ({}, ['backbone', 'rpn_head', 'roi_head.bbox_head']),
-    (dict(distiller=dict(roi_cls=None, roi_reg=None)), ['backbone', 'rpn_head']),
+    (dict(distiller=dict(roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)), ['backbone', 'rpn_head']),
     (dict(distiller=TERMS_OFF), []),
     (dict(distiller=None), []),
 ], ids=['every term', 'no RoI terms', 'scores only', 'boxes only'])
