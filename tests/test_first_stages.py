@@ -27,7 +27,7 @@ CONFIGS = REPO / 'configs'
 # Width and height of the two images of each set: as wide as VOC's and low, so that a full-size step takes seconds.
 SIZES = ((500, 100), (480, 90))
 VOC = {'voc07': 'VOCdevkit/VOC2007', 'pcb': 'DeepPCB-320', 'foda20': 'FODA-20', 'foda20x4': 'FODA-20x4', 'shapes': 'shapes',
-       'shapes_crowded': 'shapes_crowded'}
+       'shapes_crowded': 'shapes_crowded', 'shapes_apart': 'shapes_apart', 'shapes_look_alike': 'shapes_look_alike'}
 
 
 def resnet50() -> dict[str, torch.Tensor]:
