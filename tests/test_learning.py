@@ -24,7 +24,8 @@ IMAGES = dict(train=64, test=32)
 # takes 32 s of a core.
 EPOCHS = dict(teacher=12, student=7)
 STUDENTS = dict(
-    ilmil={}, merging=dict(distiller=None), distiller=dict(merging=None), finetuning=dict(distiller=None, merging=None))
+    ilmil={}, merging=dict(distiller=None, merging=dict(rpn=True)), distiller=dict(merging=None),
+    finetuning=dict(distiller=None, merging=None))
 # Two stages of a ResNet-18; the default distiller compares four levels.
 MODEL = dict(
     backbone=dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1), base_channels=16),

@@ -1,2 +1,2 @@
-# Ablation: without distillation of the RPN; the merged boxes still teach it.
-model = dict(distiller=dict(rpn_cls=None, rpn_reg=None))
+# Ablation: without distillation of the RPN; the merged boxes teach it.
+model = dict(distiller=dict(rpn_cls=None, rpn_reg=None), merging=dict(rpn=True))
