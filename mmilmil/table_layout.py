@@ -27,3 +27,8 @@ def _laid_out(kind: type, rows: Sequence[Sequence]) -> str:
     table = kind([list(map(str, row)) for row in rows])
     table.justify_columns = dict.fromkeys(range(1, len(rows[0])), 'right')
     return table.table
+
+
+def size_told(size: float) -> str:
+    """Bytes in the units of disks: 1 MB is 10^6 of them."""
+    return f'{size / 1e6:.2f} MB' if size >= 1e6 else f'{size / 1e3:.1f} kB' if size else '0'

@@ -19,7 +19,7 @@ from tiny import OBJECTS, OLD, ROOT, batch, build, instances, shake, student_cfg
 
 from mmilmil import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
-from mmilmil.models.teacher import weights_hash
+from mmilmil.models.hashes import weights_hash
 
 TERMS_OFF = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)
 

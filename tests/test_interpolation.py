@@ -12,9 +12,9 @@ from tiny import SEEN
 from mmilmil.checkpoint import load_checkpoint_file
 from mmilmil.engine.interpolation import best
 from mmilmil.errors import InputError
+from mmilmil.models.hashes import weights_hash
 from mmilmil.models.interpolation import Interpolation
 from mmilmil.models.loading import load_detector
-from mmilmil.models.teacher import weights_hash
 from mmilmil.visualization import draw_interpolation
 
 

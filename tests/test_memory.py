@@ -12,13 +12,13 @@ from tiny import OLD, batch, build, detector_cfg, detector_file, instances, shak
 
 from mmilmil import InputError
 from mmilmil.models import Teacher
+from mmilmil.models.hashes import weights_hash
 from mmilmil.models.memory import FeatureMemory
 from mmilmil.models.memory_building import Candidates, build_memory, herd
 from mmilmil.models.memory_drift import carried_over, drift
 from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.models.replay import _mixed
 from mmilmil.models.sampling import AnnotatedFirst
-from mmilmil.models.teacher import weights_hash
 
 SHAPE = (16, 3, 3)  # of tiny's box head
 

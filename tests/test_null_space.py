@@ -12,8 +12,8 @@ from torch import nn
 from mmilmil import InputError
 from mmilmil.engine.hooks import NullSpaceHook
 from mmilmil.engine.resume_check import differences
+from mmilmil.models.hashes import weights_hash
 from mmilmil.models.null_space import Covariances, Projection, flat_from, gather, input_covariance, layers_of, projector
-from mmilmil.models.teacher import weights_hash
 
 NSGP = ROOT / 'configs/methods/nsgp_repre.py'
 

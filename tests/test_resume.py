@@ -34,7 +34,7 @@ from mmilmil.engine.hooks.random_state import SeededBatches
 from mmilmil.engine.hooks.work_dir_lock import LOCK_FILE
 from mmilmil.engine.resume_check import FREE_IN_RESUMING, TESTING, differences, saved_settings
 from mmilmil.engine.student_settings import FIRST_DEFAULTS, completed, defaults_now, first_defaults
-from mmilmil.models.teacher import weights_hash
+from mmilmil.models.hashes import weights_hash
 
 # Three epochs of two steps with schedules of both kinds, and a validation after each.
 SCHEDULE = """
@@ -454,6 +454,14 @@ def test_other_teacher(resume, unbroken):
     content['state_dict']['rpn_head.rpn_cls.bias'] += 1e-6
     with pytest.raises(InputError, match=r'teacher\.pth has other weights .* by --teacher PATH, or'):
         resume('student', teacher=weights_hash(content['state_dict']))
+
+
+def test_other_memory(resume):
+    """One that was there when the run was stopped and is not any more, or the other way round."""
+    resume('student', memory='none')
+    with pytest.raises(InputError, match='trained with the feature memory 0123456789ab, and this run has no feature memory, so '
+                       'it cannot be resumed: put the memory of then beside the teacher .*teacher.pth'):
+        resume('student', memory='0123456789abcdef')
 
 
 def test_checkpoint_of_an_earlier_version(unbroken, resume):

@@ -55,6 +55,15 @@ def test_chain_has_a_column_a_group():
     assert lines[4].endswith('|    50.0 |    60.0 |    70.0 |')
 
 
+def test_what_is_kept_of_earlier_stages_stands_below():
+    memory = dict(ILMIL, kept=dict(memory_bytes=3_140_000, images=0, image_bytes=0))
+    replay = dict(TUNED, kept=dict(memory_bytes=0, images=40, image_bytes=312_000))
+    nothing = dict(TUNED, kept=dict(memory_bytes=0, images=0, image_bytes=0))
+    assert results_table({'ILMIL': memory, 'replay': replay, 'fine-tuning': nothing}).splitlines()[-3:] == [
+        '', 'ILMIL keeps of earlier stages: memory: 3.14 MB, no images',
+        'replay keeps of earlier stages: 40 images, 312.0 kB']
+
+
 def test_title_with_a_bar():
     assert results_table({'a|b': ILMIL}).splitlines()[2].startswith('| a\\|b ')
 

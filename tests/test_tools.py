@@ -20,7 +20,8 @@ from mmilmil import InputError
 from mmilmil.engine.chain import run_stage
 from mmilmil.engine.chain_stages import ChainStage, stages_of
 from mmilmil.engine.processes import Start
-from mmilmil.models.teacher import Teacher, weights_hash
+from mmilmil.models.hashes import weights_hash
+from mmilmil.models.teacher import Teacher
 
 GROUPS = ('old', 'new', 'all', 'avg', 'groups', 'per_class')
 

@@ -9,7 +9,8 @@ from mmengine.registry import init_default_scope
 
 from ..checkpoint import load_checkpoint_file
 from ..errors import InputError
-from ..models.teacher import load_detector, weights_hash
+from ..models.hashes import weights_hash
+from ..models.loading import load_detector
 from ..stock import INCREMENTAL_KEYS, LATER_KEYS
 from ..weights import may_exist
 from .atomic_file import latest_checkpoint

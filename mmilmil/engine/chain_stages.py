@@ -17,6 +17,7 @@ from ..registry import DATASETS
 from ..weights import is_url, may_exist
 from .cli import check_folder, parse_options, read_config
 from .hooks.metrics_file import TEST_FILE, name_in, read_figures
+from .hooks.run_cost import read_cost
 from .resume_check import TESTING, differences
 from .work_dir import FINAL_CHECKPOINT, run_name
 
@@ -101,8 +102,9 @@ class ChainStage:
         return bool(differences(tested, cfg.to_dict(), TESTING))
 
     def metrics(self) -> dict:
-        """The test figures; see :class:`MetricsFileHook`."""
-        return read_figures(self.work_dir / TEST_FILE)
+        """The test figures, see :class:`MetricsFileHook`, and what was ``kept``, see :class:`RunCostHook`."""
+        cost = read_cost(self.work_dir)
+        return dict(read_figures(self.work_dir / TEST_FILE), **({'kept': cost['kept']} if cost else {}))
 
 
 def stages_of(config: str, root: Optional[str] = None, method: Optional[Path] = None) -> list[ChainStage]:

@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import InputError
+from ..models.hashes import weights_hash
 from ..models.loading import load_detector
 from ..models.memory import MEMORY_FILE, FeatureMemory
 from ..models.memory_building import CROWD, LOOKS, build_memory
 from ..models.memory_drift import carried_over, drift
-from ..models.teacher import weights_hash
 from .atomic_file import save_atomically
 
 

@@ -13,9 +13,10 @@ from ..checkpoint import load_checkpoint_file, to_plain
 from ..class_names import classes_in
 from ..errors import InputError
 from ..loaders import innermost_dataset, innermost_datasets, test_loader
+from ..models.hashes import weights_hash
 from ..models.interpolation import Interpolation
 from ..models.loading import load_detector
-from ..models.teacher import Teacher, teacher_settings, weights_hash
+from ..models.teacher import Teacher, teacher_settings
 from ..registry import DATASETS
 from ..stage import Stage
 from ..stock import full_model_cfg

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..table_layout import markdown_table
+from ..table_layout import markdown_table, size_told
 from .sources import same_sets, sources_told
 from .tables import COLUMNS, figures_of_chain, mean_figures, measure_name
 
@@ -236,7 +236,7 @@ def _told(figure: Over, factor: float, digits: int) -> str:
 
 def _size(row: MethodRow, name: str) -> str:
     size = row.figures[name].mean
-    return '-' if size is None else _bytes(size)
+    return '-' if size is None else size_told(size)
 
 
 def _images(row: MethodRow) -> str:
@@ -245,9 +245,4 @@ def _images(row: MethodRow) -> str:
     number, size = row.figures['images'].mean, row.figures['image_bytes'].mean
     if number is None:
         return '-'
-    return f'{number:.0f} ({_bytes(size)})' if number and size is not None else f'{number:.0f}'
-
-
-def _bytes(size: float) -> str:
-    """In the units of disks: 1 MB is 10^6 bytes."""
-    return f'{size / 1e6:.2f} MB' if size >= 1e6 else f'{size / 1e3:.1f} kB' if size else '0'
+    return f'{number:.0f} ({size_told(size)})' if number and size is not None else f'{number:.0f}'

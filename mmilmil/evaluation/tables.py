@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..table_layout import markdown_table
+from ..table_layout import markdown_table, size_told
 from .forgetting import ap_matrix, chain_figures
 from .sources import same_sets, sources_told
 
@@ -17,13 +17,15 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
 
     Args:
         rows: By row title, the content of ``metrics.json``: ``old``, ``new``, ``all``, ``avg`` and ``groups`` in [0, 1]
-            or None, for the first cell ``iou_thr``, for the ratios ``classes`` and ``split``, and ``sets`` where it tells them.
+            or None, for the first cell ``iou_thr``, for the ratios ``classes`` and ``split``, and ``sets`` and ``kept`` where
+            it tells them.
         teacher: Title of the teacher's row; adds the column ``old/teacher``, in per cent.
         joint: Title of the joint row; adds the columns ``new/joint`` and ``all/joint``, in per cent.
 
     Returns:
         Lines of Markdown. ``-`` stands where a figure is undefined, or a ratio would compare different classes, or figures of
-        different sets. Below the table, where there are several sets, a line tells which classes are measured on which.
+        different sets. Below the table, where there are several sets, a line tells which classes are measured on which, and
+        another what a run keeps of earlier stages.
     """
     groups = max((len(figures['groups']) for figures in rows.values()), default=0)
     shown = [f'group {index}' for index in range(groups if groups > 2 else 0)]
@@ -37,7 +39,24 @@ def results_table(rows: Mapping[str, Mapping], teacher: str | None = None, joint
         if joint is not None:
             values.update(_share_of_joint(figures, rows[joint]))
         cells.append([title, *(_per_cent(values.get(column)) for column in cells[0][1:])])
-    return '\n'.join([markdown_table(cells), *_below(sources_told(rows))])
+    return '\n'.join([markdown_table(cells), *_below([*sources_told(rows), *kept_told(rows)])])
+
+
+def kept_told(rows: Mapping[str, Mapping]) -> list[str]:
+    """A line for each run that used more of earlier stages than their detector.
+
+    Args:
+        rows: By row title, figures with ``kept`` as :class:`RunCostHook` tells it; a run without is passed over.
+    """
+    lines = []
+    for title, figures in rows.items():
+        kept = figures.get('kept') or {}
+        memory, images = kept.get('memory_bytes', 0), kept.get('images', 0)
+        if memory or images:
+            what = f'memory: {size_told(memory)}, ' if memory else ''
+            of_images = f'{images} images, {size_told(kept.get("image_bytes", 0))}' if images else 'no images'
+            lines.append(f'{title} keeps of earlier stages: {what}{of_images}')
+    return lines
 
 
 def _below(lines: Sequence[str]) -> list[str]:

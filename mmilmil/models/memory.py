@@ -3,12 +3,14 @@
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .hashes import weights_hash
 from .heads import as_list
 
 MEMORY_FILE = 'memory.pth'
@@ -28,7 +30,7 @@ class FeatureMemory:
         features: (M, C, h, w), what RoIAlign gives the box head, float32.
         labels: (M,), int64; background is the number of classes.
         classes: Names of the classes, in label order.
-        teacher: Hash of the weights that the features are those of (:func:`mmilmil.models.teacher.weights_hash`).
+        teacher: Hash of the weights that the features are those of (:func:`mmilmil.models.hashes.weights_hash`).
         path: The file that it was read from, for messages.
     """
 
@@ -49,6 +51,11 @@ class FeatureMemory:
     def nbytes(self) -> int:
         """Bytes that the tensors have in the file."""
         return self.features.numel() + 4 * len(self) + 8 * len(self)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the tensors and their labels, by which the same memory is known again."""
+        return weights_hash(dict(features=self.features, labels=self.labels))
 
     @property
     def counts(self) -> list[int]:

@@ -97,7 +97,7 @@ class Covariances:
     Attributes:
         sums: By layer, the sum of :func:`input_covariance` over the batches, float32.
         images: Number of images.
-        teacher: Hash of the weights that they were gathered with last (:func:`mmilmil.models.teacher.weights_hash`).
+        teacher: Hash of the weights that they were gathered with last (:func:`mmilmil.models.hashes.weights_hash`).
         path: The file that they were read from, for messages.
     """
 

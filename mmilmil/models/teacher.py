@@ -1,6 +1,5 @@
 """The teacher: a frozen stock detector that tells in one pass what it knows of a batch."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..class_names import given_classes
 from ..errors import InputError
+from .hashes import weights_hash
 from .heads import num_classes
 from .loading import load_detector
 from .settings import check_names, check_number
@@ -113,17 +113,3 @@ def teacher_settings(teacher: Mapping) -> dict:
     if 'max_proposals' in teacher:
         check_number(teacher['max_proposals'], 'model.teacher.max_proposals', 1, whole=True)
     return dict(teacher)
-
-
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values of a state dict, in hexadecimal digits; the order does not count.
-
-    Args:
-        weights: State dict, on any device. A checkpoint and the detector that it was loaded into have the same hash.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

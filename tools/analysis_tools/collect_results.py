@@ -12,6 +12,7 @@ from pathlib import Path
 from mmilmil.checkpoint import load_checkpoint_file
 from mmilmil.engine.cli import check_folder, user_errors
 from mmilmil.engine.hooks.metrics_file import TEST_FILE, read_figures
+from mmilmil.engine.hooks.run_cost import read_cost
 from mmilmil.engine.work_dir import FINAL_CHECKPOINT
 from mmilmil.errors import InputError
 from mmilmil.evaluation import chains_table, mean_figures, results_table
@@ -39,7 +40,8 @@ def record(work_dir: Path) -> dict:
         raise InputError(f'{work_dir}/metrics.json holds the figures of {figures.get("checkpoint")}, not of the final model: '
                          f'test {work_dir / FINAL_CHECKPOINT}, or let tools/train_chain.py do it')
     made = dict(stage=work_dir.name, seed=meta['seed'], epochs=meta['epoch'], iterations=meta['iter'])
-    return dict(figures, made=made)
+    cost = read_cost(work_dir)
+    return dict(figures, made=made, **({'kept': cost['kept']} if cost else {}))
 
 
 def read_folder(folder: Path, *needed: str) -> dict[str, dict]:

@@ -18,10 +18,10 @@ from torch.utils.data import ConcatDataset, DataLoader
 from ...errors import InputError
 from ...loaders import innermost_dataset, innermost_datasets, test_loader
 from ...models.detectors import IncrementalDetector
+from ...models.hashes import weights_hash
 from ...models.loading import detector_config, load_detector
 from ...models.null_space import COVARIANCE_FILE, Covariances, Projection, gather
 from ...models.settings import check_switch
-from ...models.teacher import weights_hash
 from ...registry import DATASETS, HOOKS
 from ...weights import is_url
 from ..atomic_file import save_atomically

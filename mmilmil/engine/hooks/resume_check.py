@@ -23,7 +23,7 @@ class ResumeCheckHook(Hook):
     config would make a mixture of two runs, silently.
 
     Raises:
-        InputError: settings, class list, number of processes or the teacher's weights are others.
+        InputError: settings, class list, number of processes, the teacher's weights or the feature memory are others.
     """
 
     # Before the weights are compared with the model's (StageCheckHook): the settings tell the reason.
@@ -66,16 +66,24 @@ class ResumeCheckHook(Hook):
             raise InputError(f"the teacher {bare_model(runner).teacher_cfg['checkpoint']} has other weights than the one with "
                              f'which {source} was trained, so it cannot be resumed: give that one by --teacher PATH, or start '
                              'a new training in another --work-dir')
+        if meta.get('memory', now.get('memory')) != now.get('memory'):
+            before, after = ('no feature memory' if one == 'none' else f'the feature memory {one[:12]}'
+                             for one in (meta['memory'], now['memory']))
+            raise InputError(f'{source} was trained with {before}, and this run has {after}, so it cannot be resumed: put the '
+                             f"memory of then beside the teacher {bare_model(runner).teacher_cfg['checkpoint']} "
+                             '(model.memory.file), or start a new training in another --work-dir')
 
 
 def run_record(runner: Runner) -> dict:
     """What a checkpoint's meta information tells of its run beside the config.
 
     Returns:
-        ``world_size``, the number of processes, and of a student ``teacher``, the hash of the teacher's weights.
+        ``world_size``, the number of processes, and of a student ``teacher``, the hash of the teacher's weights, and
+        ``memory``, that of the feature memory that it replays, or 'none'.
     """
     record = dict(world_size=runner.world_size)
     model = bare_model(runner)
     if isinstance(model, IncrementalDetector):
         record['teacher'] = model.teacher.fingerprint
+        record['memory'] = model.memory.fingerprint if model.memory is not None else 'none'
     return record
