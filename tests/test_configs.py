@@ -243,7 +243,8 @@ def test_default_method_is_that_of_the_recorded_figures():
         apart_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0))
     assert model['distiller'] == dict(type='MFRRKDistiller', **FIRST_DEFAULTS['MFRRKDistiller'] | apart)
     assert model['merging'] == FIRST_DEFAULTS['IncrementalFasterRCNN']['merging'] | dict(rpn=False, annotated_share=0.5)
-    assert model['memory'] == dict(per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, mix=True) and model['norm_eval']
+    assert model['memory'] == dict(per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, mix=True, least_share=0.2)
+    assert model['norm_eval'] is True
 
 
 @for_each(STUDENTS)

@@ -156,6 +156,19 @@ def test_replay_is_cross_entropy_and_old_deltas(remembered):
     assert all(weight.grad is None for weight in student.backbone.parameters())
 
 
+@pytest.mark.parametrize('score_thr, share', [(0.05, 0.25), (1.0, 1.0)])
+def test_images_that_show_old_objects_leave_it_less(remembered, score_thr, share):
+    """The teacher sees old objects on every image, or on none by a threshold that no box passes."""
+    def loss(**more):
+        student = build(student_cfg(remembered, memory=dict(per_step=99, **more), merging=dict(score_thr=score_thr))).train()
+        return student.loss(*batch())
+
+    whole, less = loss(), loss(least_share=0.25)
+    for name in ('loss_memory_cls', 'loss_memory_reg'):
+        assert torch.allclose(less[name], share * whole[name])
+    assert whole['loss_memory_cls'] > 0
+
+
 def test_mixed_and_mirrored_tensors_keep_their_label(remembered):
     """Tensors that are constant by label stay so when mixed within it; of a ramp from left to right half are mirrored."""
     student = build(student_cfg(remembered, memory=dict(per_step=99, mix=True, flip=True))).train()

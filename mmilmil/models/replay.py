@@ -34,17 +34,21 @@ class FeatureReplay(BaseModule):
         flip: Whether half of them are mirrored from left to right.
         mix: Whether each gets less than half of another one of its label (mixup, Zhang et al. 2018, within a class): a head
             soon knows a few thousand tensors by heart.
+        least_share: Share of the weights that is left in a batch all of whose images show old objects; they teach the new rows
+            what the memory would, and without its cost to the new classes. In between it is the share of images without.
         prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
     """
 
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
-                 flip: bool = False, mix: bool = False, prototypes: bool = False) -> None:
+                 flip: bool = False, mix: bool = False, least_share: float = 1.0, prototypes: bool = False) -> None:
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
         self.file = file
         self.flip = check_switch(flip, 'model.memory.flip')
         self.mix = check_switch(mix, 'model.memory.mix')
+        check_number(least_share, 'model.memory.least_share', 0, 1)
+        self.least_share = least_share
         self.prototypes = check_switch(prototypes, 'model.memory.prototypes')
         self._found: tuple[FeatureMemory, FeatureMemory] | None = None
         self.per_step = per_step
@@ -59,13 +63,15 @@ class FeatureReplay(BaseModule):
             self._found = memory, prototypes_of(memory)
         return self._found[1]
 
-    def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module) -> dict[str, Tensor]:
+    def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module, apart: float = 1.0
+                ) -> dict[str, Tensor]:
         """Losses of one step.
 
         Args:
             memory: The teacher's.
             student: A two-stage detector that knows the old classes first, then the new ones.
             teacher: The detector that the memory was made by.
+            apart: Share of the batch's images on which the teacher saw no old object.
 
         Returns:
             ``loss_memory_cls`` and ``loss_memory_reg``; of a cascade summed over its cascade stages with the weights that it
@@ -84,7 +90,8 @@ class FeatureReplay(BaseModule):
         weights = getattr(student.roi_head, 'stage_loss_weights', (1.0, ) * len(heads))
         losses = [self._of_head(weight, head, known, features, labels)
                   for weight, head, known in zip(weights, heads, box_heads(teacher), strict=True)]
-        return dict(zip(('loss_memory_cls', 'loss_memory_reg'), (sum(terms) for terms in zip(*losses))))
+        share = max(apart, self.least_share)
+        return dict(zip(('loss_memory_cls', 'loss_memory_reg'), (share * sum(terms) for terms in zip(*losses))))
 
     def _of_head(self, weight: float, head: Callable, known: Callable, features: Tensor, labels: Tensor
                  ) -> tuple[Tensor, Tensor]:

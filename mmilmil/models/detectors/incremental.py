@@ -222,7 +222,8 @@ class IncrementalDetector:
                 outputs, knowledge = self._common(outputs, knowledge)
             losses.update(self.distiller(outputs, knowledge, annotation))
         if self.memory is not None and self.replay.per_step:
-            losses.update(self.replay(self.memory, self, self.teacher.detector))
+            apart = sum(annotation.apart) / len(annotation.apart) if annotation.apart else 1.0
+            losses.update(self.replay(self.memory, self, self.teacher.detector, apart))
         return losses
 
     def train(self, mode: bool = True) -> nn.Module:
