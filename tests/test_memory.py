@@ -14,11 +14,11 @@ from mmilmil import InputError
 from mmilmil.models import Teacher
 from mmilmil.models.hashes import weights_hash
 from mmilmil.models.memory import FeatureMemory
-from mmilmil.models.memory_building import Candidates, build_memory, herd
+from mmilmil.models.memory_building import Candidates, _own, _spread, build_memory, herd
 from mmilmil.models.memory_drift import carried_over, drift
 from mmilmil.models.merging import merge_teacher_boxes
-from mmilmil.models.replay import _mixed
-from mmilmil.models.sampling import AnnotatedFirst
+from mmilmil.models.replay import _partners
+from mmilmil.models.sampling import NewFirst
 
 SHAPE = (16, 3, 3)  # of tiny's box head
 
@@ -191,17 +191,28 @@ def test_mixed_and_mirrored_tensors_keep_their_label(remembered):
     assert torch.allclose(upright, ramp[:1] + base[:, None, None, None], atol=1e-4)
 
 
-def test_mixing_is_within_a_label_by_less_than_half():
-    labels = torch.tensor([0, 1, 1])
-    features = torch.tensor([5., 0., 1.])[:, None, None, None].expand(3, *SHAPE)
-    memory = FeatureMemory(features, labels, OLD, 'hash')
-    values = []
-    for seed in range(50):
+def test_partners_have_the_same_label():
+    labels = torch.tensor([0, 1, 1, 2])
+    for seed in range(20):
         torch.manual_seed(seed)
-        mixed = _mixed(features, labels, memory)
-        assert (mixed[0] == 5).all() and (mixed[1] < 0.5 + 1e-6).all() and (mixed[2] > 0.5 - 1e-6).all()
-        values.append(float(mixed[1, 0, 0, 0]))
-    assert min(values) == 0 and max(values) > 0.3
+        partners = _partners(torch.tensor([3, 0, 1, 2]), labels)
+        assert labels[partners].tolist() == [2, 0, 1, 1]
+    torch.manual_seed(0)
+    assert {int(_partners(torch.tensor([1]), labels)) for _ in range(50)} == {1, 2}
+
+
+def test_mixing_takes_less_than_half_of_the_partner(remembered):
+    """Tensors of zeros and of ones with one label: mixed they stay below and above a half."""
+    student = build(student_cfg(remembered, memory=dict(per_step=2, mix=True))).train()
+    memory = FeatureMemory(torch.tensor([0., 1.])[:, None, None, None].expand(2, *SHAPE), torch.zeros(2).long(), OLD, 'hash')
+    seen = []
+    handle = student.roi_head.bbox_head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    for seed in range(30):
+        torch.manual_seed(seed)
+        student.replay(memory, student, student.teacher.detector)
+    handle.remove()
+    values = torch.stack(seen)[:, :, 0, 0, 0].sort(dim=1).values
+    assert (values[:, 0] <= 0.5).all() and (values[:, 1] >= 0.5).all() and ((values > 0) & (values < 1)).any()
 
 
 def test_the_memory_of_a_detector(checkpoint):
@@ -224,6 +235,18 @@ def test_the_memory_of_a_detector(checkpoint):
     later = build_memory(detector, batches, OLD, [2], 'hash', per_class=2, background=3, before=before)
     assert later.counts[:3] == [2, 2, 2] and later.counts[3] >= 1
     assert (later.features[later.labels < 2] == 1).all() and (later.features[later.labels == 2] != 1).any()
+
+
+def test_earlier_background_is_thinned_evenly():
+    """Of eight, the first four of one stage and the others of the next, four stay, two of each."""
+    assert _spread(torch.arange(8), 4).tolist() == [0, 2, 4, 6]
+    assert _spread(torch.arange(3), 4).tolist() == [0, 1, 2]
+
+
+def test_a_kept_tensor_does_not_keep_its_batch():
+    batch_of_rois = torch.zeros(100, 4)
+    kept, = _own(batch_of_rois[3])
+    assert kept.untyped_storage().nbytes() == 16
 
 
 class _AsItIs(torch.nn.Module):
@@ -306,14 +329,15 @@ def test_wrong_frozen_parts_are_told(checkpoint, frozen, told):
 # What the samplers show
 
 
-def sampled(annotated, gt_inds, **settings):
-    gt = InstanceData(bboxes=torch.zeros(len(annotated), 4), labels=torch.zeros(len(annotated), dtype=torch.long),
+def sampled(annotated, gt_inds, labels=None, **settings):
+    labels = torch.tensor([3 if one else 0 for one in annotated] if labels is None else labels)
+    gt = InstanceData(bboxes=torch.zeros(len(annotated), 4), labels=labels,
                       annotated=torch.tensor(annotated))
     gt_inds = torch.tensor(gt_inds)
     assigned = AssignResult(len(annotated), gt_inds, torch.ones(len(gt_inds)), torch.zeros(len(gt_inds), dtype=torch.long))
     priors = InstanceData(priors=torch.arange(len(gt_inds))[:, None].repeat(1, 4).float())
     stock = RandomSampler(num=8, pos_fraction=0.5, add_gt_as_proposals=settings.pop('add', False))
-    return AnnotatedFirst(stock, **settings).sample(assigned, priors, gt)
+    return NewFirst(stock, **settings).sample(assigned, priors, gt)
 
 
 def test_half_of_the_positives_are_kept_for_annotated_objects():
@@ -336,6 +360,14 @@ def test_ground_truth_that_is_added_counts():
         torch.manual_seed(seed)
         result = sampled([True, False], [1, 2, 2, 2, 2, 2, 2], share=0.5, add=True)
         assert sorted(result.pos_assigned_gt_inds.tolist())[:2] == [0, 0]
+
+
+def test_annotated_old_objects_are_not_new():
+    """As on exemplars: room is kept for the object of the new class, 3, and not for the annotated one of class 0."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        result = sampled([True, True], [1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 0], labels=[3, 0], share=0.5, first_new=3)
+        assert sorted(result.pos_assigned_gt_inds.tolist()) == [0, 0, 1, 1]
 
 
 def test_not_taught_they_are_neither_positive_nor_negative():
@@ -374,6 +406,18 @@ class _Watching:
         result = self.sampler.sample(assigned, priors, gt, **kwargs)
         self.calls.append((result, gt))
         return result
+
+
+def test_an_exemplar_is_no_image_without_old_objects(checkpoint, monkeypatch):
+    """Its old object is annotated; the distiller looks at the new one alone."""
+    student = build(student_cfg(checkpoint, merging=dict(score_thr=1.0))).train()
+    seen = []
+    forward = student.distiller.forward
+    monkeypatch.setattr(student.distiller, 'forward', lambda *args: (seen.append(args[2]), forward(*args))[1])
+    student.loss(*batch((((3, 8., 8., 40., 40.), (0, 30., 30., 60., 60.)), ((4, 30., 20., 60., 50.), ))))
+    assert seen[0].apart == (False, True)
+    assert [len(boxes) for boxes in seen[0].annotated] == [1, 1]
+    assert seen[0].annotated[0].tolist() == [[8., 8., 40., 40.]]
 
 
 def test_merged_boxes_are_told_apart():

@@ -18,11 +18,13 @@ from ..models.memory_drift import carried_over, drift
 from .atomic_file import save_atomically
 
 
-def enough_images(dataset: Dataset, objects: int, seed: int) -> list[int]:
+def enough_images(dataset: Dataset, annotated: Sequence[int], objects: int, seed: int) -> list[int]:
     """Indices of images on which each class has ``objects`` objects, or all that it has; drawn by ``seed``, in that order.
 
     Args:
         dataset: Built, with its annotation; of several joined sets all that are built.
+        annotated: Labels that count. An image with none of them, an exemplar of an earlier stage or one without annotation,
+            is not taken: nobody has looked for these objects on it.
         objects: Number wanted of each class.
         seed: Of the order in which images are looked at.
     """
@@ -31,7 +33,7 @@ def enough_images(dataset: Dataset, objects: int, seed: int) -> list[int]:
     chosen = []
     for index in order:
         labels = [instance['bbox_label'] for instance in dataset.get_data_info(index)['instances']
-                  if not instance.get('ignore_flag')]
+                  if not instance.get('ignore_flag') and instance['bbox_label'] in annotated]
         if any(have.get(label, 0) < objects for label in labels):
             chosen.append(index)
         for label in labels:
@@ -62,11 +64,17 @@ def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Option
     detector, classes = load_detector(str(checkpoint), config, whose='the ', where='')
     detector.to(device)
     annotated = _annotated(dataset, classes)
-    images = Subset(dataset, enough_images(dataset, CROWD * per_class // LOOKS, seed))
+    images = Subset(dataset, enough_images(dataset, annotated, CROWD * per_class // LOOKS, seed))
     loader = DataLoader(images, batch_size=batch_size, collate_fn=pseudo_collate)
     earlier = None
+    if before is None and len(annotated) < len(classes):
+        raise InputError(f'{checkpoint} knows {len(classes)} classes, of which its training set annotates {len(annotated)}: a '
+                         'memory of it takes over that of the stage before (--before CHECKPOINT)')
     if before is not None:
         earlier, teacher = before
+        earlier.check(weights_hash(teacher.state_dict()), classes[:len(earlier.classes)], 'of the stage before')
+        if not earlier.fits(detector):
+            raise InputError(f'{earlier.other_shape(detector)}, so it cannot be taken over')
         earlier = carried_over(earlier, *drift(teacher.to(device).eval(), detector.eval(), loader))
     memory = build_memory(detector, loader, classes, annotated, weights_hash(detector.state_dict()), per_class, background,
                           earlier, seed)

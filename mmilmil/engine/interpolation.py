@@ -76,11 +76,11 @@ def trained_on(cfg: Config) -> tuple[int, int]:
     """
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
     train, val = ({*_images((cfg.get(f'{split}_dataloader') or {}).get('dataset'), **more)} for split, more in (
-        ('train', dict(keep='seen')), ('val', {})))
+        ('train', dict(keep='seen', replay=None, unlabelled=None)), ('val', {})))
     return len(train & val), len(val)
 
 
-def _images(dataset: Optional[Mapping], **more: str) -> Iterator[str]:
+def _images(dataset: Optional[Mapping], **more: Optional[str]) -> Iterator[str]:
     for one in innermost_datasets(dataset):
         built = DATASETS.build(ConfigDict(one, **more))
         yield from (built.get_data_info(index)['img_path'] for index in range(len(built)))

@@ -192,6 +192,8 @@ def most_lost(figures: Mapping[str, Any]) -> str:
     Args:
         figures: See :meth:`DiagnosedDetector.figures`.
     """
+    if figures['ap']['all'] is None:
+        return 'No AP is defined: the split has no object that counts.'
     gaps = sorted(figures['gaps'].items(), key=lambda item: -item[1]['all'])
     (first, gain), second = gaps[0], gaps[1]
     now = figures['ap']['all']

@@ -1,6 +1,6 @@
 """What a batch's annotation says of the new classes, before anything is merged into it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from mmdet.models.utils import unpack_gt_instances
@@ -18,7 +18,9 @@ class Annotation:
         ignored: By image, boxes (K, 4) that are not trained on: difficult objects and crowds.
         metas: By image, its meta information.
         input_shape: (height, width) of the input tensor.
-        apart: By image, whether the teacher saw no old object on it; empty where it was not asked.
+        apart: By image, whether no old object is known on it, annotated or seen by the teacher; empty where nothing is
+            merged.
+        first_new: Label of the first new class, where old objects were left out.
     """
 
     instances: list[InstanceData]
@@ -26,6 +28,7 @@ class Annotation:
     metas: list[dict]
     input_shape: tuple[int, int]
     apart: tuple[bool, ...] = ()
+    first_new: int = 0
 
     @classmethod
     def of(cls, inputs: Tensor, samples: SampleList) -> 'Annotation':
@@ -38,6 +41,16 @@ class Annotation:
         instances, ignored, metas = unpack_gt_instances(samples)
         boxes = [gt.bboxes.new_zeros((0, 4)) if one is None else one.bboxes for gt, one in zip(instances, ignored)]
         return cls(instances, boxes, metas, tuple(inputs.shape[-2:]))
+
+    def of_new(self, first_new: int) -> 'Annotation':
+        """The same of the new objects alone: old ones that are annotated too, on exemplars, are what the teacher knows.
+
+        Args:
+            first_new: Label of the first new class.
+        """
+        instances = [InstanceData(bboxes=gt.bboxes[new], labels=gt.labels[new])
+                     for gt in self.instances for new in [gt.labels >= first_new]]
+        return replace(self, instances=instances, first_new=first_new)
 
     @property
     def annotated(self) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """Making a feature memory: candidates from annotated images, and the choice among them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from mmdet.models.utils import unpack_gt_instances
@@ -20,6 +20,8 @@ LOOKS = 3
 """Candidates of one object, at most: its box and its best proposals."""
 CROWD = 8
 """Times the tensors to be kept, as many candidates of a class are looked at, so that one set's size does not set the time."""
+SURE = 0.3
+"""Score from which on the detector sees an object of a class that is not annotated."""
 NEAR_MISSES = 2
 """Background candidates of an image, at most."""
 
@@ -76,6 +78,13 @@ def herd(codes: Tensor, number: int) -> Tensor:
     return torch.tensor(chosen, dtype=torch.long)
 
 
+def _spread(kept: Tensor, number: int) -> Tensor:
+    """So many of them at most, in even steps: what each stage before has chosen keeps its part."""
+    if len(kept) <= number:
+        return kept
+    return kept[torch.arange(number) * len(kept) // number]
+
+
 @torch.no_grad()
 def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence[str], annotated: Sequence[int],
                  fingerprint: str, per_class: int = 160, background: int = 320, before: FeatureMemory | None = None,
@@ -110,7 +119,7 @@ def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence
         old = len(before.classes)
         shares = dict.fromkeys(range(old), per_class) | {old: background // 2}
         for label, share in shares.items():
-            mine = before.features[before.labels == label][:share]
+            mine = _spread(before.features[before.labels == label], share)
             kept.append(mine)
             labels.append(torch.full((len(mine), ), len(classes) if label == old else label))
         background -= len(kept[-1])
@@ -156,16 +165,23 @@ def _of_objects(boxes: Tensor, gt: InstanceData, features: Tensor, codes: Tensor
         overlap[:len(gt)] = 0  # the annotated boxes, of which its own is the first look
         best = overlap.topk(min(LOOKS - 1, len(overlap)))
         for place in [index, *best.indices[best.values >= GOOD_IOU].tolist()]:
-            found[label].add(features[place].cpu(), codes[place].cpu())
+            found[label].add(*_own(features[place], codes[place]))
 
 
 def _of_background(boxes: Tensor, gt: InstanceData, ignored: InstanceData | None, features: Tensor, codes: Tensor,
                    scores: Tensor, found: dict[int, Candidates], free: Candidates) -> None:
     taken = gt.bboxes if ignored is None else torch.cat([gt.bboxes, ignored.bboxes])
     score, leaning = scores[:, :-1].max(dim=1)
-    known = torch.tensor([label in found for label in leaning.tolist()], device=boxes.device, dtype=torch.bool)
+    annotated = torch.tensor([label in found for label in leaning.tolist()], device=boxes.device, dtype=torch.bool)
+    # What it takes for a class that is not annotated here may be such an object, whatever its other boxes lean to.
+    taken = torch.cat([taken, boxes[~annotated & (score > SURE)]])
+    known = annotated & ~(bbox_overlaps(boxes, taken) >= FREE_IOU).any(dim=1)
     known[:len(gt)] = False
-    known &= ~(bbox_overlaps(boxes, taken) >= FREE_IOU).any(dim=1)
     index = known.nonzero().squeeze(1)
     for place in index[score[index].topk(min(NEAR_MISSES, len(index))).indices].tolist():
-        free.add(features[place].cpu(), codes[place].cpu())
+        free.add(*_own(features[place], codes[place]))
+
+
+def _own(*rows: Tensor) -> Iterator[Tensor]:
+    """Copies on CPU; a view would keep the tensors of its whole batch."""
+    return (row.detach().cpu().clone() for row in rows)

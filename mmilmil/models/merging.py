@@ -14,7 +14,7 @@ MERGING = ('score_thr', 'iou_thr', 'nms_iou_thr')
 """Settings of :func:`merge_teacher_boxes` in a config's ``model.merging``."""
 SAMPLING = dict(rpn=True, annotated_share=0.0)
 """What ``model.merging`` may say of how merged boxes are sampled, and what holds where it does not; see
-:func:`mmilmil.models.sampling.room_for_annotated`."""
+:func:`mmilmil.models.sampling.room_for_new`."""
 IGNORED_IOF = 0.5
 """A box with this share of its own area, or more, in an ignored box lies on it, however much larger that is."""
 

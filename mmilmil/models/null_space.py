@@ -171,11 +171,13 @@ def gather(detector: nn.Module, batches: Iterable[dict]) -> dict[str, Tensor]:
         By layer of :func:`layers_of`, (n, n), float32.
     """
     layers = layers_of(detector)
-    sums = {name: torch.zeros(2 * (layer.weight[0].numel(), ), dtype=torch.float64) for name, layer in layers.items()}
+    # Where the layers are, and only at the end on CPU: those of a large layer have many megabytes.
+    sums = {name: torch.zeros(2 * (layer.weight[0].numel(), ), dtype=torch.float64, device=layer.weight.device)
+            for name, layer in layers.items()}
 
     def look(name: str):
         def add(layer: nn.Module, args: tuple) -> None:
-            sums[name] += input_covariance(layer, args[0]).cpu()
+            sums[name] += input_covariance(layer, args[0])
         return add
 
     handles = [layer.register_forward_pre_hook(look(name)) for name, layer in layers.items()]
@@ -188,7 +190,7 @@ def gather(detector: nn.Module, batches: Iterable[dict]) -> dict[str, Tensor]:
         detector.train(mode)
         for handle in handles:
             handle.remove()
-    return {name: value.float() for name, value in sums.items()}
+    return {name: value.float().cpu() for name, value in sums.items()}
 
 
 class Projection:

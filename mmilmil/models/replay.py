@@ -51,6 +51,7 @@ class FeatureReplay(BaseModule):
         self.least_share = least_share
         self.prototypes = check_switch(prototypes, 'model.memory.prototypes')
         self._found: tuple[FeatureMemory, FeatureMemory] | None = None
+        self._placed: tuple[FeatureMemory, torch.device, Tensor, Tensor] | None = None
         self.per_step = per_step
         self.loss_weight = loss_weight
         self.delta_loss = RoIDeltaLoss(by_probability=True, loss_weight=reg_weight)
@@ -62,6 +63,12 @@ class FeatureReplay(BaseModule):
         if self._found is None or self._found[0] is not memory:
             self._found = memory, prototypes_of(memory)
         return self._found[1]
+
+    def _on(self, device: torch.device, memory: FeatureMemory) -> tuple[Tensor, Tensor]:
+        """Features and labels on the student's device, moved once."""
+        if self._placed is None or self._placed[0] is not memory or self._placed[1] != device:
+            self._placed = memory, device, memory.features.to(device), memory.labels.to(device)
+        return self._placed[2:]
 
     def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module, apart: float = 1.0
                 ) -> dict[str, Tensor]:
@@ -81,10 +88,12 @@ class FeatureReplay(BaseModule):
         index = torch.randperm(len(memory))[:self.per_step]
         heads = box_heads(student)
         device = next(heads[0].parameters()).device
-        features, labels = memory.features[index], memory.labels[index]
+        kept, names = self._on(device, memory)
+        features, labels = kept[index.to(device)], names[index.to(device)]
         if self.mix:
-            features = _mixed(features, labels, memory)
-        features, labels = features.to(device), labels.to(device)
+            partners = _partners(index, memory.labels).to(device)
+            share = (0.5 + 0.5 * torch.rand(len(index), 1, 1, 1)).to(device)
+            features = share * features + (1 - share) * kept[partners]
         if self.flip:
             features = torch.where((torch.rand(len(features), 1, 1, 1) < 0.5).to(device), features.flip(-1), features)
         weights = getattr(student.roi_head, 'stage_loss_weights', (1.0, ) * len(heads))
@@ -106,11 +115,18 @@ class FeatureReplay(BaseModule):
         return weight * cls, weight * self.delta_loss(deltas, known_deltas, teacher_logits=known_logits)
 
 
-def _mixed(features: Tensor, labels: Tensor, memory: FeatureMemory) -> Tensor:
-    """Each with a random other one of its label, of which it gets less than half."""
-    partners = torch.empty_like(labels)
-    for label in labels.unique().tolist():
-        mine, known = labels == label, (memory.labels == label).nonzero().squeeze(1)
-        partners[mine] = known[torch.randint(len(known), (int(mine.sum()), ))]
-    share = 0.5 + 0.5 * torch.rand(len(features), 1, 1, 1)
-    return share * features + (1 - share) * memory.features[partners]
+def _partners(index: Tensor, labels: Tensor) -> Tensor:
+    """For each place in a memory a random one of the same label.
+
+    Args:
+        index: Places, (M,).
+        labels: Of the whole memory.
+
+    Returns:
+        (M,).
+    """
+    partners = torch.empty_like(index)
+    for label in labels[index].unique().tolist():
+        mine, same = labels[index] == label, (labels == label).nonzero().squeeze(1)
+        partners[mine] = same[torch.randint(len(same), (int(mine.sum()), ))]
+    return partners

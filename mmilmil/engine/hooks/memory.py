@@ -21,7 +21,8 @@ from ..work_dir import FINAL_CHECKPOINT
 class MemoryHook(Hook):
     """Writes ``memory.pth`` beside ``final.pth``; see :mod:`mmilmil.models.memory`.
 
-    A detector without RoI head has nothing to keep, as a line tells. A student's memory takes over that of its teacher.
+    A detector without RoI head has nothing to keep, as a line tells. A student's memory takes over that of its teacher, and a
+    student that uses none leaves none, as its old classes would have no part in it.
 
     Args:
         per_class: Tensors of each class; 0 keeps nothing.
@@ -43,7 +44,11 @@ class MemoryHook(Hook):
             print_log('no feature memory: a one-stage detector has no RoI tensors to keep', 'current')
             return
         before = None
-        if isinstance(model, IncrementalDetector) and model.memory is not None:
+        if isinstance(model, IncrementalDetector):
+            if model.memory is None:
+                print_log('no feature memory is left: the stage used none of its teacher, without which the old classes would '
+                          'have no part in it', 'current')
+                return
             before = model.memory, model.teacher.detector
         with tempfile.TemporaryDirectory(dir=work_dir) as folder:
             final = Path(folder) / FINAL_CHECKPOINT

@@ -26,7 +26,7 @@ from ..memory import BUILD, MEMORY_FILE, FeatureMemory
 from ..merging import MERGING, SAMPLING, merge_teacher_boxes
 from ..pruned import check_prunable, cut_to, pruned_checkpoint
 from ..replay import FeatureReplay
-from ..sampling import room_for_annotated
+from ..sampling import room_for_new
 from ..settings import built, check_names, check_number, check_switch, settings_of
 from ..still import check_frozen, freeze, keep_statistics, one_pass, same_parts
 from ..structure import common_channels, cut, equal
@@ -56,7 +56,7 @@ class IncrementalDetector:
         distiller: Settings of the distiller, ``MFRRKDistiller`` of a two-stage detector and ``DenseDistiller`` of a one-stage
             one; ``None`` distils nothing.
         merging: ``score_thr``, ``iou_thr`` and ``nms_iou_thr`` of :func:`merge_teacher_boxes`, and of how its boxes are sampled
-            ``rpn`` and ``annotated_share`` (:func:`room_for_annotated`); ``None`` adds no teacher boxes.
+            ``rpn`` and ``annotated_share`` (:func:`room_for_new`); ``None`` adds no teacher boxes.
             With neither distiller nor merging this is plain fine-tuning.
         memory: Settings of :class:`FeatureReplay`, by which a two-stage detector is shown what the teacher's feature memory
             keeps; ``None`` replays nothing.
@@ -212,10 +212,13 @@ class IncrementalDetector:
         if self.merging is not None:
             found = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(annotation.metas, batch_inputs)
             samples = merged_samples(samples, annotation, found, self.merging)
-            annotation = replace(annotation, apart=tuple(bool(sample.gt_instances.annotated.all()) for sample in samples))
+            annotation = replace(annotation, apart=tuple(
+                not bool((sample.gt_instances.labels < self.teacher.num_classes).any()) for sample in samples))
+        if self.merging is not None or self.distiller is not None:
+            annotation = annotation.of_new(self.teacher.num_classes)
         join = None if self.distiller is None else self.distiller.join(knowledge, annotation)
-        with (self._one_pass(knowledge), room_for_annotated(self, self.merging), unmatched_spared(self, samples) as samples,
-              self.view.watch(join) as outputs):
+        with (self._one_pass(knowledge), room_for_new(self, self.merging, annotation.first_new),
+              unmatched_spared(self, samples) as samples, self.view.watch(join) as outputs):
             losses = super().loss(batch_inputs, samples)
         if self.distiller is not None:
             if knowledge is not None:
