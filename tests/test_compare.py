@@ -286,6 +286,8 @@ def test_killed_comparison_goes_on(chain, tool, tmp_path, monkeypatch):
     assert content['made']['command'].startswith('python ') and str(chain.student) in content['made']['command']
     assert content['made']['versions']['mmdet'] and content['made']['machine']['cpu'] and content['failed'] == []
     assert content['methods'] == dict(finetune='configs/methods/finetune.py', default=None)
+    told = [run['stages'][-1].pop('kept', None) for run in content['runs']]
+    assert told == [json.loads((runs / f'seed0/student{name}/cost.json').read_text())['kept'] for name in ('_finetune', '')]
     assert [run['stages'][-1] for run in content['runs']] == [figures['_finetune'], figures['']]
     assert all(run['cost']['timed_steps'] == run['cost']['iterations'] == 4 for run in content['runs'])
     assert (tmp_path / 'out/here/picture.png').stat().st_size > 5000

@@ -297,6 +297,8 @@ def test_ablation_takes_one_term_away(term):
     if term == 'merge':
         assert ablated['model'].pop('merging') is None
         full['model'].pop('merging')
+        # Nothing tells images without an old object from others then.
+        assert ablated['model'].pop('distiller') == {**full['model'].pop('distiller'), 'apart_cls': None, 'apart_reg': None}
     else:
         off = {key: None for key in TERMS[term]}
         assert ablated['model'].pop('distiller') == {**full['model'].pop('distiller'), **off}

@@ -9,6 +9,7 @@ import pytest
 from conftest import REPO, run_tool
 
 from mmilmil.errors import InputError
+from mmilmil.table_layout import size_told
 
 FEW_IMAGES = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.dataset.indices=8',
               'val_dataloader.dataset.indices=4', 'test_dataloader.dataset.indices=4')
@@ -20,10 +21,12 @@ def test_four_rows_a_picture_and_a_second_call(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     table = (tmp_path / 'demo/table.md').read_text()
-    rows = [line.split('|')[1].strip() for line in table.splitlines()]
+    rows = [line.split('|')[1].strip() for line in table.splitlines() if line.startswith('|')]
     assert rows[2:] == ['teacher (old classes only)', 'fine-tuning', 'ILMIL', 'joint']
     assert all(column in table.splitlines()[0] for column in ('old', 'new', 'all', 'old/teacher', 'all/joint'))
     assert table in done.stdout
+    memory = (tmp_path / 'demo/frcnn_shapes_4/memory.pth').stat().st_size
+    assert table.splitlines()[-1] == f'ILMIL keeps of earlier stages: memory: {size_told(memory)}, no images'
     for stage in ('frcnn_shapes_4', *(f'frcnn_shapes_4+2{method}' for method in ('', '_finetune', '_joint'))):
         assert f'{stage}: training' in done.stdout
         assert (tmp_path / 'demo' / stage / 'metrics.json').is_file()

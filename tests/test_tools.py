@@ -282,6 +282,7 @@ def test_collecting_results(chain, tool, tmp_path):
     metrics = json.loads((chain.runs / 'student/metrics.json').read_text())
     kept = json.loads((out / 'seed7/student.json').read_text())
     assert kept.pop('made') == dict(stage='student', seed=0, epochs=2, iterations=4)
+    assert kept.pop('kept') == json.loads((chain.runs / 'student/cost.json').read_text())['kept']
     assert kept == metrics
     tables = (out / 'tables.md').read_text()
     rows = [line.split('|')[2:5] for line in tables.splitlines() if line.startswith('| student')]
