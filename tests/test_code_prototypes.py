@@ -140,14 +140,17 @@ def test_a_run_ends_with_a_calibrated_classifier(tmp_path, tool, voc_set):
     (tmp_path / 'base').mkdir()
     path = detector_file(tmp_path / 'base/final.pth', 'frcnn')
     arguments = ('train.py', student, '--method', 'fachd', '--work-dir', tmp_path / 'work', '--cfg-options',
-                 'train_cfg.max_epochs=1', 'train_cfg.val_interval=9', 'default_hooks.prototypes.steps=3')
+                 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.prototypes.steps=3')
     done = tool(*arguments)
     assert done.status == 1 and 'model.memory is off or there is none beside' in done.err.strip().splitlines()[-1]
     memory = FeatureMemory(torch.randn(8, 16, 3, 3), torch.arange(8) % 4, OLD, Teacher.load(str(path)).fingerprint)
     torch.save(memory.content(), tmp_path / 'base/memory.pth')
     done = tool(*arguments)
     assert done.status == 0, done.err[-3000:]
-    assert 'prototypes: 4 old, 2 new; the loss of the classifier on them went from' in done.out + done.err
+    told = 'prototypes: 4 old, 2 new; the loss of the classifier on them went from'
+    log = (done.out + done.err)
+    # Once, and before the validation, whose figures are the final model's.
+    assert log.count(told) == 1 and log.index(told) < log.index('Epoch(val)')
     last, final = (load_checkpoint_file(tmp_path / f'work/{name}.pth')['state_dict'] for name in ('epoch_1', 'final'))
     assert last.keys() == final.keys()
     changed = {name for name in last if not torch.equal(last[name], final[name])}

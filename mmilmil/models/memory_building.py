@@ -22,6 +22,8 @@ CROWD = 8
 """Times the tensors to be kept, as many candidates of a class are looked at, so that one set's size does not set the time."""
 SURE = 0.3
 """Score from which on the detector sees an object of a class that is not annotated."""
+HALF = torch.finfo(torch.float16).max
+"""The largest number of half precision, in which candidates wait."""
 NEAR_MISSES = 2
 """Background candidates of an image, at most."""
 
@@ -44,6 +46,8 @@ class Candidates:
     def add(self, feature: Tensor, code: Tensor) -> None:
         """Add one, (C, h, w) and (D,)."""
         self.seen += 1
+        # Of 80 classes with 256 channels a hundred thousand wait here, which a memory keeps in a byte an element.
+        feature = feature.clamp(-HALF, HALF).half()
         if len(self.features) < self.limit:
             self.features.append(feature)
             self.codes.append(code)
@@ -125,10 +129,10 @@ def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence
         background -= len(kept[-1])
     for label, candidates in found.items():
         chosen = candidates.chosen(per_class)
-        kept += [feature[None] for feature in chosen]
+        kept += [feature[None].float() for feature in chosen]
         labels.append(torch.full((len(chosen), ), label))
     chosen = free.chosen(background)
-    kept += [feature[None] for feature in chosen]
+    kept += [feature[None].float() for feature in chosen]
     labels.append(torch.full((len(chosen), ), len(classes)))
     return FeatureMemory(torch.cat(kept).float(), torch.cat(labels), tuple(classes), fingerprint)
 

@@ -2,7 +2,7 @@
 
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
@@ -15,12 +15,12 @@ from ...models.head_codes import codes_of_memory, codes_of_stage
 from ...models.settings import check_number
 from ...models.views.base import box_heads
 from ...registry import HOOKS
-from ..runner_state import bare_model
+from ..runner_state import bare_model, is_training
 
 
 @HOOKS.register_module()
 class PrototypeCalibrationHook(Hook):
-    """Trains the classifier of each box head on prototypes, after the last epoch and before ``final.pth`` is written.
+    """Trains the classifier of each box head on prototypes, after the last step, before the validation that ends the training.
 
     Prototypes of the old classes and of background come from the teacher's feature memory, through the teacher's head, and are
     carried over by how the codes of the stage's own RoIs have moved from teacher to student; those of the new classes come from
@@ -52,6 +52,7 @@ class PrototypeCalibrationHook(Hook):
         self.new_weight = new_weight
         self.steps = steps
         self.lr = lr
+        self._done = False
 
     def before_train(self, runner: Runner) -> None:
         """Whether there is what it needs is to be known now.
@@ -70,12 +71,27 @@ class PrototypeCalibrationHook(Hook):
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise InputError('PrototypeCalibrationHook changes the weights that were trained, and an EMAHook saves averaged '
                              'ones instead: leave one of them out')
+        self._done = False
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """The validation that ends a training is one of what ``final.pth`` will hold."""
+        if is_training(runner) and runner.iter >= runner.max_iters:
+            self._calibrate_once(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Calibrate, in the main process, which saves the weights."""
+        """Where no validation came after the last step."""
+        self._calibrate_once(runner)
+
+    def _calibrate_once(self, runner: Runner) -> None:
+        """In the main process, from which the others take it over."""
+        if self._done:
+            return
         if is_main_process():
             self._calibrate(runner)
-        barrier()
+        for head in box_heads(bare_model(runner)):
+            for parameter in head.fc_cls.parameters():
+                broadcast(parameter.data)
+        self._done = True
 
     @torch.no_grad()
     def _calibrate(self, runner: Runner) -> None:
