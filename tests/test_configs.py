@@ -239,7 +239,7 @@ def test_default_method_is_that_of_the_recorded_figures():
     """docs/results.md. Its terms are those of the first figures but for images without an old object."""
     model = load('ilmil/frcnn_pcb_4+2.py').model.to_dict()
     apart = dict(
-        apart_cls=dict(type='MixedKDLoss', temperature=2.0, old_weight=2.0, background_weight=5.0, loss_weight=1.0),
+        apart_cls=dict(type='MixedKDLoss', temperature=2.0, old_weight=2.0, background_weight=2.0, loss_weight=1.0),
         apart_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0))
     assert model['distiller'] == dict(type='MFRRKDistiller', **FIRST_DEFAULTS['MFRRKDistiller'] | apart)
     assert model['merging'] == FIRST_DEFAULTS['IncrementalFasterRCNN']['merging'] | dict(rpn=False, annotated_share=0.5)

@@ -12,7 +12,7 @@ distiller = dict(
     roi_cls=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=0.2),
     roi_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=0.2),
     # In their place on images that show no old object, where the new objects have to keep the old classes.
-    apart_cls=dict(type='MixedKDLoss', temperature=2.0, old_weight=2.0, background_weight=5.0, loss_weight=1.0),
+    apart_cls=dict(type='MixedKDLoss', temperature=2.0, old_weight=2.0, background_weight=2.0, loss_weight=1.0),
     apart_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0),
     roi_feature=None,
     cross_head=None,

@@ -122,7 +122,7 @@ class MixedKDLoss(_LogitLoss):
         background_weight (float): b.
     """
 
-    def __init__(self, temperature: float = 2.0, old_weight: float = 2.0, background_weight: float = 5.0,
+    def __init__(self, temperature: float = 2.0, old_weight: float = 2.0, background_weight: float = 2.0,
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         check_temperature(self, temperature)
