@@ -21,7 +21,8 @@ from mmilmil import InputError
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
 from mmilmil.models.hashes import weights_hash
 
-TERMS_OFF = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)
+ROI_OFF = dict(roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None, cross_head=None)
+TERMS_OFF = dict(feature=None, rpn_cls=None, rpn_reg=None, **ROI_OFF)
 
 
 @pytest.fixture
@@ -138,6 +139,9 @@ def test_boxes_come_from_the_file(student, cached, tmp_path):
     assert torch.allclose(nothing['loss_cls'], losses_of(student(merging=None))['loss_cls'])
 
 
+HEADS = ['roi_head.bbox_head'] * 2  # on its own features, and on the student's
+
+
 def calls(model):
     """Which parts of the teacher a step passes."""
     seen = []
@@ -148,8 +152,8 @@ def calls(model):
 
 
 @pytest.mark.parametrize(('changes', 'parts'), [
-    ({}, ['backbone', 'rpn_head', 'roi_head.bbox_head']),
-    (dict(distiller=dict(roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)), ['backbone', 'rpn_head']),
+    ({}, ['backbone', 'rpn_head', *HEADS]),
+    (dict(distiller=ROI_OFF), ['backbone', 'rpn_head']),
     (dict(distiller=TERMS_OFF), []),
     (dict(distiller=None), []),
 ], ids=['every term', 'no RoI terms', 'scores only', 'boxes only'])

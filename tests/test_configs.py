@@ -29,8 +29,8 @@ METHODS = CONFIGS / 'methods'
 STAGES = sorted(path for folder in ('ilmil', 'ablations') for path in (CONFIGS / folder).glob('*.py'))
 STUDENTS = [path for path in STAGES if '+' in path.stem]
 # Terms of the distiller, by the name of the ablation that switches them off.
-TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'rcn': {'roi_cls', 'roi_reg', 'apart_cls', 'apart_reg'},
-         'score': {'score'}}
+TERMS = {'feature': {'feature'}, 'rpn': {'rpn_cls', 'rpn_reg'}, 'score': {'score'},
+         'rcn': {'roi_cls', 'roi_reg', 'apart_cls', 'apart_reg', 'cross_head'}}
 LOSSES = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
 KD_LOSSES = {f'loss_kd_{term}' for terms in TERMS.values() for term in terms}
 
@@ -236,11 +236,12 @@ def test_student_states_every_setting_of_distillation(path):
 
 
 def test_default_method_is_that_of_the_recorded_figures():
-    """docs/results.md. Its terms are those of the first figures but for images without an old object."""
+    """docs/results.md. Its terms are those of the first figures but for images without an old object and the features."""
     model = load('ilmil/frcnn_pcb_4+2.py').model.to_dict()
     apart = dict(
         apart_cls=dict(type='MixedKDLoss', temperature=2.0, old_weight=2.0, background_weight=2.0, loss_weight=1.0),
-        apart_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0))
+        apart_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0),
+        cross_head=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=1.0))
     assert model['distiller'] == dict(type='MFRRKDistiller', **FIRST_DEFAULTS['MFRRKDistiller'] | apart)
     assert model['merging'] == FIRST_DEFAULTS['IncrementalFasterRCNN']['merging'] | dict(rpn=False, annotated_share=0.5)
     assert model['memory'] == dict(per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, mix=True, least_share=0.2)

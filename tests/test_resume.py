@@ -534,7 +534,7 @@ STUDENT = dict(type='IncrementalFasterRCNN', teacher=dict(checkpoint='a.pth'))
 METHOD = dict(distiller=dict(type='MFRRKDistiller', **FIRST_DEFAULTS['MFRRKDistiller']),
               merging=FIRST_DEFAULTS['IncrementalFasterRCNN']['merging'])
 AS_BEFORE = {'model.merging.rpn': True, 'model.merging.annotated_share': 0.0, 'model.distiller.apart_cls': None,
-             'model.distiller.apart_reg': None}
+             'model.distiller.apart_reg': None, 'model.distiller.cross_head': None}
 WRITTEN_OUT = dict(
     STUDENT,
     teacher=dict(checkpoint='a.pth', max_proposals=128),

@@ -30,6 +30,7 @@ TERMS = {
     'loss_kd_roi_cls': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
     'loss_kd_roi_reg': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_reg'),
     'loss_kd_score': ('backbone', 'neck', 'roi_head.bbox_head.shared_fcs', 'roi_head.bbox_head.fc_cls'),
+    'loss_kd_cross_head': ('backbone', 'neck'),
 }
 MFRRK = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').distiller.to_dict()
 ILMIL = lay_over(Config.fromfile(ROOT / 'configs/ilmil/frcnn_pcb_4+2.py'),
@@ -132,7 +133,7 @@ def test_loss_keys(make):
     assert losses_of(make(), *batch()).keys() == STOCK_LOSSES | TERMS.keys() | APART
 
 
-@pytest.mark.parametrize('term', ['feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score'])
+@pytest.mark.parametrize('term', ['feature', 'rpn_cls', 'rpn_reg', 'roi_cls', 'roi_reg', 'score', 'cross_head'])
 def test_each_term_is_a_switch(make, term):
     losses = losses_of(make(distiller={term: None}), *batch())
     assert losses.keys() == STOCK_LOSSES | APART | TERMS.keys() - {f'loss_kd_{term}'}
@@ -316,7 +317,7 @@ def proposals_of(*boxes):
 
 def test_distillation_rois_are_chosen_beside_annotated_and_ignored_boxes(make):
     """Not beside merged ones: on old objects the heads are to be compared."""
-    student = make()
+    student = make(distiller=dict(cross_head=None))  # the teacher's own head is not asked here
     observe = student.teacher.observe
     annotated, merged, ignored = (8., 8., 40., 40.), (44., 44., 60., 60.), (0., 50., 10., 60.)
     knowledge = proposals_of(annotated, merged, ignored)

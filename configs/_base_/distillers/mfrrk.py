@@ -15,7 +15,8 @@ distiller = dict(
     apart_cls=dict(type='MixedKDLoss', temperature=2.0, old_weight=2.0, background_weight=2.0, loss_weight=1.0),
     apart_reg=dict(type='RoIDeltaLoss', by_probability=True, loss_weight=1.0),
     roi_feature=None,
-    cross_head=None,
+    # The teacher's box head is to read the student's features as it reads its own: a memory of them does not rot then.
+    cross_head=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=1.0),
     cross_head_reg=None,
     score=dict(type='ScoreL1Loss', loss_weight=0.02),
     candidates=128,

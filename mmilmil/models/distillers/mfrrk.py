@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Optional
 
 import torch
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from .base import Cells, Distiller
 RANKINGS = ('objectness', 'foreground')
 """By what proposals are ranked from which the distillation RoIs are drawn."""
 _LOGIT_TERMS = ('roi_cls', 'roi_reg', 'apart_cls', 'apart_reg')
-_FEATURE_TERMS = ('roi_feature', 'cross_head', 'cross_head_reg')
+_CROSS_TERMS = ('cross_head', 'cross_head_reg')
 
 
 @MODELS.register_module()
@@ -110,20 +111,27 @@ class MFRRKDistiller(Distiller):
     @property
     def needs_rois(self) -> bool:
         """Whether a term compares the RoI heads, so that RoIs must be chosen and pass the student's head."""
-        return any(getattr(self, term) is not None for term in (*_LOGIT_TERMS, *_FEATURE_TERMS))
+        return any(getattr(self, term) is not None for term in (*_LOGIT_TERMS, 'roi_feature', *_CROSS_TERMS))
 
     def check(self, student: nn.Module) -> None:
-        """See :class:`Distiller`.
+        """See :class:`Distiller`. The cross-head terms are left out, as a line tells, where the box head of the
+        teacher cannot read the features of the student, of which a pruned one has fewer.
 
         Raises:
-            InputError: a term compares RoI features, and those of student and teacher differ in their channels.
+            InputError: ``roi_feature`` compares RoI features, and those of student and teacher differ in their channels.
         """
         super().check(student)
-        terms = [term for term in _FEATURE_TERMS if getattr(self, term) is not None]
-        if terms and any(common_channels(student, student.teacher.detector, 'neck_levels')):
-            raise InputError(f'model.distiller.{terms[0]} compares features of RoIs, and student and teacher are pruned to '
-                             f'different channels: set model.distiller.{terms[0]} to None, or give both the same structure '
+        if not self.needs_rois or not any(common_channels(student, student.teacher.detector, 'neck_levels')):
+            return
+        if self.roi_feature is not None:
+            raise InputError('model.distiller.roi_feature compares features of RoIs, and student and teacher are pruned to '
+                             'different channels: set model.distiller.roi_feature to None, or give both the same structure '
                              '(model.pruned)')
+        for term in _CROSS_TERMS:
+            if getattr(self, term) is not None:
+                print_log(f'model.distiller.{term} is left out: the box head of the teacher cannot read the features of the '
+                          'student, which is pruned to other channels', 'current')
+                setattr(self, term, None)
 
     def join(self, knowledge: Optional[TwoStageOutputs], annotation: Annotation
              ) -> Optional[Callable[[], list[DistillationRoIs]]]:
