@@ -39,11 +39,11 @@ def draw(pixels: np.ndarray, detections: Detections, split: tuple[int, ...]) -> 
     """The image with a box of each detection in its class's colour, its name and score above it.
 
     Args:
-        pixels: (H, W, 3), uint8, in the order blue, green, red.
+        pixels: (H, W, 3), values from 0 to 255, in the order blue, green, red.
         detections: What to draw; the surest are drawn last, over all others.
         split: Number of classes of each group.
     """
-    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    image = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1].astype(np.uint8)))
     canvas = ImageDraw.Draw(image)
     colors = class_colors(split)
     line = max(1, round(min(image.size) / 300))

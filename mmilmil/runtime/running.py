@@ -74,12 +74,15 @@ class Drawings:
         out: A folder; of a single image also a file, of a video or a camera also a video file.
         source: What is detected in.
         split: Number of classes of each group.
+        option: What names it, for messages.
 
     Raises:
         InputError: it cannot be written, does not fit the source, or would replace the images that are read.
     """
 
-    def __init__(self, out: str | Path, source: Files | Stream, split: Sequence[int]) -> None:
+    def __init__(self, out: str | Path, source: Files | Stream, split: Sequence[int],
+                 option: str = '--draw') -> None:
+        self.option = option
         self.out, self.source, self.split = Path(out), source, tuple(split)
         suffix = self.out.suffix.lower()
         self._video = None
@@ -87,16 +90,16 @@ class Drawings:
         self.is_file = suffix in EXTENSIONS and not self.out.is_dir()
         files = isinstance(source, Files)
         if self.is_video and files:
-            raise InputError(f'--draw {out} is the name of a video, and images are drawn one by one: name a folder')
+            raise InputError(f'{option} {out} is the name of a video, and images are drawn one by one: name a folder')
         if self.is_file and (not files or source.is_folder):
-            raise InputError(f'--draw {out} is the name of one picture, and there may be many: name a folder')
+            raise InputError(f'{option} {out} is the name of one picture, and there may be many: name a folder')
         if self.is_video or self.is_file:
-            check_file(self.out, '--draw')
+            check_file(self.out, option)
         else:
-            check_folder(self.out, '--draw')
+            check_folder(self.out, option)
         read = {os.path.realpath(path) for path in source.paths} if files else {os.path.realpath(source.name)}
         if any(os.path.realpath(path) in read for path in self._targets()):
-            raise InputError(f'--draw {out} would replace what is read: name another place')
+            raise InputError(f'{option} {out} would replace what is read: name another place')
 
     def _targets(self) -> Iterable[Path]:
         if isinstance(self.source, Files):
@@ -123,7 +126,8 @@ class Drawings:
             rate = self.source.frames_per_second or 25.
             self._video = cv2.VideoWriter(str(self._part), code, rate, image.size)
             if not self._video.isOpened():
-                raise InputError(f'--draw {self.out}: this OpenCV writes no such video; name an .mp4, an .avi or a folder')
+                raise InputError(f'{self.option} {self.out}: this OpenCV writes no such video; name an .mp4, an .avi or a '
+                                 'folder')
         self._video.write(np.asarray(image)[:, :, ::-1])
 
     def close(self, whole: bool) -> None:
@@ -136,7 +140,8 @@ class Drawings:
                 self._part.unlink(missing_ok=True)
 
 
-def check_outputs(source: Files | Stream, json_file: str | None, draw: str | None, split: Sequence[int]) -> Drawings | None:
+def check_outputs(source: Files | Stream, json_file: str | None, pictures: str | None, split: Sequence[int],
+                  option: str = '--draw') -> Drawings | None:
     """Tell what cannot be written, before anything is detected.
 
     Raises:
@@ -146,7 +151,7 @@ def check_outputs(source: Files | Stream, json_file: str | None, draw: str | Non
         check_file(json_file, '--json')
         if isinstance(source, Files) and os.path.realpath(json_file) in map(os.path.realpath, source.paths):
             raise InputError(f'--json {json_file} would replace what is read: name another file')
-    return Drawings(draw, source, split) if draw else None
+    return Drawings(pictures, source, split, option) if pictures else None
 
 
 def run(source: Files | Stream, model: Model, drawings: Drawings | None = None, json_file: str | None = None,
