@@ -12,6 +12,8 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, own_tools, read_config, user_errors
+from mmilmil.engine.fuse_options import add_fuse_options, fuse_settings
+from mmilmil.engine.fused_test import check_fused
 from mmilmil.engine.launch import end_together, use_launcher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
@@ -23,8 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of the stage')
     parser.add_argument('checkpoint', help='checkpoint file, or its URL')
     parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>, by a '
-                        'method <name of the config>_<name of the method>')
+                        'method <name of the config>_<name of the method>, and with --fuse _fused behind')
     add_method_option(parser, own_tools(__file__))
+    add_fuse_options(parser)
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
@@ -45,7 +48,10 @@ def main() -> None:
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
+    check_fused(args.checkpoint, args.fuse)
     cfg = read_config(args.config, args.cfg_options, args.work_dir, method=args.method)
+    if args.fuse and not args.work_dir:
+        cfg.work_dir += '_fused'  # whose figures are none of the run's own
     work_dir = check_folder(cfg.work_dir, '--work-dir')
     if args.out:
         check_file(args.out, '--out')
@@ -61,6 +67,8 @@ def main() -> None:
     if not cfg.get('test_dataloader'):
         raise InputError(f'{args.config} has no test_dataloader, so there is nothing to test on: add test_dataloader, test_cfg '
                          'and test_evaluator, such as test_dataloader = val_dataloader')
+    if args.fuse and cfg.get('test_cfg'):
+        cfg.test_cfg = dict(cfg.test_cfg, type='FusedTestLoop', fused=args.fuse, settings=fuse_settings(args))
     runner = build_runner(cfg)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
