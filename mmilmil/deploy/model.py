@@ -130,7 +130,7 @@ class OnnxDetector(BaseModel):
             prepared = self.data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
             image, sample = prepared['inputs'], prepared['data_samples'][0]
             image = fitted(image, self.model.metadata, sample.metainfo.get('img_path', 'an image'))
-            boxes, scores, labels = map(torch.from_numpy, self.model(image.numpy(), sample.img_shape))
+            boxes, scores, labels = map(torch.from_numpy, self.model(image.cpu().numpy(), sample.img_shape))
             factors = torch.tensor(sample.scale_factor, dtype=boxes.dtype).repeat(2)
             sample.pred_instances = InstanceData(bboxes=boxes / factors, scores=scores, labels=labels)
             found.append(sample)
@@ -154,5 +154,6 @@ class OnnxTestHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Compare it with the config, and put it in."""
         check_same(self.model.metadata, runner.cfg, runner.test_dataloader.dataset.metainfo['classes'], self.model.name)
-        runner.model = OnnxDetector(self.model, runner.model.data_preprocessor)
+        detector = getattr(runner.model, 'module', runner.model)  # in a wrapper for several processes
+        runner.model = OnnxDetector(self.model, detector.data_preprocessor)
         runner._load_from = str(self.path)
