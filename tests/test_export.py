@@ -36,13 +36,14 @@ from mmilmil.stock import full_model_cfg
 TWO_LEVELS = dict(backbone=dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1)),
                   neck=dict(in_channels=[8, 16], num_outs=2))
 FEW = {
-    **dict.fromkeys(('frcnn', 'cascade', 'cascade_wise'), dict(
+    **dict.fromkeys(('frcnn', 'cascade_wise'), dict(
         TWO_LEVELS, rpn_head=dict(anchor_generator=dict(strides=[4, 8])),
         roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[4, 8], finest_scale=16)))),
     **dict.fromkeys(('retinanet', 'atss', 'gfl'), dict(
         TWO_LEVELS, neck=dict(TWO_LEVELS['neck'], start_level=0, add_extra_convs=False),
         bbox_head=dict(anchor_generator=dict(strides=[4, 8])))),
-    'rtmdet': dict(bbox_head=dict(stacked_convs=1)),
+    # It gives many boxes one score, so nothing is cut off.
+    'rtmdet': dict(bbox_head=dict(stacked_convs=1), test_cfg=dict(max_per_img=5000)),
 }
 EXPORTED = tuple(FEW)
 DYNAMIC = ('frcnn', 'retinanet', 'gfl')
@@ -195,8 +196,8 @@ def test_the_file_is_plain(exported, kind):
     assert [(one.domain, one.version >= 18) for one in model.opset_import] == [('', True)]
     assert tuple(one.name for one in model.graph.input) == INPUTS and tuple(one.name for one in model.graph.output) == OUTPUTS
     kinds = [node.op_type for node in model.graph.node]
-    assert kinds.count('NonMaxSuppression') == (1 if kind not in ('frcnn', 'cascade', 'cascade_wise') else 2)
-    assert kinds.count('RoiAlign') == dict(frcnn=2, cascade=6, cascade_wise=6).get(kind, 0)
+    assert kinds.count('NonMaxSuppression') == (2 if kind in ('frcnn', 'cascade_wise') else 1)
+    assert kinds.count('RoiAlign') == dict(frcnn=2, cascade_wise=6).get(kind, 0)
     assert b'/site-packages/' not in model.SerializeToString()  # no paths of the machine that made it
     sides = [side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim]
     assert sides == ([1, 3, 0, 0] if kind in DYNAMIC else [1, 3, 96, 64])
@@ -384,28 +385,27 @@ def test_folder_is_whole_or_as_before(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def stage(tmp_path_factory):
-    """A first stage's config, its student's, and checkpoints of both classes."""
+def stage(tmp_path_factory, detectors):
+    """A first stage's config and its student's, and the first stage's checkpoint, of a pruned Faster R-CNN."""
     folder = tmp_path_factory.mktemp('stage')
-    data = make_voc(folder / 'data', OBJECTS)
-    base, student = write_configs(folder, data, changes=FEW['frcnn'])
-    checkpoint = detector_file(folder / 'base.pth', 'frcnn', **FEW['frcnn'])
+    base, student = write_configs(folder, make_voc(folder / 'data', OBJECTS), changes=FEW['frcnn'])
+    detector, checkpoint = detectors('frcnn'), folder / 'base.pth'
+    meta = dict(dataset_meta=dict(classes=OLD, split=(2, 1)), structure=detector.structure)
+    torch.save(dict(meta=meta, state_dict=detector.state_dict()), checkpoint)
     return SimpleNamespace(folder=folder, base=base, student=student, checkpoint=checkpoint)
 
 
 @pytest.fixture
 def ready(stage, exported, monkeypatch):
-    """The tools with a model that is exported already, in a folder of their own; the stage's detector is Faster R-CNN."""
+    """The stage in its folder, its detector exported already: what the tool makes of the checkpoint has to fit that model."""
+    model = exported('frcnn')
     monkeypatch.chdir(stage.folder)
-    detector, _ = load_detector(str(stage.checkpoint))
-    if not hasattr(stage, 'model'):
-        stage.model = to_onnx(detector.eval(), (64, 64), 32, 'w.pth')
-    monkeypatch.setattr(exporter, 'to_onnx', lambda *args: copy.deepcopy(stage.model))
+    monkeypatch.setattr(exporter, 'to_onnx', lambda detector, size, *_: size or copy.deepcopy(model))
     return stage
 
 
 def test_tool_and_test_of_its_model(ready, tool):
-    done = tool('export_onnx.py', 'base.py', ready.checkpoint, '--out', 'out')
+    done = tool('export_onnx.py', 'base.py', ready.checkpoint, '--dynamic', '--out', 'out')
     assert done.status == 0, done.err
     report = json.loads((ready.folder / 'out/report.json').read_text())
     assert (ready.folder / 'out/report.md').read_text() in done.out
@@ -416,7 +416,8 @@ def test_tool_and_test_of_its_model(ready, tool):
     assert figures['torch']['all'] > 0
     assert figures['torch']['per_class'] == pytest.approx(figures['onnx']['per_class'], abs=5e-4)
     model = OnnxModel(ready.folder / 'out/model.onnx', 'it')
-    assert model.metadata.classes == OLD and model.metadata.input_size == (64, 64) and model.metadata.config == 'base.py'
+    assert (model.metadata.classes, model.metadata.split) == (OLD, (2, 1)) and model.metadata.config == 'base.py'
+    assert model.metadata.input_size is None and model.metadata.resize == Resizing((64, 64), True)
     assert model.metadata.checkpoint_sha256 == hashlib.sha256(ready.checkpoint.read_bytes()).hexdigest()
     assert report['model']['bytes'] == (ready.folder / 'out/model.onnx').stat().st_size
 
@@ -442,7 +443,7 @@ def test_model_that_finds_something_else(ready, tool, monkeypatch):
         return boxes + 0.02, scores, labels
 
     monkeypatch.setattr(parity, 'predicted', moved)
-    done = tool('export_onnx.py', 'base.py', ready.checkpoint, '--out', 'never', '--no-ap')
+    done = tool('export_onnx.py', 'base.py', ready.checkpoint, '--dynamic', '--out', 'never', '--no-ap')
     assert done.status == 1 and 'does not find what torch finds' in done.err and '.jpg; nothing is kept' in done.err
     assert not [path for path in ready.folder.iterdir() if 'never' in path.name]
 
