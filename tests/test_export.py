@@ -23,12 +23,13 @@ from mmilmil.deploy.export import INPUTS, OUTPUTS, add_metadata, to_onnx
 from mmilmil.deploy.exportable import check_exportable
 from mmilmil.deploy.folder import check_replaceable, whole_folder
 from mmilmil.deploy.images import images_of
-from mmilmil.deploy.model import OnnxModel, fitted
+from mmilmil.deploy.model import fitted
 from mmilmil.deploy.operators import INVALID, suppress
 from mmilmil.deploy.parity import difference, predicted
 from mmilmil.deploy.plain import level_of, plain_detector
 from mmilmil.deploy.preparation import preparation_of
 from mmilmil.models.loading import load_detector
+from mmilmil.runtime import Detector
 from mmilmil.runtime.metadata import Metadata, Padding, Resizing
 from mmilmil.stock import full_model_cfg
 
@@ -90,10 +91,18 @@ def metadata(**changes):
     return Metadata(**{**values, **changes})
 
 
-def session(model, **changes):
-    model = copy.deepcopy(model)
-    add_metadata(model, metadata(**changes))
-    return OnnxModel(model.SerializeToString(), 'the model', threads=1)
+@pytest.fixture
+def opened(tmp_path):
+    """``opened(model)`` is a model in the runtime."""
+
+    def get(model, given=None):
+        model = copy.deepcopy(model)
+        add_metadata(model, given or metadata())
+        onnx.checker.check_model(model)
+        (tmp_path / 'model.onnx').write_bytes(model.SerializeToString())
+        return Detector(tmp_path, threads=1)
+
+    return get
 
 
 # The plain form
@@ -173,7 +182,7 @@ def assert_runs_alike(detector, model, height, width, shape, seed=0):
     pixels = image(height, width, seed)
     with torch.no_grad():
         wanted = predicted(detector, pixels, shape)
-    found = model(pixels.numpy(), shape)
+    found = model.run(pixels.numpy(), np.array(shape))
     assert [one.dtype for one in found] == [np.float32, np.float32, np.int64] and len(found[1]) == len(wanted[1])
     told = difference(wanted, found, 0.05, 100)
     assert not told.others and not told.at_threshold
@@ -181,8 +190,8 @@ def assert_runs_alike(detector, model, height, width, shape, seed=0):
 
 
 @pytest.mark.parametrize('kind', EXPORTED)
-def test_onnx_equals_torch(detectors, exported, kind):
-    model = session(exported(kind))
+def test_onnx_equals_torch(detectors, exported, opened, kind):
+    model = opened(exported(kind))
     assert sum(assert_runs_alike(detectors(kind), model, 96, 64, (90, 60), seed) for seed in range(3)) > 10
     if kind in DYNAMIC:
         for height, width in ((64, 64), (32, 160), (256, 224)):
@@ -203,15 +212,12 @@ def test_the_file_is_plain(exported, kind):
     assert sides == ([1, 3, 0, 0] if kind in DYNAMIC else [1, 3, 96, 64])
 
 
-def test_metadata_travels(exported):
+def test_metadata_travels(exported, opened):
     given = metadata(split=(2, 1), mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), pad=Padding(None, (96, 64), (0.5, 0.0, 1.0)))
-    model = copy.deepcopy(exported('atss'))
-    add_metadata(model, given)
-    onnx.checker.check_model(model)
-    assert OnnxModel(model.SerializeToString(), 'it').metadata == given
+    assert opened(exported('atss'), given).metadata == given
 
 
-def test_image_fits(exported):
+def test_image_fits():
     pixels = torch.ones(1, 3, 32, 64)
     padded = fitted(pixels, metadata(pad=Padding(32, None, (7.0, 8.0, 9.0))), 'a.jpg')
     assert padded.shape == (1, 3, 96, 64) and torch.equal(padded[:, :, :32], pixels)
@@ -219,16 +225,6 @@ def test_image_fits(exported):
     assert fitted(pixels, metadata(input_size=None), 'a.jpg') is pixels
     with pytest.raises(InputError, match='a.jpg is 128x64 after the test pipeline, and the model takes 96x64: .*--dynamic'):
         fitted(torch.ones(1, 3, 128, 64), metadata(), 'a.jpg')
-
-
-def test_unreadable_model(tmp_path, exported):
-    with pytest.raises(InputError, match='does not exist: name a folder'):
-        OnnxModel(tmp_path / 'model.onnx', 'it')
-    (tmp_path / 'model.onnx').write_bytes(b'no model')
-    with pytest.raises(InputError, match='broken cannot be read by ONNX Runtime'):
-        OnnxModel(tmp_path / 'model.onnx', 'broken')
-    with pytest.raises(InputError, match='it is no model of tools/export_onnx.py'):
-        OnnxModel(exported('atss').SerializeToString(), 'it')
 
 
 # What cannot be exported
@@ -415,7 +411,7 @@ def test_tool_and_test_of_its_model(ready, tool):
     figures = report['ap']
     assert figures['torch']['all'] > 0
     assert figures['torch']['per_class'] == pytest.approx(figures['onnx']['per_class'], abs=5e-4)
-    model = OnnxModel(ready.folder / 'out/model.onnx', 'it')
+    model = Detector(ready.folder / 'out')
     assert (model.metadata.classes, model.metadata.split) == (OLD, (2, 1)) and model.metadata.config == 'base.py'
     assert model.metadata.input_size is None and model.metadata.resize == Resizing((64, 64), True)
     assert model.metadata.checkpoint_sha256 == hashlib.sha256(ready.checkpoint.read_bytes()).hexdigest()
@@ -428,9 +424,10 @@ def test_tool_and_test_of_its_model(ready, tool):
     mean = 'model.data_preprocessor.mean=[0.0,0.0,0.0]'
     for flags, told in [(('student.py', '--onnx', 'out'), 'knows the classes'),
                         (('base.py', '--onnx', 'out', '--cfg-options', mean), 'another form: mean ='),
-                        (('base.py', '--onnx', 'gone'), 'gone/model.onnx does not exist'),
+                        (('base.py', '--onnx', 'gone'), 'gone does not exist: give the folder'),
                         (('base.py', ready.checkpoint, '--onnx', 'out'), 'both were given'),
-                        (('base.py', ), 'neither was given')]:
+                        (('base.py', ), 'neither was given'),
+                        (('base.py', '--onnx', 'out', '--fuse', ready.checkpoint), '--fuse puts checkpoints together')]:
         done = tool('test.py', *flags)
         assert done.status == 1 and told in done.err and 'Traceback' not in done.err, done.err
 

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     'models': {'.'},
     'evaluation': {'.', 'datasets', 'models'},
     'visualization': {'.'},
+    'runtime': {'.'},
     'pruning': {'.', 'models'},
     'engine': {'.', 'datasets', 'models'},
     'data_tools': {'.', 'datasets'},

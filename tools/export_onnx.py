@@ -21,6 +21,8 @@ from mmilmil.engine.val_figures import val_figures
 from mmilmil.errors import InputError
 from mmilmil.models.loading import load_detector
 from mmilmil.models.supported import check_supported
+from mmilmil.runtime import Detector, Metadata
+from mmilmil.runtime.detector import MODEL_FILE
 from mmilmil.weights import is_url, local_file, may_exist
 
 
@@ -60,7 +62,7 @@ def input_size(args: argparse.Namespace, preparation) -> tuple[int, int] | None:
     return tuple(args.size)
 
 
-def ap(args: argparse.Namespace, cfg: Config, model, file: Path, images) -> dict:
+def ap(args: argparse.Namespace, cfg: Config, model: Detector, images) -> dict:
     """Figures on the validation split by torch and by ONNX Runtime, or why there are none."""
     from mmilmil.deploy.model import OnnxTestHook
     if args.no_ap:
@@ -70,7 +72,7 @@ def ap(args: argparse.Namespace, cfg: Config, model, file: Path, images) -> dict
     if not images.real:
         return dict(not_measured=images.source.partition(', as ')[2])
     try:
-        return dict(torch=val_figures(cfg, args.checkpoint), onnx=val_figures(cfg, hooks=[OnnxTestHook(model, file)]))
+        return dict(torch=val_figures(cfg, args.checkpoint), onnx=val_figures(cfg, hooks=[OnnxTestHook(model)]))
     except InputError as error:
         return dict(not_measured=str(error))
 
@@ -82,10 +84,8 @@ def main() -> None:
     from mmilmil.deploy.export import add_metadata, to_onnx
     from mmilmil.deploy.folder import check_replaceable, whole_folder
     from mmilmil.deploy.images import images_of
-    from mmilmil.deploy.model import MODEL, OnnxModel
     from mmilmil.deploy.preparation import preparation_of
     from mmilmil.deploy.report import REPORT, report_text
-    from mmilmil.runtime.metadata import Metadata
 
     cfg = read_config(args.config, args.cfg_options, method=args.method)
     init_default_scope('mmilmil')
@@ -112,9 +112,9 @@ def main() -> None:
         channels=preparation.channels, input_size=size, score_thr=float(last.get('score_thr', 0)),
         max_per_img=last.max_per_img))
     with whole_folder(out) as folder:
-        path = folder / MODEL
+        path = folder / MODEL_FILE
         path.write_bytes(graph.SerializeToString())
-        model = OnnxModel(path, str(out / MODEL), threads=1)
+        model = Detector(path, threads=1)
         images = images_of(cfg, detector.data_preprocessor, args.images)
         print(f'comparing with torch on {images.number} images ({images.source})', flush=True)
         compared = parity.compare(detector, model, images)
@@ -125,12 +125,12 @@ def main() -> None:
                        bytes=path.stat().st_size, checkpoint_bytes=file.stat().st_size, nodes=len(graph.graph.node),
                        operators=sorted({node.op_type for node in graph.graph.node}), opset=graph.opset_import[0].version),
             parity=compared.as_dict(),
-            ap=ap(args, cfg, model, out / MODEL, images),
+            ap=ap(args, cfg, model, images),
             made_by=made_by(own_tools(__file__), Path(__file__).name))
         text = report_text(report)
         (folder / f'{REPORT}.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
         (folder / f'{REPORT}.md').write_text(text, encoding='utf-8')
-    print(f'\n{text}\n{out / MODEL}: run it without torch by `python -m mmilmil.runtime {out} IMAGE`')
+    print(f'\n{text}\n{out / MODEL_FILE}: run it without torch by `python -m mmilmil.runtime {out} IMAGE`')
 
 
 if __name__ == '__main__':
