@@ -35,8 +35,8 @@ from mmilmil.runtime.metadata import Metadata, Padding, Resizing
 from mmilmil.stock import full_model_cfg
 
 # Two levels are as good as four here, and exported in a third of the time.
-TWO_LEVELS = dict(backbone=dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1)),
-                  neck=dict(in_channels=[8, 16], num_outs=2))
+TWO_LEVELS = dict(backbone=dict(num_stages=1, strides=(1, ), dilations=(1, ), out_indices=(0, )),
+                  neck=dict(in_channels=[8], num_outs=2))
 FEW = {
     **dict.fromkeys(('frcnn', 'cascade_wise'), dict(
         TWO_LEVELS, rpn_head=dict(anchor_generator=dict(strides=[4, 8])),
