@@ -20,10 +20,9 @@ from torch import nn
 
 from mmilmil.checkpoint import to_plain
 from mmilmil.engine.atomic_file import save_atomically
-from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
-from mmilmil.engine.hooks.metrics_file import TEST_FILE
 from mmilmil.engine.methods import add_method_option
+from mmilmil.engine.val_figures import val_figures
 from mmilmil.errors import InputError
 from mmilmil.evaluation.tables import measure_name
 from mmilmil.loaders import innermost_dataset, test_loader
@@ -70,23 +69,6 @@ def input_size(cfg: Config) -> tuple[int, int]:
     divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
     long, short = max(scales[0]), min(scales[0])
     return tuple(-(-side // divisor) * divisor for side in (short, long))
-
-
-def evaluate(cfg: Config, checkpoint: str) -> dict:
-    """Figures of a checkpoint on the validation split."""
-    if not cfg.get('val_dataloader'):
-        raise InputError('the config has no val_dataloader')
-    with tempfile.TemporaryDirectory() as folder:
-        run = cfg.copy()
-        run.work_dir, run.load_from = folder, checkpoint
-        # Loggers and visualizers are found by name; those of another run write into another folder.
-        run.experiment_name = Path(folder).name
-        run.visualizer = dict(type='DetLocalVisualizer', name=run.experiment_name)
-        run.test_dataloader, run.test_evaluator, run.test_cfg = cfg.val_dataloader, cfg.val_evaluator, dict(type='TestLoop')
-        build_runner(run).test()
-        if not (Path(folder) / TEST_FILE).is_file():
-            raise InputError('val_evaluator has neither IncrementalVOCMetric nor IncrementalCocoMetric')
-        return json.loads((Path(folder) / TEST_FILE).read_text())
 
 
 def table(before: dict, after: dict) -> str:
@@ -196,7 +178,7 @@ def megabytes(detector: nn.Module) -> float:
 def add_figures(cfg: Config, checkpoints: tuple[str, str], rows: list[dict]) -> None:
     """Add AP on the validation split to the rows, or tell why not."""
     try:
-        figures = [evaluate(cfg, checkpoint) for checkpoint in checkpoints]
+        figures = [val_figures(cfg, checkpoint) for checkpoint in checkpoints]
     except InputError as error:
         print(f'AP is not measured: {error}')
         return

@@ -81,11 +81,20 @@ class Detector:
             given = preprocess(pixels, self.metadata)
         except InputError as error:
             raise error if image is pixels else InputError(f'{image}: {error}') from error
-        feed = dict(image=given.image, image_shape=given.image_shape)
-        boxes, scores, labels = self.session.run(_OUTPUTS, {name: feed[name] for name in self._inputs})
+        boxes, scores, labels = self.run(given.image, given.image_shape)
         # Multiplied by the inverse, as MMDetection does, for the same last digits.
         inverse = np.float32([1 / factor for factor in given.scale_factor] * 2)
         return Detections.of(boxes * inverse, scores, labels, self.metadata.classes, self.metadata.split, self.score_thr)
+
+    def run(self, image: np.ndarray, image_shape: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes (N, 4) in pixels of the resized image, scores (N,) and labels (N,), best first, of a prepared image.
+
+        Args:
+            image: (1, 3, H, W) float32, of the model's size.
+            image_shape: (2,) int64, height and width without the padding.
+        """
+        feed = dict(image=image, image_shape=image_shape)
+        return tuple(self.session.run(_OUTPUTS, {name: feed[name] for name in self._inputs}))
 
 
 def model_file(folder: Path, int8: bool = False) -> Path:

@@ -1,0 +1,184 @@
+"""Whether an exported model finds what the detector in torch finds, and how fast each of them is."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..runtime.detector import Detector
+from .images import Images
+from .model import Arrays, fitted
+
+BOX_TOLERANCE = 0.01
+"""Pixels of the resized image."""
+SCORE_TOLERANCE = 1e-4
+
+
+@dataclass
+class Difference:
+    """What two lists of detections in an image differ in.
+
+    Attributes:
+        box: Largest difference of a coordinate of detections that belong together, in pixels.
+        score: Largest difference of their scores.
+        at_threshold: Detections of one list alone whose score is, within :data:`SCORE_TOLERANCE`, that from which on one
+            counts: rounding decides on which side it is.
+        others: Other detections of one list alone, by score.
+    """
+
+    box: float = 0.0
+    score: float = 0.0
+    at_threshold: int = 0
+    others: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Parity:
+    """The comparison over several images.
+
+    Attributes:
+        images: How many.
+        source: Where they are from.
+        real: Whether they are of the config's sets.
+        left_out: Images that do not fit into the model's fixed input.
+        detections: Torch's, in all.
+        box, score, at_threshold: As those of :class:`Difference`, the largest or the sum.
+        unmatched: Detections of one side alone that no threshold explains.
+        worst: The image with most of them, or the largest difference of a box.
+        torch_ms, onnx_ms: Median time of an image from input tensor to detections, in milliseconds, at one thread, each image
+            by both in turn.
+    """
+
+    source: str
+    real: bool
+    images: int = 0
+    left_out: int = 0
+    detections: int = 0
+    box: float = 0.0
+    score: float = 0.0
+    at_threshold: int = 0
+    unmatched: int = 0
+    worst: str = ''
+    torch_ms: float = 0.0
+    onnx_ms: float = 0.0
+
+    def as_dict(self) -> dict:
+        """As plain data."""
+        return asdict(self)
+
+
+def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int) -> Difference:
+    """Put the detections of two lists together and tell what differs.
+
+    Two belong together which have one label and differ by no more than the tolerances; their order does not count, as equal
+    scores have none.
+
+    Args:
+        wanted, found: The two lists.
+        score_thr: Score from which a detection counts.
+        max_per_img: Length of a full list, whose lowest score is such a threshold too.
+    """
+    result = Difference()
+    boxes = np.abs(wanted[0][:, None] - found[0][None]).max(axis=2, initial=0.0)
+    scores = np.abs(wanted[1][:, None] - found[1][None])
+    same = (wanted[2][:, None] == found[2][None]) & (boxes <= BOX_TOLERANCE) & (scores <= SCORE_TOLERANCE)
+    left = set(range(len(found[1])))
+    alone = []
+    for row, fits in enumerate(same):
+        partners = [place for place in np.flatnonzero(fits) if place in left]
+        if not partners:
+            alone.append(float(wanted[1][row]))
+            continue
+        partner = min(partners, key=lambda place: boxes[row, place])
+        left.remove(partner)
+        result.box = max(result.box, float(boxes[row, partner]))
+        result.score = max(result.score, float(scores[row, partner]))
+    alone += [float(found[1][place]) for place in sorted(left)]
+    thresholds = [score_thr, *(float(one[1][-1]) for one in (wanted, found) if len(one[1]) == max_per_img)]
+    for score in alone:
+        if any(abs(score - threshold) <= SCORE_TOLERANCE for threshold in thresholds):
+            result.at_threshold += 1
+        else:
+            result.others.append(score)
+    return result
+
+
+@torch.no_grad()
+def compare(detector: nn.Module, model: Detector, images: Images,
+            progress: Callable[[int, int], None] = lambda done, total: None) -> Parity:
+    """Run both on images.
+
+    Args:
+        detector: The stock detector, in eval mode on the CPU.
+        model: The exported one, of one thread.
+        images: What to run them on.
+        progress: Called with the images done and their number.
+
+    Returns:
+        Also where they differ; :func:`check` tells.
+    """
+    metadata, found = model.metadata, Parity(images.source, images.real)
+    times, worst = ([], []), (-1, -1.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for index, image in enumerate(images):
+            progress(index, images.number)
+            try:
+                pixels = fitted(image.pixels, metadata, image.name)
+            except InputError:
+                found.left_out += 1
+                continue
+            by_torch, taken = _timed(predicted, detector, pixels, image.shape)
+            by_onnx, taken_too = _timed(model.run, pixels.numpy(), np.array(image.shape, np.int64))
+            one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img)
+            found.images += 1
+            found.detections += len(by_torch[1])
+            found.box, found.score = max(found.box, one.box), max(found.score, one.score)
+            found.at_threshold += one.at_threshold
+            found.unmatched += len(one.others)
+            if (len(one.others), one.box) > worst:
+                worst, found.worst = (len(one.others), one.box), image.name
+            if index or images.number == 1:  # the first pass of either one prepares the others
+                times[0].append(taken)
+                times[1].append(taken_too)
+    finally:
+        torch.set_num_threads(threads)
+    if not found.images:
+        raise InputError(f'none of the {found.left_out} images fits into the input of {metadata.input_size}: export with '
+                         '--dynamic, or with a larger --size')
+    found.torch_ms, found.onnx_ms = (1e3 * statistics.median(one) if one else 0.0 for one in times)
+    return found
+
+
+def check(parity: Parity) -> None:
+    """Stop where an exported model finds something else.
+
+    Raises:
+        InputError: names the image with the largest difference.
+    """
+    if parity.unmatched:
+        raise InputError(f'the exported model does not find what torch finds: {parity.unmatched} detections on '
+                         f'{parity.images} images have no partner within {BOX_TOLERANCE} pixels and {SCORE_TOLERANCE} of the '
+                         f'score, most of them on {parity.worst}; nothing is kept')
+
+
+def predicted(detector: nn.Module, pixels: Tensor, shape: tuple[int, int]) -> Arrays:
+    """Detections of the stock detector's own ``predict`` in a prepared image (1, 3, H, W)."""
+    size = tuple(pixels.shape[-2:])
+    sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=size, batch_input_shape=size,
+                                         scale_factor=(1.0, 1.0)))
+    found = detector.predict(pixels, [sample], rescale=False)[0].pred_instances
+    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
+
+
+def _timed(run: Callable[..., Arrays], *args) -> tuple[Arrays, float]:
+    start = time.perf_counter()
+    found = run(*args)
+    return found, time.perf_counter() - start

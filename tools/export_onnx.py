@@ -1,0 +1,138 @@
+"""Export a detector to ONNX: `python tools/export_onnx.py CONFIG CHECKPOINT --out DIR`.
+
+DIR gets model.onnx, which runs without torch, and a report of what it finds beside torch: report.md, report.json. A student's
+config exports its detector; no teacher is needed.
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmilmil.class_names import checkpoint_classes
+from mmilmil.deploy.packages import check_packages
+from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
+from mmilmil.engine.methods import add_method_option
+from mmilmil.engine.provenance import made_by
+from mmilmil.engine.val_figures import val_figures
+from mmilmil.errors import InputError
+from mmilmil.models.loading import load_detector
+from mmilmil.models.supported import check_supported
+from mmilmil.runtime import Detector, Metadata
+from mmilmil.runtime.detector import MODEL_FILE
+from mmilmil.weights import is_url, local_file, may_exist
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Export a detector to ONNX')
+    parser.add_argument('config', help='config file that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='checkpoint file, or its URL; it stays as it is')
+    add_method_option(parser, own_tools(__file__))
+    parser.add_argument('--out', required=True, help='folder for the model and its report')
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument('--size', nargs=2, type=number(int, 1), metavar=('HEIGHT', 'WIDTH'),
+                     help="size of the input in pixels, which smaller images are padded to; default the test pipeline's")
+    how.add_argument('--dynamic', action='store_true', help='an input of any size, as the data preprocessor pads it')
+    parser.add_argument('--images', type=number(int, 1), default=50, help='images to compare with torch on; default 50')
+    parser.add_argument('--no-ap', action='store_true', help='do not measure AP on the validation split')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
+    return parser.parse_args()
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def input_size(args: argparse.Namespace, preparation) -> tuple[int, int] | None:
+    """Height and width of the model's input; None for any."""
+    if args.dynamic:
+        return None
+    if not args.size:
+        return preparation.size
+    if any(side % preparation.divisor for side in args.size):
+        height, width = (-(-side // preparation.divisor) * preparation.divisor for side in args.size)
+        raise InputError(f'--size {args.size[0]} {args.size[1]}: the detector takes multiples of {preparation.divisor} '
+                         f'(model.data_preprocessor.pad_size_divisor): give --size {height} {width}')
+    return tuple(args.size)
+
+
+def ap(args: argparse.Namespace, cfg: Config, model: Detector, images) -> dict:
+    """Figures on the validation split by torch and by ONNX Runtime, or why there are none."""
+    from mmilmil.deploy.model import OnnxTestHook
+    if args.no_ap:
+        return dict(not_measured='--no-ap was given')
+    if not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
+        return dict(not_measured='the config has no val_dataloader and val_evaluator')
+    if not images.real:
+        return dict(not_measured=images.source.partition(', as ')[2])
+    try:
+        return dict(torch=val_figures(cfg, args.checkpoint), onnx=val_figures(cfg, hooks=[OnnxTestHook(model)]))
+    except InputError as error:
+        return dict(not_measured=str(error))
+
+
+def main() -> None:
+    args = parse_args()
+    check_packages()
+    from mmilmil.deploy import parity
+    from mmilmil.deploy.export import add_metadata, to_onnx
+    from mmilmil.deploy.folder import check_replaceable, whole_folder
+    from mmilmil.deploy.images import images_of
+    from mmilmil.deploy.preparation import preparation_of
+    from mmilmil.deploy.report import REPORT, report_text
+
+    cfg = read_config(args.config, args.cfg_options, method=args.method)
+    init_default_scope('mmilmil')
+    check_supported(cfg.model, f'the model of {args.config}')
+    out = check_folder(args.out, '--out')
+    check_replaceable(out, '--out')
+    preparation = preparation_of(cfg)
+    size = input_size(args, preparation)
+    if not may_exist(args.checkpoint):
+        raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
+    file = local_file(args.checkpoint) if is_url(args.checkpoint) else Path(args.checkpoint)
+    before = sha256(file)
+    detector, classes = load_detector(args.checkpoint, cfg.model, 'the ', '')
+    detector.eval()
+    if sha256(file) != before:
+        raise InputError(f'the checkpoint {args.checkpoint} changed while it was read: export it when its training is over')
+    split = checkpoint_classes(args.checkpoint)[1] or (len(classes), )
+
+    graph = to_onnx(detector, size, preparation.divisor, f'the detector of {args.checkpoint}')
+    last = detector.test_cfg.rcnn if hasattr(detector, 'rpn_head') else detector.test_cfg
+    add_metadata(graph, Metadata(
+        detector=type(detector).__name__, classes=classes, split=split, checkpoint_sha256=before, config=Path(args.config).name,
+        resize=preparation.resize, pad=preparation.pad, mean=preparation.mean, std=preparation.std,
+        channels=preparation.channels, input_size=size, score_thr=float(last.get('score_thr', 0)),
+        max_per_img=last.max_per_img))
+    with whole_folder(out) as folder:
+        path = folder / MODEL_FILE
+        path.write_bytes(graph.SerializeToString())
+        model = Detector(path, threads=1)
+        images = images_of(cfg, detector.data_preprocessor, args.images)
+        print(f'comparing with torch on {images.number} images ({images.source})', flush=True)
+        compared = parity.compare(detector, model, images)
+        parity.check(compared)
+        report = dict(
+            checkpoint=args.checkpoint,
+            model=dict(detector=type(detector).__name__, input_size=size, divisor=preparation.divisor,
+                       bytes=path.stat().st_size, checkpoint_bytes=file.stat().st_size, nodes=len(graph.graph.node),
+                       operators=sorted({node.op_type for node in graph.graph.node}), opset=graph.opset_import[0].version),
+            parity=compared.as_dict(),
+            ap=ap(args, cfg, model, images),
+            made_by=made_by(own_tools(__file__), Path(__file__).name))
+        text = report_text(report)
+        (folder / f'{REPORT}.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        (folder / f'{REPORT}.md').write_text(text, encoding='utf-8')
+    print(f'\n{text}\n{out / MODEL_FILE}: run it without torch by `python -m mmilmil.runtime {out} IMAGE`')
+
+
+if __name__ == '__main__':
+    with user_errors():
+        main()
