@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from .model import MODEL
+from .model import INT8_MODEL, MODEL
 from .report import REPORT
 
-OURS = {MODEL, 'model.int8.onnx', f'{REPORT}.json', f'{REPORT}.md'}
+OURS = {MODEL, INT8_MODEL, f'{REPORT}.json', f'{REPORT}.md'}
 """What an exported folder holds."""
 
 

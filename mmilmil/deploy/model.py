@@ -19,6 +19,7 @@ from ..runtime.metadata import Metadata
 from .preparation import preparation_of
 
 MODEL = 'model.onnx'
+INT8_MODEL = 'model.int8.onnx'
 
 Detections = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Boxes (N, 4) float32 in pixels of the resized image, scores (N,) float32 and labels (N,) int64, best score first."""
