@@ -16,9 +16,10 @@ from mmengine.config import Config
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from packaging.specifiers import SpecifierSet
 
-from .checkpoint import load_checkpoint_file
-from .config import config_file
 from .errors import InputError
+
+# Other modules of the package are imported where they are used: this one may run while one of them is half imported, whose
+# import of MMEngine has called it.
 
 # mmdet needs mmcv < 2.2.0.
 REQUIRED = {'mmengine': '>=0.7.1,<1.0.0', 'mmcv': '>=2.0.0,<2.2.0', 'mmdet': '>=3.0.0,<4.0.0'}
@@ -83,10 +84,12 @@ def read_checkpoints_safely() -> None:
 
 
 def load_from_local(filename: str, map_location=None) -> dict:
+    from .checkpoint import load_checkpoint_file
     return load_checkpoint_file(str(Path(filename).expanduser()), map_location)
 
 
 def load_from_http(filename: str, map_location=None) -> dict:
+    from .checkpoint import load_checkpoint_file
     return load_checkpoint_file(filename, map_location)
 
 
@@ -107,8 +110,12 @@ def find_configs_of_packages() -> None:
     inherited, in which a module of mmilmil that takes its place is not found.
     """
     beside = Config._get_cfg_path
-    Config._get_cfg_path = staticmethod(
-        lambda name, file: (str(config_file(name)), None) if '::' in name else beside(name, file))
+
+    def path_and_scope(name: str, file: str) -> tuple:
+        from .config import config_file
+        return (str(config_file(name)), None) if '::' in name else beside(name, file)
+
+    Config._get_cfg_path = staticmethod(path_and_scope)
 
 
 check_versions()

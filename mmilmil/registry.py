@@ -11,6 +11,7 @@ from mmengine.registry import Registry
 _LOCATIONS = {
     'DATASETS': ['mmilmil.datasets'],
     'HOOKS': ['mmilmil.engine'],
+    'LOOPS': ['mmilmil.engine'],
     'METRICS': ['mmilmil.evaluation'],
     'MODELS': ['mmilmil.models'],
     'OPTIM_WRAPPERS': ['mmilmil.engine'],

@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import mmilmil.engine  # noqa: F401
 from mmilmil import InputError
+from mmilmil.atomic_write import write_atomically
 from mmilmil.checkpoint import config_values
-from mmilmil.engine.atomic_file import latest_checkpoint, save_atomically, write_atomically
+from mmilmil.engine.atomic_file import latest_checkpoint, save_atomically
 from mmilmil.engine.cli import read_config
 from mmilmil.engine.hooks import ResumeCheckHook
 from mmilmil.engine.hooks.random_state import SeededBatches

@@ -17,10 +17,12 @@ MAY_IMPORT = {
     'models': {'.'},
     'evaluation': {'.', 'datasets', 'models'},
     'visualization': {'.'},
+    'runtime': {'.'},
     'pruning': {'.', 'models'},
     'engine': {'.', 'datasets', 'models'},
     'data_tools': {'.', 'datasets'},
     'config_writing': {'.', 'data_tools', 'datasets', 'models'},
+    'deploy': {'.', 'data_tools', 'datasets', 'evaluation', 'models', 'runtime'},
 }
 
 

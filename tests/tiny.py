@@ -190,9 +190,9 @@ def _teacher_content(cfg: str) -> tuple[str, dict]:
     return Config(dict(model=cfg)).pretty_text, model.state_dict()
 
 
-def detector_file(path: Path, kind: str) -> Path:
-    """Write the checkpoint of a tiny detector of the old classes that finds objects."""
-    cfg = detector_cfg(kind, len(OLD))
+def detector_file(path: Path, kind: str, **changes) -> Path:
+    """Write the checkpoint of a tiny detector of the old classes that finds objects; ``changes`` are merged into its config."""
+    cfg = detector_cfg(kind, len(OLD), **changes)
     model = shake(build(cfg, seed=1), seed=1)
     if kind in DENSE:
         _decide(model.eval(), f'{DENSE_LAYERS[kind]}cls')

@@ -18,9 +18,9 @@ from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
+from mmilmil.atomic_write import write_atomically
 from mmilmil.datasets.masks import has_mask_head
 from mmilmil.datasets.moves import check_moves
-from mmilmil.engine.atomic_file import write_atomically
 from mmilmil.engine.cli import CfgOptions, check_device, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.methods import add_method_option

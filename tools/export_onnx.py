@@ -21,6 +21,8 @@ from mmilmil.engine.val_figures import val_figures
 from mmilmil.errors import InputError
 from mmilmil.models.loading import load_detector
 from mmilmil.models.supported import check_supported
+from mmilmil.runtime import Detector, Metadata
+from mmilmil.runtime.detector import INT8_FILE, MODEL_FILE
 from mmilmil.weights import is_url, local_file, may_exist
 
 MAX_DROP = 0.005
@@ -66,7 +68,7 @@ def input_size(args: argparse.Namespace, preparation) -> tuple[int, int] | None:
     return tuple(args.size)
 
 
-def ap(args: argparse.Namespace, cfg: Config, model, file: Path, images) -> dict:
+def ap(args: argparse.Namespace, cfg: Config, model: Detector, images) -> dict:
     """Figures on the validation split by torch and by ONNX Runtime, or why there are none."""
     from mmilmil.deploy.model import OnnxTestHook
     if args.no_ap:
@@ -76,23 +78,22 @@ def ap(args: argparse.Namespace, cfg: Config, model, file: Path, images) -> dict
     if not images.real:
         return dict(not_measured=images.source.partition(', as ')[2])
     try:
-        return dict(torch=val_figures(cfg, args.checkpoint), onnx=val_figures(cfg, hooks=[OnnxTestHook(model, file)]))
+        return dict(torch=val_figures(cfg, args.checkpoint), onnx=val_figures(cfg, hooks=[OnnxTestHook(model)]))
     except InputError as error:
         return dict(not_measured=str(error))
 
 
-def add_int8(args: argparse.Namespace, cfg: Config, folder: Path, model, chosen, preprocessor, images, report: dict) -> None:
-    """Put the int8 model into the folder, and what there is to tell of it into the report."""
+def add_int8(args: argparse.Namespace, cfg: Config, model: Detector, chosen, preprocessor, images, report: dict) -> None:
+    """Put the int8 model beside the exported one, and what there is to tell of it into the report."""
     from mmilmil.deploy.int8_export import Validation, make_int8
-    from mmilmil.deploy.model import INT8_MODEL, MODEL, OnnxTestHook
-    file = Path(args.out) / INT8_MODEL
+    from mmilmil.deploy.model import OnnxTestHook
     validation = Validation(why_not=report['ap'].get('not_measured', ''))
     if 'onnx' in report['ap']:
-        validation = Validation(lambda candidate: val_figures(cfg, hooks=[OnnxTestHook(candidate, file)]), report['ap']['onnx'])
+        validation = Validation(lambda candidate: val_figures(cfg, hooks=[OnnxTestHook(candidate)]), report['ap']['onnx'])
     limit = MAX_DROP if args.int8_max_drop is None else args.int8_max_drop
-    graph, report['int8'] = make_int8(folder / MODEL, model, chosen, preprocessor, images, validation, limit)
+    graph, report['int8'] = make_int8(model, chosen, preprocessor, images, validation, limit)
     if graph:
-        (folder / INT8_MODEL).write_bytes(graph.SerializeToString())
+        model.path.with_name(INT8_FILE).write_bytes(graph.SerializeToString())
         if figures := report['int8'].pop('figures'):
             report['ap']['int8'] = figures
 
@@ -109,10 +110,8 @@ def main() -> None:
     from mmilmil.deploy.folder import check_replaceable, whole_folder
     from mmilmil.deploy.images import images_of
     from mmilmil.deploy.int8_export import not_reached
-    from mmilmil.deploy.model import MODEL, OnnxModel
     from mmilmil.deploy.preparation import preparation_of
     from mmilmil.deploy.report import REPORT, report_text
-    from mmilmil.runtime.metadata import Metadata
 
     cfg = read_config(args.config, args.cfg_options, method=args.method)
     init_default_scope('mmilmil')
@@ -140,9 +139,9 @@ def main() -> None:
         channels=preparation.channels, input_size=size, score_thr=float(last.get('score_thr', 0)),
         max_per_img=last.max_per_img))
     with whole_folder(out) as folder:
-        path = folder / MODEL
+        path = folder / MODEL_FILE
         path.write_bytes(graph.SerializeToString())
-        model = OnnxModel(path, str(out / MODEL), threads=1)
+        model = Detector(path, threads=1)
         images = images_of(cfg, detector.data_preprocessor, args.images)
         print(f'comparing with torch on {images.number} images ({images.source})', flush=True)
         compared = parity.compare(detector, model, images)
@@ -153,16 +152,16 @@ def main() -> None:
                        bytes=path.stat().st_size, checkpoint_bytes=file.stat().st_size, nodes=len(graph.graph.node),
                        operators=sorted({node.op_type for node in graph.graph.node}), opset=graph.opset_import[0].version),
             parity=compared.as_dict(),
-            ap=ap(args, cfg, model, out / MODEL, images),
+            ap=ap(args, cfg, model, images),
             made_by=made_by(own_tools(__file__), Path(__file__).name))
         if chosen:
-            add_int8(args, cfg, folder, model, chosen, detector.data_preprocessor, images, report)
+            add_int8(args, cfg, model, chosen, detector.data_preprocessor, images, report)
         text = report_text(report)
         (folder / f'{REPORT}.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
         (folder / f'{REPORT}.md').write_text(text, encoding='utf-8')
     if 'int8' in report and report['int8']['left_in_float'] is None:
         raise not_reached(report['int8'])
-    print(f'\n{text}\n{out / MODEL}: run it without torch by `python -m mmilmil.runtime {out} IMAGE`')
+    print(f'\n{text}\n{out / MODEL_FILE}: run it without torch by `python -m mmilmil.runtime {out} IMAGE`')
 
 
 if __name__ == '__main__':

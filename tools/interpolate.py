@@ -8,7 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mmilmil.engine.atomic_file import save_atomically, write_atomically
+from mmilmil.atomic_write import write_atomically
+from mmilmil.engine.atomic_file import save_atomically
 from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, tool_command, user_errors
 from mmilmil.engine.interpolation import best, evaluate, interpolated_checkpoint, read_line, trained_on
 from mmilmil.engine.methods import add_method_option

@@ -1,6 +1,7 @@
 """Test a checkpoint: `python tools/test.py CONFIG CHECKPOINT`. Flags are those of MMDetection's own tool.
 
-Writes metrics.json into the work dir. No teacher is needed.
+An exported model is tested by `python tools/test.py CONFIG --onnx DIR`. Writes metrics.json into the work dir. No teacher is
+needed.
 """
 
 import argparse
@@ -9,22 +10,31 @@ import os
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
 from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.hooks import Hook
 
+from mmilmil.deploy.packages import check_packages
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, own_tools, read_config, user_errors
+from mmilmil.engine.fuse_options import add_fuse_options, fuse_settings
+from mmilmil.engine.fused_test import check_fused
 from mmilmil.engine.launch import end_together, use_launcher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
+from mmilmil.runtime import Detector
 from mmilmil.weights import may_exist
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a detector')
     parser.add_argument('config', help='config file of the stage')
-    parser.add_argument('checkpoint', help='checkpoint file, or its URL')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file, or its URL')
+    parser.add_argument('--onnx', metavar='DIR', help='test the model in this folder of tools/export_onnx.py, by ONNX Runtime, '
+                        'in the place of a checkpoint')
     parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>, by a '
-                        'method <name of the config>_<name of the method>')
+                        'method <name of the config>_<name of the method>, and with --fuse _fused behind, with --onnx '
+                        '_onnx')
     add_method_option(parser, own_tools(__file__))
+    add_fuse_options(parser)
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
@@ -38,14 +48,30 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def onnx_hook(folder: str) -> Hook:
+    """What puts the model in a folder into the place of the config's detector."""
+    check_packages()
+    from mmilmil.deploy.model import OnnxTestHook
+    return OnnxTestHook(Detector(folder))
+
+
 def main() -> None:
     args = parse_args()
     setup_cache_size_limit_of_dynamo()
-    if not may_exist(args.checkpoint):
+    if bool(args.checkpoint) == bool(args.onnx):
+        raise InputError('give a checkpoint to test, or an exported model by --onnx DIR: '
+                         f'{"both were" if args.onnx else "neither was"} given')
+    hooks = [onnx_hook(args.onnx)] if args.onnx else []
+    if args.checkpoint and not may_exist(args.checkpoint):
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
+    if args.onnx and args.fuse:
+        raise InputError('--fuse puts checkpoints together, and an exported model (--onnx) is none: give one of the two')
+    check_fused(args.checkpoint, args.fuse)
     cfg = read_config(args.config, args.cfg_options, args.work_dir, method=args.method)
+    if not args.work_dir and (args.fuse or args.onnx):
+        cfg.work_dir += '_fused' if args.fuse else '_onnx'  # whose figures are none of the run's own
     work_dir = check_folder(cfg.work_dir, '--work-dir')
     if args.out:
         check_file(args.out, '--out')
@@ -61,9 +87,13 @@ def main() -> None:
     if not cfg.get('test_dataloader'):
         raise InputError(f'{args.config} has no test_dataloader, so there is nothing to test on: add test_dataloader, test_cfg '
                          'and test_evaluator, such as test_dataloader = val_dataloader')
+    if args.fuse and cfg.get('test_cfg'):
+        cfg.test_cfg = dict(cfg.test_cfg, type='FusedTestLoop', fused=args.fuse, settings=fuse_settings(args))
     runner = build_runner(cfg)
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    for hook in hooks:
+        runner.register_hook(hook)
     runner.test()
     end_together()
 

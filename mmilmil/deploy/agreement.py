@@ -6,13 +6,13 @@ import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
 
 from ..evaluation.average_precision import Image, class_results
-from .model import Detections
+from .model import Arrays
 
 FOUND_FROM = 0.5
 """Score from which on a detection of the model that is compared with counts as an object."""
 
 
-def shift(wanted: Iterable[Detections], found: Iterable[Detections]) -> float:
+def shift(wanted: Iterable[Arrays], found: Iterable[Arrays]) -> float:
     """How far detections have moved, in [0, 1]: 0 where nothing has.
 
     Of each wanted detection it is ``|s - s' * IoU|``, where ``s`` is its score and ``s'`` that of the detection of its label
@@ -36,7 +36,7 @@ def shift(wanted: Iterable[Detections], found: Iterable[Detections]) -> float:
     return moved / total if total else 0.0
 
 
-def agreement(wanted: Iterable[Detections], found: Iterable[Detections], num_classes: int) -> float | None:
+def agreement(wanted: Iterable[Arrays], found: Iterable[Arrays], num_classes: int) -> float | None:
     """AP at an IoU of 0.5, the mean over classes, where what is to be found is the wanted detections of a score of
     :data:`FOUND_FROM` or more; None where there are none.
 

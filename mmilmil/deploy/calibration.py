@@ -18,8 +18,9 @@ from ..datasets.reading import decode, text_lines
 from ..errors import InputError
 from ..loaders import innermost_dataset, innermost_datasets, test_loader
 from ..registry import DATASETS
+from ..runtime.detector import Detector
 from .images import Images
-from .model import OnnxModel, fitted
+from .model import fitted
 
 FEWEST = 10
 MOST = 500
@@ -163,7 +164,7 @@ class Calibration:
         shown: By class the number of images that show it.
     """
 
-    def __init__(self, images: CalibrationImages, preprocessor: nn.Module, model: OnnxModel,
+    def __init__(self, images: CalibrationImages, preprocessor: nn.Module, model: Detector,
                  progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         self.images, self.preprocessor, self.model, self.progress = images, preprocessor, model, progress
         self.used = self.left_out = 0
@@ -180,14 +181,15 @@ class Calibration:
             except InputError:
                 self.left_out += 1
                 continue
+            given = dict(image=pixels, image_shape=np.array(image.shape, np.int64))
             shown, asked = set(known.shown), set(classes) - known.told
             if asked:
                 self.asked |= asked
-                _, scores, labels = self.model(pixels, image.shape)
+                _, scores, labels = self.model.run(**given)
                 shown |= asked & {classes[label] for label in labels[scores >= FOUND_FROM]}
             self.shown.update(shown)
             self.used += 1
-            yield dict(image=pixels, image_shape=np.array(image.shape, np.int64))
+            yield given
         if self.used < FEWEST:
             raise InputError(f'--int8: only {self.used} of {len(annotations)} images fit into the input of '
                              f'{self.model.metadata.input_size}, and {FEWEST} are the fewest to calibrate on: export with '

@@ -1,6 +1,7 @@
 """From a detector to an ONNX model, by torch's exporter."""
 
 import contextlib
+import io
 import logging
 import traceback
 import warnings
@@ -97,12 +98,14 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's notes on itself: on torchvision, which is not needed, and on what it calls deprecated."""
+    """Without torch's notes on itself: on torchvision, which is not needed, what it calls deprecated, and where it fails whole
+    programs."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with (warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()),
+              contextlib.redirect_stdout(io.StringIO())):
             warnings.simplefilter('ignore')
             yield
     finally:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from .model import INT8_MODEL, MODEL
+from ..runtime.detector import INT8_FILE, MODEL_FILE
 from .report import REPORT
 
-OURS = {MODEL, INT8_MODEL, f'{REPORT}.json', f'{REPORT}.md'}
+OURS = {MODEL_FILE, INT8_FILE, f'{REPORT}.json', f'{REPORT}.md'}
 """What an exported folder holds."""
 
 

@@ -1,6 +1,7 @@
 """An int8 model that keeps its AP, and what is to be told of it."""
 
 import statistics
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -13,12 +14,13 @@ import onnx
 from torch import nn
 
 from ..errors import InputError
+from ..runtime.detector import INT8_FILE, Detector
 from .agreement import FOUND_FROM, agreement, shift
 from .calibration import Calibration, CalibrationImages
 from .float_layers import search
 from .images import Images
 from .int8 import Int8
-from .model import Detections, OnnxModel, fitted
+from .model import Arrays, fitted
 from .parity import timed
 from .processor import processor
 
@@ -38,18 +40,17 @@ class Validation:
         why_not: Why there is none, in words.
     """
 
-    figures: Callable[[OnnxModel], Mapping] | None = None
+    figures: Callable[[Detector], Mapping] | None = None
     of_float: Mapping | None = None
     why_not: str = ''
 
 
-def make_int8(path: Path, model: OnnxModel, chosen: CalibrationImages, preprocessor: nn.Module, images: Images,
+def make_int8(model: Detector, chosen: CalibrationImages, preprocessor: nn.Module, images: Images,
               validation: Validation, limit: float, tell: Callable[[str], Any] = print) -> tuple[onnx.ModelProto | None, dict]:
     """Calibrate, and leave as many layers in float as AP needs.
 
     Args:
-        path: The exported model's file.
-        model: The same, of one thread.
+        model: The exported model, of one thread.
         chosen: What to calibrate on.
         preprocessor: The detector's.
         images: What to compare detections and time on; where they are drawn ones, detections are compared on ``chosen``.
@@ -66,7 +67,7 @@ def make_int8(path: Path, model: OnnxModel, chosen: CalibrationImages, preproces
     machine, metadata = processor(), model.metadata
     calibration = Calibration(chosen, preprocessor, model)
     tell(f'calibrating int8 on {len(chosen.annotations)} images ({chosen.source})')
-    int8 = Int8(path, calibration, machine.seven_bits)
+    int8 = Int8(model.path, calibration, machine.seven_bits)
     if calibration.unseen:
         tell(f'warning: no calibration image shows {", ".join(calibration.unseen)}: what int8 costs these classes is not '
              'known; add images of them to --int8')
@@ -74,12 +75,15 @@ def make_int8(path: Path, model: OnnxModel, chosen: CalibrationImages, preproces
     compared = images if images.real else chosen.prepared(preprocessor)
     told = dict(calibration_images=calibration.used, classes_unseen=calibration.unseen)
 
-    def made(in_int8: Collection[str]) -> tuple[onnx.ModelProto, OnnxModel]:
+    def made(in_int8: Collection[str]) -> tuple[onnx.ModelProto, Detector]:
         graph = int8.model(in_int8, metadata, **told)
-        return graph, OnnxModel(graph.SerializeToString(), 'the int8 model', threads=1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / INT8_FILE
+            path.write_bytes(graph.SerializeToString())
+            return graph, Detector(path, threads=1)
 
     @cache
-    def wanted(number: int) -> list[Detections]:
+    def wanted(number: int) -> list[Arrays]:
         return _detections(model, compared, number)
 
     def cost(name: str) -> float:
@@ -135,27 +139,27 @@ def not_reached(report: Mapping) -> InputError:
         'more, or calibrate on more images, of every class; model.onnx and the report are written')
 
 
-def _detections(model: OnnxModel, images: Images, number: int) -> list[Detections]:
+def _detections(model: Detector, images: Images, number: int) -> list[Arrays]:
     """What a model finds in the first images that fit into its input."""
-    return [model(pixels, shape) for pixels, shape in islice(_fitting(model, images), number)]
+    return [model.run(pixels, shape) for pixels, shape in islice(_fitting(model, images), number)]
 
 
-def _latency(model: OnnxModel, quantised: OnnxModel, images: Images) -> dict[str, float]:
+def _latency(model: Detector, quantised: Detector, images: Images) -> dict[str, float]:
     """Median time of an image in milliseconds by both, each image by both in turn."""
     times: tuple[list[float], list[float]] = [], []
     for pixels, shape in _fitting(model, images):
         for one, taken in zip((model, quantised), times):
             if not taken:
-                one(pixels, shape)  # the first pass prepares the others
-            taken.append(timed(one, pixels, shape)[1])
+                one.run(pixels, shape)  # the first pass prepares the others
+            taken.append(timed(one.run, pixels, shape)[1])
     return {name: 1e3 * statistics.median(taken) for name, taken in zip(('float_ms', 'int8_ms'), times)}
 
 
-def _fitting(model: OnnxModel, images: Images) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+def _fitting(model: Detector, images: Images) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pixels and shape of the images that fit into a model's input; parity with torch has told of the others."""
     for image in images:
         try:
             pixels = fitted(image.pixels, model.metadata, image.name)
         except InputError:
             continue
-        yield pixels.numpy(), image.shape
+        yield pixels.numpy(), np.array(image.shape, np.int64)

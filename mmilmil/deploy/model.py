@@ -1,12 +1,11 @@
-"""An exported model in ONNX Runtime, and in MMEngine's loop of testing."""
+"""An exported model in the place of a detector that is tested."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import scale_boxes
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -15,51 +14,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..runtime.detector import Detector
 from ..runtime.metadata import Metadata
 from .preparation import preparation_of
 
-MODEL = 'model.onnx'
-INT8_MODEL = 'model.int8.onnx'
-
-Detections = tuple[np.ndarray, np.ndarray, np.ndarray]
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Boxes (N, 4) float32 in pixels of the resized image, scores (N,) float32 and labels (N,) int64, best score first."""
-
-
-class OnnxModel:
-    """A model file, run on the CPU.
-
-    Args:
-        path: The file, or its content.
-        name: What it is called in messages.
-        threads: Of ONNX Runtime; None: as many as it likes.
-
-    Raises:
-        InputError: the file is missing, unreadable, or none of the exporter's.
-    """
-
-    def __init__(self, path: Path | bytes, name: str, threads: int | None = None) -> None:
-        if isinstance(path, Path) and not path.is_file():
-            raise InputError(f'{path} does not exist: name a folder that tools/export_onnx.py wrote')
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(path) if isinstance(path, Path) else path, options, providers=['CPUExecutionProvider'])
-        except Exception as error:  # ONNX Runtime's own kinds, one for every way in which a file can be broken
-            raise InputError(f'{name} cannot be read by ONNX Runtime ({" ".join(str(error).split())[:300]}): export the '
-                             'checkpoint again') from error
-        self.name = name
-        self.metadata = Metadata.from_props(self.session.get_modelmeta().custom_metadata_map, name)
-
-    def __call__(self, image: np.ndarray, image_shape: Sequence[int]) -> Detections:
-        """Detections in a prepared image.
-
-        Args:
-            image: (1, 3, H, W) float32, of the model's size.
-            image_shape: Height and width without the padding.
-        """
-        return tuple(self.session.run(None, dict(image=image, image_shape=np.array(image_shape, np.int64))))
 
 
 def fitted(image: Tensor, metadata: Metadata, name: str) -> Tensor:
@@ -108,11 +68,11 @@ class OnnxDetector(BaseModel):
     """An exported model in the place of a detector that is tested, one image after the other.
 
     Args:
-        model: The model.
+        model: The model, as the runtime has it.
         data_preprocessor: The detector's.
     """
 
-    def __init__(self, model: OnnxModel, data_preprocessor: nn.Module) -> None:
+    def __init__(self, model: Detector, data_preprocessor: nn.Module) -> None:
         super().__init__(data_preprocessor)
         self.model = model
 
@@ -131,9 +91,10 @@ class OnnxDetector(BaseModel):
             prepared = self.data_preprocessor(dict(inputs=[image], data_samples=[sample]), False)
             image, sample = prepared['inputs'], prepared['data_samples'][0]
             image = fitted(image, self.model.metadata, sample.metainfo.get('img_path', 'an image'))
-            boxes, scores, labels = map(torch.from_numpy, self.model(image.numpy(), sample.img_shape))
-            factors = torch.tensor(sample.scale_factor, dtype=boxes.dtype).repeat(2)
-            sample.pred_instances = InstanceData(bboxes=boxes / factors, scores=scores, labels=labels)
+            found_in = self.model.run(image.cpu().numpy(), np.array(sample.img_shape, np.int64))
+            boxes, scores, labels = map(torch.from_numpy, found_in)
+            boxes = scale_boxes(boxes, [1 / factor for factor in sample.scale_factor])
+            sample.pred_instances = InstanceData(bboxes=boxes, scores=scores, labels=labels)
             found.append(sample)
         return found
 
@@ -144,16 +105,16 @@ class OnnxTestHook(Hook):
     """Puts an exported model into the place of the run's detector, when that has been checked and before it is tested.
 
     Args:
-        model: The model.
-        path: Its file, which ``metrics.json`` is to name.
+        model: The model, whose file ``metrics.json`` is to name.
     """
 
-    def __init__(self, model: OnnxModel, path: Path) -> None:
+    def __init__(self, model: Detector) -> None:
         self.model = model
-        self.path = path
 
     def before_test(self, runner: Runner) -> None:
         """Compare it with the config, and put it in."""
-        check_same(self.model.metadata, runner.cfg, runner.test_dataloader.dataset.metainfo['classes'], self.model.name)
-        runner.model = OnnxDetector(self.model, runner.model.data_preprocessor)
-        runner._load_from = str(self.path)
+        check_same(self.model.metadata, runner.cfg, runner.test_dataloader.dataset.metainfo['classes'],
+                   str(self.model.path))
+        detector = getattr(runner.model, 'module', runner.model)  # in a wrapper for several processes
+        runner.model = OnnxDetector(self.model, detector.data_preprocessor)
+        runner._load_from = str(self.model.path)

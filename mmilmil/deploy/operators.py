@@ -14,7 +14,7 @@ INVALID = -1.0
 
 @torch.library.custom_op('mmilmil::best', mutates_args=())
 def best(scores: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """The best scores in their order, of equal ones the first: as MMDetection sorts them, which ``torch.topk`` does not.
+    """The best scores in their order, of equal ones the first, as ONNX has them; MMDetection's sort leaves that open.
 
     Args:
         scores: (N,).

@@ -11,8 +11,9 @@ from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..runtime.detector import Detector
 from .images import Images
-from .model import Detections, OnnxModel, fitted
+from .model import Arrays, fitted
 
 BOX_TOLERANCE = 0.01
 """Pixels of the resized image."""
@@ -72,7 +73,7 @@ class Parity:
         return asdict(self)
 
 
-def difference(wanted: Detections, found: Detections, score_thr: float, max_per_img: int) -> Difference:
+def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int) -> Difference:
     """Put the detections of two lists together and tell what differs.
 
     Two belong together which have one label and differ by no more than the tolerances; their order does not count, as equal
@@ -109,7 +110,7 @@ def difference(wanted: Detections, found: Detections, score_thr: float, max_per_
 
 
 @torch.no_grad()
-def compare(detector: nn.Module, model: OnnxModel, images: Images,
+def compare(detector: nn.Module, model: Detector, images: Images,
             progress: Callable[[int, int], None] = lambda done, total: None) -> Parity:
     """Run both on images.
 
@@ -135,7 +136,7 @@ def compare(detector: nn.Module, model: OnnxModel, images: Images,
                 found.left_out += 1
                 continue
             by_torch, taken = timed(predicted, detector, pixels, image.shape)
-            by_onnx, taken_too = timed(model, pixels.numpy(), image.shape)
+            by_onnx, taken_too = timed(model.run, pixels.numpy(), np.array(image.shape, np.int64))
             one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img)
             found.images += 1
             found.detections += len(by_torch[1])
@@ -168,7 +169,7 @@ def check(parity: Parity) -> None:
                          f'score, most of them on {parity.worst}; nothing is kept')
 
 
-def predicted(detector: nn.Module, pixels: Tensor, shape: tuple[int, int]) -> Detections:
+def predicted(detector: nn.Module, pixels: Tensor, shape: tuple[int, int]) -> Arrays:
     """Detections of the stock detector's own ``predict`` in a prepared image (1, 3, H, W)."""
     size = tuple(pixels.shape[-2:])
     sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, pad_shape=size, batch_input_shape=size,
@@ -177,7 +178,7 @@ def predicted(detector: nn.Module, pixels: Tensor, shape: tuple[int, int]) -> De
     return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
 
 
-def timed(run: Callable[..., Detections], *args) -> tuple[Detections, float]:
+def timed(run: Callable[..., Arrays], *args) -> tuple[Arrays, float]:
     """Detections and the seconds that they took."""
     start = time.perf_counter()
     found = run(*args)

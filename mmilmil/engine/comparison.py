@@ -12,10 +12,11 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
+from ..atomic_write import write_atomically
 from ..config import building_error
 from ..errors import InputError
 from ..registry import MODELS
-from .atomic_file import latest_checkpoint, write_atomically
+from .atomic_file import latest_checkpoint
 from .building import check_loaders
 from .chain import FLAGS, check_finished, check_options, check_testable, settings_for
 from .chain_stages import ChainStage, check_folders, stages_of

@@ -17,7 +17,7 @@ from mmengine.runner import Runner, set_random_seed
 from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader
 
-from mmilmil.engine.atomic_file import write_atomically
+from mmilmil.atomic_write import write_atomically
 from mmilmil.engine.building import check_loaders
 from mmilmil.engine.cli import CfgOptions, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_names, check_teacher

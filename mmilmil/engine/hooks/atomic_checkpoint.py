@@ -9,9 +9,9 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from ...atomic_write import disk_errors, write_atomically
 from ...errors import InputError
 from ...registry import HOOKS
-from ..atomic_file import disk_errors, write_atomically
 from ..cli import check_folder
 
 

@@ -25,8 +25,9 @@ class MetricsFileHook(Hook):
     metric's ``summary``: ``old``, ``new``, ``all``, ``avg``, ``groups`` and ``per_class`` (AP in [0, 1], null where
     undefined; ``iou_thr`` and ``eval_mode`` tell which AP), the same six of the metric's other figures, the settings
     behind them, and as ``sets`` the evaluated sets, each its ``file``, ``images``, ``boxes`` that count and ``classes`` that
-    are measured there; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there. A
-    file is written whole, under a temporary name first. Without such a metric nothing is written.
+    are measured there; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there, and
+    ``fused``, the files whose detections were fused with its own, if any. A file is written whole, under a temporary name
+    first. Without such a metric nothing is written.
     """
 
     priority = 'LOW'
@@ -38,7 +39,10 @@ class MetricsFileHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics.json``."""
         work_dir, loaded = Path(runner.work_dir), runner._load_from
-        _write(runner.test_evaluator, work_dir / TEST_FILE, **({'checkpoint': name_in(work_dir, loaded)} if loaded else {}))
+        more = {'checkpoint': name_in(work_dir, loaded)} if loaded else {}
+        if fused := getattr(runner.test_loop, 'fused', None):
+            more['fused'] = [name_in(work_dir, path) for path in fused]
+        _write(runner.test_evaluator, work_dir / TEST_FILE, **more)
 
 
 def read_figures(path: Path) -> dict:
@@ -65,7 +69,7 @@ def name_in(work_dir: Path, checkpoint: str) -> str:
 
 
 @master_only
-def _write(evaluator: Evaluator, path: Path, **more: str) -> None:
+def _write(evaluator: Evaluator, path: Path, **more: str | list[str]) -> None:
     summary = next((metric.summary for metric in evaluator.metrics if getattr(metric, 'summary', None)), None)
     if summary is None:
         return

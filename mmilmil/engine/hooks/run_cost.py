@@ -13,10 +13,10 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...atomic_write import write_atomically
 from ...errors import InputError
 from ...loaders import innermost_datasets
 from ...registry import HOOKS
-from ..atomic_file import write_atomically
 from ..runner_state import bare_model
 
 COST_FILE = 'cost.json'
