@@ -68,7 +68,7 @@ def _int8_lines(int8: Mapping, float_bytes: int) -> list[str]:
                  ('int8, one thread (ms)', f'{int8["int8_ms"]:.1f}'),
                  ('float / int8', f'{int8["float_ms"] / int8["int8_ms"]:.2f}')]
     lines = [markdown_table(rows), '',
-             f'In float by rule, as their output makes boxes and scores: {", ".join(int8["last_in_float"])}.']
+             f'In float by rule, as they make boxes and scores: {", ".join(int8["last_in_float"])}.']
     if not kept:
         lines.append(f'No int8 model is kept: none loses {int8["limit"]:g} or less.')
     elif int8['left_in_float']:
