@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -382,10 +383,19 @@ def test_folder_is_whole_or_as_before(tmp_path):
 
 @pytest.fixture(scope='module')
 def stage(tmp_path_factory, detectors):
-    """A first stage's config and its student's, and the first stage's checkpoint, of a pruned Faster R-CNN."""
+    """A first stage's config and its student's, and the first stage's checkpoint, of a pruned Faster R-CNN; what is annotated
+    are its own detections, so that it has an AP."""
     folder = tmp_path_factory.mktemp('stage')
     base, student = write_configs(folder, make_voc(folder / 'data', OBJECTS), changes=FEW['frcnn'])
     detector, checkpoint = detectors('frcnn'), folder / 'base.pth'
+    init_default_scope('mmilmil')
+    objects = {}
+    for one in images_of(Config.fromfile(base), detector.data_preprocessor, 4):
+        with torch.no_grad():
+            boxes, _, labels = predicted(detector, one.pixels, one.shape)
+        corners = [(OLD[label], *(int(side) + 1 for side in box)) for box, label in zip(boxes, labels)]
+        objects[Path(one.name).stem] = [found for found in corners if found[3] > found[1] and found[4] > found[2]][:4]
+    make_voc(folder / 'data', {name: objects[name] for name in OBJECTS})
     meta = dict(dataset_meta=dict(classes=OLD, split=(2, 1)), structure=detector.structure)
     torch.save(dict(meta=meta, state_dict=detector.state_dict()), checkpoint)
     return SimpleNamespace(folder=folder, base=base, student=student, checkpoint=checkpoint)
