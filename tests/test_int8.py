@@ -86,14 +86,14 @@ def quantised(stage, tmp_path_factory):
 
 
 def drawn_graph():
-    """Maps by two layers, the second of which is scored, chosen from and averaged by a third, as GFL does; and pooled into a
-    fourth, behind which nothing but a fifth comes. Node by node, named after the weight."""
+    """Maps by two layers, the second of which is scored, chosen from and averaged by a third, as GFL does; and pooled by boxes
+    of it into a fourth, behind which nothing but a fifth comes. Node by node, named after the weight."""
     weights = {name: (4, 4, 1, 1) for name in ('first', 'second', 'scores')} | {'mean': (4, 1), 'fc': (4, 4), 'fc_cls': (4, 4)}
     nodes = [
         ('Conv', ['image', 'first'], 'a'), ('Relu', ['a'], 'b'), ('Conv', ['b', 'second'], 'c'),
         ('Conv', ['c', 'scores'], 'd'), ('Reshape', ['d', 'flat'], 'e'), ('TopK', ['e', 'one'], ('f', 'places')),
         ('Reshape', ['d', 'rows'], 'g'), ('Gather', ['g', 'places'], 'h'), ('Softmax', ['h'], 'i'),
-        ('MatMul', ['i', 'mean'], 'j'), ('RoiAlign', ['c', 'j', 'places'], 'k'), ('Gather', ['k', 'places'], 'l'),
+        ('MatMul', ['i', 'mean'], 'j'), ('RoiAlign', ['c', 'e', 'places'], 'k'), ('Gather', ['k', 'places'], 'l'),
         ('Reshape', ['l', 'rows'], 'm'), ('Gemm', ['m', 'fc'], 'n'), ('Gemm', ['n', 'fc_cls'], 'o'),
         ('MatMul', ['o', 'n'], 'p')]
     graph = helper.make_graph(
@@ -101,7 +101,7 @@ def drawn_graph():
          for index, (kind, inputs, outputs) in enumerate(nodes)],
         'drawn', [helper.make_tensor_value_info('image', TensorProto.FLOAT, [1, 4, 8, 8])],
         [helper.make_tensor_value_info('p', TensorProto.FLOAT, None)],
-        [helper.make_tensor(f'{name}', TensorProto.FLOAT, shape, np.zeros(shape).ravel()) for name, shape in weights.items()]
+        [helper.make_tensor(name, TensorProto.FLOAT, shape, np.zeros(shape).ravel()) for name, shape in weights.items()]
         + [helper.make_tensor(name, TensorProto.INT64, [1], [1]) for name in ('flat', 'one', 'rows')])
     return helper.make_model(graph)
 
@@ -111,7 +111,17 @@ def test_layers_by_what_they_feed():
     found = layers_of(drawn_graph())
     assert [(layer.name, layer.is_last) for layer in found] == [
         ('first', False), ('second', False), ('scores', True), ('fc', False), ('fc_cls', True)]
-    assert [layer.nodes for layer in found][0] == ('node0', ) and found[0].bytes == 4 * 4 * 4
+    assert found[0].nodes == ('node0', )
+
+
+def test_a_layer_has_the_name_of_its_weight():
+    """Also where optimisation has made a weight for each level of it."""
+    graph = drawn_graph()
+    for kind, name in (('first', 'ConvMulFusion_W_detector.head.reg.weight'), ('second', 'detector.head.reg.weight_token_0')):
+        for node in graph.graph.node:
+            node.input[:] = [name if one == kind else one for one in node.input]
+        next(one for one in graph.graph.initializer if one.name == kind).name = name
+    assert [(layer.name, len(layer.nodes)) for layer in layers_of(graph)][:2] == [('head.reg', 2), ('scores', 1)]
 
 
 def test_layers_of_a_detector(stage):
@@ -142,6 +152,10 @@ def test_model_is_int8_where_it_may_be(quantised):
     # One scale for each of the 8 channels of the first layer, and none for what no layer makes or reads.
     scale = maker[next(node for node in graph.node if node.op_type == 'Conv').input[1]].input[1]
     assert [one.dims for one in graph.initializer if one.name == scale] == [[8]]
+    # A Relu is left only behind a sum, which is no layer.
+    relus = [maker[node.input[0]].op_type for node in graph.node if node.op_type == 'Relu']
+    assert set(relus) == {'Add'} and len(relus) < sum(node.op_type == 'Relu' for node in onnx.load(
+        quantised.model.path).graph.node)
     for kind in ('TopK', 'NonMaxSuppression', 'Softmax', 'Exp'):
         for node in graph.node:
             if node.op_type == kind:

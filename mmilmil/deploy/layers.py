@@ -1,5 +1,6 @@
 """The layers of an exported model, found by what they take and what they feed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ KINDS = ('Conv', 'Gemm', 'MatMul')
 """Operators that are layers where their second input is a weight of the file."""
 
 _CHOOSING = ('TopK', 'NonZero', 'NonMaxSuppression', 'Compress')
+_NAME = re.compile(r'detector\.(.+)\.weight')
 _BY_PLACE = ('Gather', 'GatherND', 'GatherElements')
 
 
@@ -17,16 +19,14 @@ class Layer:
     """A weight of the network and the nodes that it stands in: one a neck level of a head that all levels share.
 
     Attributes:
-        name: The weight's, without what all of them have in common.
+        name: The weight's, as it is called in the detector.
         nodes: Names of the nodes.
         is_last: Whether no other layer reads what it gives, but the making of boxes and scores alone.
-        bytes: Size of the weight.
     """
 
     name: str
     nodes: tuple[str, ...]
     is_last: bool
-    bytes: int
 
 
 def layers_of(model: onnx.ModelProto) -> list[Layer]:
@@ -53,11 +53,11 @@ class _Graph:
         read = {node.name: self._read(node.input[0], False) for node in self.nodes}
         network = [node for node in self.nodes if read[node.name] is not None]
         feeding = frozenset().union(*(read[node.name] for node in network))
-        by_weight: dict[str, list[str]] = {}
+        by_name: dict[str, list[onnx.NodeProto]] = {}
         for node in network:
-            by_weight.setdefault(node.input[1], []).append(node.name)
-        return [Layer(_short(weight), tuple(names), feeding.isdisjoint(names), _bytes(self.weights[weight]))
-                for weight, names in by_weight.items()]
+            by_name.setdefault(_short(node.input[1]), []).append(node)
+        return [Layer(name, tuple(node.name for node in nodes), feeding.isdisjoint(node.name for node in nodes))
+                for name, nodes in by_name.items()]
 
     def _has_weight(self, node: onnx.NodeProto) -> bool:
         return node.op_type in KINDS and node.input[1] in self.weights and node.input[0] not in self.weights
@@ -92,8 +92,7 @@ class _Graph:
 
 
 def _short(weight: str) -> str:
-    return weight.removeprefix('detector.').removesuffix('.weight')
-
-
-def _bytes(weight: onnx.TensorProto) -> int:
-    return onnx.numpy_helper.to_array(weight).nbytes
+    """``bbox_head.gfl_reg`` of ``detector.bbox_head.gfl_reg.weight``, and of what optimisation makes of that name where it puts
+    the factor of a level into the weight."""
+    found = _NAME.search(weight)
+    return found[1] if found else weight
