@@ -99,14 +99,6 @@ class Metadata:
         if (self.mean is None) != (self.std is None):
             raise InputError(f'mean = {_shown(self.mean)} and std = {_shown(self.std)}: both are given, or none')
 
-    def group_of(self, label: int) -> int:
-        """The group that a label belongs to, counted from 0."""
-        for group, size in enumerate(self.split):
-            if label < size:
-                return group
-            label -= size
-        raise IndexError(f'label {label} is of no group')
-
     def to_props(self) -> dict[str, str]:
         """The ``metadata_props`` of an ONNX file."""
         values = dict(format=FORMAT, **asdict(self))

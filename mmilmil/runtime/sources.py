@@ -112,8 +112,7 @@ def opencv():
     except ImportError as error:
         raise InputError('videos and cameras need OpenCV, which is not installed: pip install '
                          'opencv-python-headless') from error
-    if hasattr(cv2, 'setLogLevel'):
-        cv2.setLogLevel(2)  # errors: that something cannot be opened is told by us
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what cannot be opened is told by us
     return cv2
 
 

@@ -40,7 +40,7 @@ class MetricsFileHook(Hook):
         """Write ``metrics.json``."""
         work_dir, loaded = Path(runner.work_dir), runner._load_from
         more = {'checkpoint': name_in(work_dir, loaded)} if loaded else {}
-        if fused := getattr(runner.test_loop, 'fused', None):
+        if fused := getattr(getattr(runner, '_test_loop', None), 'fused', None):
             more['fused'] = [name_in(work_dir, path) for path in fused]
         _write(runner.test_evaluator, work_dir / TEST_FILE, **more)
 
