@@ -13,7 +13,7 @@ from conftest import make_voc
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from onnx import TensorProto, helper
-from test_export import FEW, metadata
+from test_export import metadata
 from tiny import OLD, detector_file, write_configs
 
 from mmilmil import InputError
@@ -33,6 +33,11 @@ from mmilmil.models.loading import load_detector
 from mmilmil.registry import MODELS
 from mmilmil.runtime import Detector, Metadata
 
+TWO_LEVELS = dict(
+    backbone=dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1)),
+    neck=dict(in_channels=[8, 16], num_outs=2),
+    rpn_head=dict(anchor_generator=dict(strides=[4, 8])),
+    roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[4, 8], finest_scale=16)))
 NUMBER = 16
 OBJECTS = {f'image{index:02}': [('ant', 5, 5, 30, 30), ('dog', 30, 30, 60, 60), *[('bee', 40, 2, 60, 22)] * (index < 5)]
            for index in range(NUMBER)}
@@ -46,8 +51,8 @@ def stage(tmp_path_factory):
     """A first stage's config and its student's, and a Faster R-CNN that is sure of some objects, exported."""
     folder = tmp_path_factory.mktemp('int8')
     data = make_voc(folder / 'data', OBJECTS)
-    base, student = write_configs(folder, data, changes=FEW['frcnn'])
-    checkpoint = detector_file(folder / 'base.pth', 'frcnn', **FEW['frcnn'])
+    base, student = write_configs(folder, data, changes=TWO_LEVELS)
+    checkpoint = detector_file(folder / 'base.pth', 'frcnn', **TWO_LEVELS)
     content = torch.load(checkpoint, weights_only=False)
     content['state_dict']['rpn_head.rpn_cls.weight'] *= 20
     content['state_dict']['roi_head.bbox_head.fc_cls.weight'] *= 10
