@@ -22,7 +22,7 @@ MAY_IMPORT = {
     'engine': {'.', 'datasets', 'models'},
     'data_tools': {'.', 'datasets'},
     'config_writing': {'.', 'data_tools', 'datasets', 'models'},
-    'deploy': {'.', 'data_tools', 'evaluation', 'models', 'runtime'},
+    'deploy': {'.', 'data_tools', 'datasets', 'evaluation', 'models', 'runtime'},
 }
 
 

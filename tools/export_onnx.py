@@ -1,7 +1,7 @@
 """Export a detector to ONNX: `python tools/export_onnx.py CONFIG CHECKPOINT --out DIR`.
 
-DIR gets model.onnx, which runs without torch, and a report of what it finds beside torch: report.md, report.json. A student's
-config exports its detector; no teacher is needed.
+DIR gets model.onnx, which runs without torch, and a report of what it finds beside torch: report.md, report.json; with --int8
+also model.int8.onnx, smaller and faster. A student's config exports its detector; no teacher is needed.
 """
 
 import argparse
@@ -22,8 +22,10 @@ from mmilmil.errors import InputError
 from mmilmil.models.loading import load_detector
 from mmilmil.models.supported import check_supported
 from mmilmil.runtime import Detector, Metadata
-from mmilmil.runtime.detector import MODEL_FILE
+from mmilmil.runtime.detector import INT8_FILE, MODEL_FILE
 from mmilmil.weights import is_url, local_file, may_exist
+
+MAX_DROP = 0.005
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +39,10 @@ def parse_args() -> argparse.Namespace:
                      help="size of the input in pixels, which smaller images are padded to; default the test pipeline's")
     how.add_argument('--dynamic', action='store_true', help='an input of any size, as the data preprocessor pads it')
     parser.add_argument('--images', type=number(int, 1), default=50, help='images to compare with torch on; default 50')
+    parser.add_argument('--int8', metavar='IMAGES', help='write model.int8.onnx too, calibrated on these: a folder of images, '
+                        'a list of paths, or a number of images of the training set, such as 100')
+    parser.add_argument('--int8-max-drop', type=number(float, 0, 1), metavar='AP', help='how much of AP on val, in [0, 1], '
+                        f'int8 may lose before layers are left in float; default {MAX_DROP}')
     parser.add_argument('--no-ap', action='store_true', help='do not measure AP on the validation split')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
@@ -77,13 +83,33 @@ def ap(args: argparse.Namespace, cfg: Config, model: Detector, images) -> dict:
         return dict(not_measured=str(error))
 
 
+def add_int8(args: argparse.Namespace, cfg: Config, model: Detector, chosen, preprocessor, images, report: dict) -> None:
+    """Put the int8 model beside the exported one, and what there is to tell of it into the report."""
+    from mmilmil.deploy.int8_export import Validation, make_int8
+    from mmilmil.deploy.model import OnnxTestHook
+    validation = Validation(why_not=report['ap'].get('not_measured', ''))
+    if 'onnx' in report['ap']:
+        validation = Validation(lambda candidate: val_figures(cfg, hooks=[OnnxTestHook(candidate)]), report['ap']['onnx'])
+    limit = MAX_DROP if args.int8_max_drop is None else args.int8_max_drop
+    graph, report['int8'] = make_int8(model, chosen, preprocessor, images, validation, limit)
+    if graph:
+        model.path.with_name(INT8_FILE).write_bytes(graph.SerializeToString())
+        if figures := report['int8'].pop('figures'):
+            report['ap']['int8'] = figures
+
+
 def main() -> None:
     args = parse_args()
+    if args.int8_max_drop is not None and not args.int8:
+        raise InputError(f'--int8-max-drop {args.int8_max_drop:g} is for an int8 model: give --int8 IMAGES too, or leave it '
+                         'out')
     check_packages()
     from mmilmil.deploy import parity
+    from mmilmil.deploy.calibration import calibration_images
     from mmilmil.deploy.export import add_metadata, to_onnx
     from mmilmil.deploy.folder import check_replaceable, whole_folder
     from mmilmil.deploy.images import images_of
+    from mmilmil.deploy.int8_export import not_reached
     from mmilmil.deploy.preparation import preparation_of
     from mmilmil.deploy.report import REPORT, report_text
 
@@ -94,6 +120,7 @@ def main() -> None:
     check_replaceable(out, '--out')
     preparation = preparation_of(cfg)
     size = input_size(args, preparation)
+    chosen = calibration_images(cfg, args.int8) if args.int8 else None
     if not may_exist(args.checkpoint):
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     file = local_file(args.checkpoint) if is_url(args.checkpoint) else Path(args.checkpoint)
@@ -127,9 +154,13 @@ def main() -> None:
             parity=compared.as_dict(),
             ap=ap(args, cfg, model, images),
             made_by=made_by(own_tools(__file__), Path(__file__).name))
+        if chosen:
+            add_int8(args, cfg, model, chosen, detector.data_preprocessor, images, report)
         text = report_text(report)
         (folder / f'{REPORT}.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
         (folder / f'{REPORT}.md').write_text(text, encoding='utf-8')
+    if 'int8' in report and report['int8']['left_in_float'] is None:
+        raise not_reached(report['int8'])
     print(f'\n{text}\n{out / MODEL_FILE}: run it without torch by `python -m mmilmil.runtime {out} IMAGE`')
 
 

@@ -30,9 +30,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file, or its URL')
     parser.add_argument('--onnx', metavar='DIR', help='test the model in this folder of tools/export_onnx.py, by ONNX Runtime, '
                         'in the place of a checkpoint')
+    parser.add_argument('--int8', action='store_true', help='test the int8 model of that folder')
     parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>, by a '
                         'method <name of the config>_<name of the method>, and with --fuse _fused behind, with --onnx '
-                        '_onnx')
+                        '_onnx, or _int8')
     add_method_option(parser, own_tools(__file__))
     add_fuse_options(parser)
     parser.add_argument('--out', help='write the detections to this .pkl file')
@@ -48,11 +49,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def onnx_hook(folder: str) -> Hook:
-    """What puts the model in a folder into the place of the config's detector."""
+def onnx_hook(folder: str, int8: bool) -> Hook:
+    """What puts the model in a folder, or its int8 model, into the place of the config's detector."""
     check_packages()
     from mmilmil.deploy.model import OnnxTestHook
-    return OnnxTestHook(Detector(folder))
+    return OnnxTestHook(Detector(folder, int8=int8))
 
 
 def main() -> None:
@@ -61,7 +62,9 @@ def main() -> None:
     if bool(args.checkpoint) == bool(args.onnx):
         raise InputError('give a checkpoint to test, or an exported model by --onnx DIR: '
                          f'{"both were" if args.onnx else "neither was"} given')
-    hooks = [onnx_hook(args.onnx)] if args.onnx else []
+    if args.int8 and not args.onnx:
+        raise InputError('--int8 is for an exported model: give its folder by --onnx DIR, or leave it out')
+    hooks = [onnx_hook(args.onnx, args.int8)] if args.onnx else []
     if args.checkpoint and not may_exist(args.checkpoint):
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
@@ -71,7 +74,7 @@ def main() -> None:
     check_fused(args.checkpoint, args.fuse)
     cfg = read_config(args.config, args.cfg_options, args.work_dir, method=args.method)
     if not args.work_dir and (args.fuse or args.onnx):
-        cfg.work_dir += '_fused' if args.fuse else '_onnx'  # whose figures are none of the run's own
+        cfg.work_dir += '_fused' if args.fuse else '_int8' if args.int8 else '_onnx'  # whose figures are none of the run's own
     work_dir = check_folder(cfg.work_dir, '--work-dir')
     if args.out:
         check_file(args.out, '--out')

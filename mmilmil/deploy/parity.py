@@ -135,8 +135,8 @@ def compare(detector: nn.Module, model: Detector, images: Images,
             except InputError:
                 found.left_out += 1
                 continue
-            by_torch, taken = _timed(predicted, detector, pixels, image.shape)
-            by_onnx, taken_too = _timed(model.run, pixels.numpy(), np.array(image.shape, np.int64))
+            by_torch, taken = timed(predicted, detector, pixels, image.shape)
+            by_onnx, taken_too = timed(model.run, pixels.numpy(), np.array(image.shape, np.int64))
             one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img)
             found.images += 1
             found.detections += len(by_torch[1])
@@ -178,7 +178,8 @@ def predicted(detector: nn.Module, pixels: Tensor, shape: tuple[int, int]) -> Ar
     return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
 
 
-def _timed(run: Callable[..., Arrays], *args) -> tuple[Arrays, float]:
+def timed(run: Callable[..., Arrays], *args) -> tuple[Arrays, float]:
+    """Detections and the seconds that they took."""
     start = time.perf_counter()
     found = run(*args)
     return found, time.perf_counter() - start
