@@ -28,7 +28,7 @@ def write_atomically(content: bytes, path: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())  # else a power failure could keep the new name and lose the content
             os.replace(draft, path)
-        except OSError:
+        except BaseException:  # Ctrl-C too
             draft.unlink(missing_ok=True)
             raise
 

@@ -321,6 +321,17 @@ def test_file_stays_as_it_was_when_the_disk_is_full(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_ctrl_c_leaves_no_draft(tmp_path, monkeypatch):
+    def stop(number):
+        raise KeyboardInterrupt
+
+    (tmp_path / 'a.json').write_bytes(b'old')
+    monkeypatch.setattr(os, 'fsync', stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(b'new', tmp_path / 'a.json')
+    assert list(tmp_path.iterdir()) == [tmp_path / 'a.json'] and (tmp_path / 'a.json').read_bytes() == b'old'
+
+
 def test_full_disk_elsewhere_is_told(unbroken, tool, tmp_path, monkeypatch):
     """Logs are written too. There is nothing to resume here."""
 
