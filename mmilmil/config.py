@@ -122,6 +122,11 @@ def _with_model(cfg: Config, path: str) -> Config:
     return cfg
 
 
+def random_seed(cfg: Config) -> Optional[int]:
+    """The seed that a config names; ``None`` of one that leaves it to chance, as MMEngine's runner does."""
+    return (cfg.get('randomness') or {}).get('seed')
+
+
 def building_error(error: BaseException) -> Optional[str]:
     """What was wrong with a config's part, where an error came from building it; ``None`` of any other error.
 

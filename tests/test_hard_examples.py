@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from tiny import OBJECTS, SEEN, build, shake, stock_cfg, write_coco, write_configs
 
 from mmilmil import InputError
+from mmilmil.config import random_seed
 from mmilmil.data_tools.subset_list import absent_classes, how_to_train, list_text
 from mmilmil.datasets import IncrementalCocoDataset, IncrementalVOCDataset
 from mmilmil.engine.cli import parse_options
@@ -143,3 +144,41 @@ def test_on_val_nothing_is_told_to_train_on(place, tool, tmp_path, monkeypatch):
     done = tool('analysis_tools/hard_examples.py', place / 'student.py', place / 'one.pth', '--split', 'test', '--cfg-options',
                 'test_dataloader=None', 'test_cfg=None', 'test_evaluator=None')
     assert done.status == 1 and 'has no test_dataloader' in done.err, done.err
+
+
+@pytest.mark.parametrize('out', ['train.txt', 'test.txt', 'link.txt'])
+def test_a_list_that_the_config_reads_is_not_replaced(place, tool, tmp_path, out):
+    lists = place / 'data/ImageSets/Main'
+    before = {path.name: path.read_text() for path in lists.iterdir()}
+    (tmp_path / 'link.txt').symlink_to(lists / 'train.txt')
+    out = tmp_path / out if out == 'link.txt' else lists / f'../Main/{out}'
+    done = tool('analysis_tools/hard_examples.py', place / 'student.py', place / 'one.pth', '--out', out, '--num', '1',
+                '--device', 'cpu')
+    assert done.status == 1 and f'the list {out} would replace the ann_file' in done.err, done.err
+    assert {path.name: path.read_text() for path in lists.iterdir()} == before
+
+
+def test_sets_of_another_kind_and_the_annotation_of_coco_sets(place, tool, tmp_path):
+    """A stock set is told as such, not by a setting that nobody wrote."""
+    data, own = place / 'data', tmp_path / 'coco.py'
+    for kind, out, told in [('CocoDataset', tmp_path / 'hard.json', 'CocoDataset is no set whose images can be listed'),
+                            ('IncrementalCocoDataset', data / 'coco/train.json', 'train.json would replace the ann_file')]:
+        own.write_text(f"""
+_base_ = {str(place / 'student.py')!r}
+train_dataloader = dict(dataset=dict(_delete_=True, type={kind!r}, data_root={str(data)!r}, ann_file='coco/train.json',
+    data_prefix=dict(img='JPEGImages'), metainfo=dict(classes={SEEN}, split=(3, 2)), pipeline=[]))
+""")
+        done = tool('analysis_tools/hard_examples.py', own, place / 'one.pth', '--out', out, '--device', 'cpu')
+        assert done.status == 1 and told in done.err and len(done.err.strip().splitlines()) == 1, done.err
+
+
+def test_a_config_may_leave_the_seed_to_chance(place, tool, tmp_path):
+    assert random_seed(Config(dict(randomness=dict(seed=3)))) == 3
+    assert random_seed(Config(dict(randomness=None))) is random_seed(Config()) is None
+    (tmp_path / 'free.py').write_text(
+        ''.join(line + '\n' for line in Config.fromfile(place / 'student.py').pretty_text.splitlines()
+                if not line.startswith('randomness')))
+    assert 'randomness' not in Config.fromfile(tmp_path / 'free.py')
+    done = tool('analysis_tools/hard_examples.py', tmp_path / 'free.py', place / 'one.pth', '--out', tmp_path / 'hard.txt',
+                '--num', '1', '--device', 'cpu', '--score-thr', '0.1')
+    assert done.status == 0 and len((tmp_path / 'hard.txt').read_text().split()) == 1, done.err

@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..config import random_seed
 from ..models.heads import class_heads
 from ..models.losses import UnbiasedCrossEntropyLoss
 from ..models.views import TwoStageView, view_of
@@ -175,7 +176,7 @@ def training_positives(cfg: Config, detector: nn.Module, steps: int, num_old: in
     device = next(detector.parameters()).device
     model.to(device).train()
     loader = Runner.build_dataloader(
-        ConfigDict(cfg.train_dataloader, num_workers=0, persistent_workers=False), seed=cfg.randomness.seed)
+        ConfigDict(cfg.train_dataloader, num_workers=0, persistent_workers=False), seed=random_seed(cfg))
     positives = SampledPositives()
     while positives.steps < steps:
         for batch in loader:

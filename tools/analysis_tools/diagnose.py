@@ -18,6 +18,7 @@ from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader
 
 from mmilmil.atomic_write import write_atomically
+from mmilmil.config import random_seed
 from mmilmil.engine.building import check_loaders
 from mmilmil.engine.cli import CfgOptions, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_names, check_teacher
@@ -125,7 +126,7 @@ def main() -> None:
         raise InputError(f'{args.config} is a first stage, which has no old classes to tell from new ones: give the config of '
                          'a later stage')
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
-    set_random_seed(cfg.randomness.seed)
+    seed = set_random_seed(random_seed(cfg))
     device, left_out = 'cuda' if torch.cuda.is_available() else 'cpu', []
     rows = load_rows(args, cfg, stage, device)
     teacher = load_teacher(cfg, stage, device, left_out)
@@ -137,7 +138,7 @@ def main() -> None:
     if not two_stage:
         left_out.append(f'recall of the RPN and sampled positives: {type(student).__name__} is a one-stage detector')
 
-    data = Runner.build_dataloader(loader, seed=cfg.randomness.seed)
+    data = Runner.build_dataloader(loader, seed=seed)
     pass_over(shown(data), list(rows.values()), compared)
     figures = {title: numbers(row.figures()) for title, row in rows.items()}
     boxes = None

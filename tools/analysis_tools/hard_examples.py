@@ -11,6 +11,7 @@ it is what the metric sees. Writes the worst as a list that a config can train o
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
 from mmilmil.atomic_write import write_atomically
+from mmilmil.config import random_seed
 from mmilmil.data_tools.subset_list import absent_classes, how_to_train, list_ending, list_text
 from mmilmil.engine.building import check_loaders
 from mmilmil.engine.cli import CfgOptions, check_device, check_file, check_folder, number, own_tools, read_config, user_errors
@@ -29,7 +31,7 @@ from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.evaluation import IncrementalVOCMetric
 from mmilmil.evaluation.hard_examples import judged, mistakes_of, ranked
-from mmilmil.loaders import innermost_dataset, located_datasets, test_loader
+from mmilmil.loaders import innermost_dataset, innermost_datasets, located_datasets, test_loader
 from mmilmil.models.loading import load_detector
 from mmilmil.registry import DATASETS
 from mmilmil.stage import Stage
@@ -63,20 +65,31 @@ def located_sets(cfg: Config, split: str) -> list[tuple[str, object]]:
         raise InputError(f'{cfg.filename} has no {split}_dataloader: give another --split')
     pipeline = innermost_dataset(test_loader(cfg).dataset).pipeline
     # On training images neither those of earlier stages nor those that nobody has annotated are to be judged.
-    changes = dict(pipeline=pipeline, replay=None, unlabelled=None) if split == 'train' else {}
-    return [(place, DATASETS.build(dict(one, **changes)))
+    changes, without = ({}, ()) if split != 'train' else (dict(pipeline=pipeline), ('replay', 'unlabelled'))
+    return [(place, DATASETS.build(dict(one, **changes, **{name: None for name in without if name in one})))
             for place, one in located_datasets(loader.dataset, f'{split}_dataloader.dataset')]
 
 
-def lists_of(sets: list[tuple[str, object]], out: str | None, folder: Path, split: str) -> list[Path]:
-    """The file for the list of each set."""
+def lists_read(cfg: Config) -> set[str]:
+    """Real paths of the files that list the images of the config's sets, or are their annotation."""
+    loaders = [loader for split in SPLITS if (loader := cfg.get(f'{split}_dataloader'))]
+    return {os.path.realpath(os.path.join(one.get('data_root') or '', one.get('ann_file') or ''))
+            for loader in loaders for one in innermost_datasets(loader.dataset)}
+
+
+def lists_of(sets: list[tuple[str, object]], out: str | None, folder: Path, split: str, read: set[str]) -> list[Path]:
+    """The file for the list of each set, none of them one of ``read``."""
     endings = [list_ending(one) for _, one in sets]
     path = Path(out) if out else folder / f'hard_{split}{endings[0]}'
     if wrong := [ending for ending in endings if out and path.suffix != ending]:
         raise InputError(f'--out {out}: the list of this set is a {wrong[0]} file, so give it a name that ends in {wrong[0]}')
-    if len(sets) == 1:
-        return [check_file(path, '--out')]
-    return [check_file(path.with_name(f'{path.stem}_{index}{ending}'), '--out') for index, ending in enumerate(endings)]
+    paths = [path]
+    if len(sets) > 1:
+        paths = [path.with_name(f'{path.stem}_{index}{ending}') for index, ending in enumerate(endings)]
+    for path in paths:
+        if os.path.realpath(check_file(path, '--out')) in read:
+            raise InputError(f'the list {path} would replace the ann_file of a set of the config: name another file by --out')
+    return paths
 
 
 def main() -> None:
@@ -89,9 +102,9 @@ def main() -> None:
     if args.draw:
         check_folder(args.draw, '--draw')
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
-    set_random_seed(cfg.randomness.seed)
+    seed = set_random_seed(random_seed(cfg))
     sets = located_sets(cfg, args.split)
-    files = lists_of(sets, args.out, Path(cfg.work_dir), args.split)
+    files = lists_of(sets, args.out, Path(cfg.work_dir), args.split, lists_read(cfg))
     together = ConcatDataset([one for _, one in sets])
     stage: Stage = sets[0][1].stage
     detector, _ = load_detector(args.checkpoint, dict(model=cfg.model), whose='the ', where='', classes=stage.classes)
@@ -100,7 +113,7 @@ def main() -> None:
     # One by one, so that no image is padded to the size of another.
     loader = Runner.build_dataloader(dict(
         batch_size=1, num_workers=test_loader(cfg).get('num_workers', 0), dataset=together,
-        sampler=dict(type='DefaultSampler', shuffle=False)), seed=cfg.randomness.seed)
+        sampler=dict(type='DefaultSampler', shuffle=False)), seed=seed)
     metric, mistakes = IncrementalVOCMetric(eval_mode='area'), []
     labels = [{stage.classes.index(name) for name in one.kept_classes} for _, one in sets for _ in range(len(one))]
     with torch.no_grad():

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
 
+from mmilmil.config import random_seed
 from mmilmil.engine.cli import CfgOptions, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.methods import add_method_option
@@ -42,7 +43,7 @@ def main() -> None:
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
-    set_random_seed(cfg.randomness.seed)
+    set_random_seed(random_seed(cfg))
     seen, indices = training_images(cfg)
     teacher = Teacher.load(**teacher_settings(cfg.model.teacher))
     check_teacher(seen.datasets[0].stage, teacher.classes, cfg.model.teacher.checkpoint)
