@@ -1,5 +1,6 @@
 """A test of several checkpoints of a config as one detector."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 from mmengine.runner import TestLoop
@@ -9,7 +10,7 @@ from ..errors import InputError
 from ..models.fusion import FusedDetector, detections_per_image
 from ..models.loading import load_detector
 from ..registry import LOOPS
-from ..weights import may_exist
+from ..weights import is_url, may_exist
 
 
 @LOOPS.register_module()
@@ -64,5 +65,6 @@ def check_fused(checkpoint: str, others: Sequence[str]) -> None:
         if not may_exist(path):
             raise InputError(f'--fuse {path}: there is no such checkpoint; give the path or URL of a .pth file')
     given = [checkpoint, *others]
-    if twice := [path for path in given if given.count(path) > 1]:
+    places = [path if is_url(path) else os.path.realpath(path) for path in given]
+    if twice := [path for path, place in zip(given, places) if places.count(place) > 1]:
         raise InputError(f'--fuse: {twice[0]} is given twice, and what it finds would count twice: name each checkpoint once')
