@@ -5,6 +5,8 @@ a name is looked up here first, then in MMDetection, then in MMEngine. Every reg
 MMEngine falls back to its own root (which knows nothing of MMDetection) where the default scope has none.
 """
 
+from . import compat  # noqa: F401  isort: skip  (tells what of the stack is missing, before it is imported)
+
 import mmdet.registry as mmdet_registry
 from mmengine.registry import Registry
 

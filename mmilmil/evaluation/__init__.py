@@ -1,3 +1,4 @@
+from .. import compat  # noqa: F401  isort: skip  (tells what of the stack is missing, before it is imported)
 from . import forgetting
 from .average_precision import class_results
 from .class_groups import group_means

@@ -1,3 +1,4 @@
+from .. import compat  # noqa: F401  isort: skip  (tells what of the stack is missing, before it is imported)
 from . import backbones, losses, necks, roi_heads  # noqa: F401
 from .detectors import (
     IncrementalATSS,
