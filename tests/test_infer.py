@@ -15,6 +15,7 @@ from tiny import OBJECTS, OLD, SEEN, build, shake, stock_cfg, teacher_file, writ
 
 from mmilmil import InputError
 from mmilmil.engine.cli import read_config
+from mmilmil.engine.fused_test import check_fused
 from mmilmil.engine.inference import ImageDetector
 from mmilmil.models.fusion import FusedDetector, detections_per_image, fuse
 
@@ -40,6 +41,13 @@ def test_settings_of_fusing():
     assert fuse(both, iou_threshold=.61).scores.tolist() == pytest.approx([.9, .8])
     assert fuse(both, min_score=.33).scores.tolist() == pytest.approx([.9])
     assert fuse(both, iou_threshold=.61, max_per_img=1).scores.tolist() == pytest.approx([.9])
+
+
+def test_only_identical_boxes_become_one():
+    """By the settings that are a user's where none is given; of two with IoU 0.9 both stay."""
+    apart = [found((0, 0, 10, 10, .9, 0)), found((0, 0, 10, 10, .8, 0)), found((0, 0, 10, 9, .8, 0))]
+    assert fuse(apart[:2]).scores.tolist() == pytest.approx([.9])
+    assert fuse(apart[::2]).scores.tolist() == pytest.approx([.9, .1 * .8])
 
 
 def test_fusing_nothing_and_masks():
@@ -149,7 +157,26 @@ def test_checkpoints_that_cannot_be_fused_are_told(place, tool, tmp_path, name):
     assert not (tmp_path / 'metrics.json').exists()
 
 
-def test_pictures_must_not_replace_the_images(place, tool):
+def test_source_and_outputs_are_checked_before_a_detector_is_built(place, tool, tmp_path, monkeypatch):
+    def build(*args):
+        raise AssertionError('built')
+
+    monkeypatch.setattr('mmilmil.engine.inference.ImageDetector', build)
     images = place / 'data/JPEGImages'
-    done = tool('infer.py', images, place / 'student.py', place / 'one.pth', '--out', images)
-    assert done.status == 1 and '--out' in done.err and 'would replace what is read' in done.err
+    for args, told in [((tmp_path / 'none.jpg', ), 'none.jpg does not exist: give an image'),
+                       ((images, '--out', images), f'--out {images} would replace what is read'),
+                       ((images, '--json', images / 'one.jpg'), f'--json {images}/one.jpg would replace what is read'),
+                       ((images, '--json', tmp_path), f'--json {tmp_path} is a folder')]:
+        done = tool('infer.py', args[0], place / 'student.py', place / 'one.pth', *args[1:])
+        assert done.status == 1 and told in done.err and len(done.err.strip().splitlines()) == 1, done.err
+
+
+def test_one_checkpoint_by_two_paths_is_given_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'a.pth').touch()
+    (tmp_path / 'link.pth').symlink_to('a.pth')
+    (tmp_path / 'b.pth').touch()
+    check_fused('a.pth', ['b.pth', 'https://host/a.pth', 'http://host/a.pth'])
+    for first, other in (('a.pth', './a.pth'), ('link.pth', 'a.pth'), ('https://host/a.pth', 'https://host/a.pth')):
+        with pytest.raises(InputError, match=f'{first} is given twice'):
+            check_fused(first, ['b.pth', other])

@@ -4,9 +4,13 @@ The models here are built node by node: one box is the whole image, and its scor
 """
 
 import dataclasses
+import errno
 import json
+import os
 import subprocess
 import sys
+import zlib
+from pathlib import Path
 
 import cv2
 import mmcv
@@ -20,9 +24,10 @@ from mmdet.datasets.transforms import PackDetInputs, Pad, Resize
 from mmdet.models import DetDataPreprocessor
 from onnx import TensorProto, helper
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mmilmil import InputError
-from mmilmil.runtime import Detector, Metadata
+from mmilmil.runtime import Detector, Metadata, images
 from mmilmil.runtime.__main__ import main
 from mmilmil.runtime.drawing import class_colors, draw
 from mmilmil.runtime.images import read_image
@@ -191,6 +196,21 @@ def _kinds(folder):
     yield _saved(folder / 'plain.jpg', colors)
     yield _saved(folder / 'turned.jpg', colors, exif=turned)
     yield _saved(folder / 'turned.png', colors, exif=turned)
+    for orientation in range(2, 9):  # of TIFFs, by a tag of their own
+        for mode in ('RGB', 'L'):
+            yield _saved(folder / f'turned{orientation}{mode}.tif', colors.convert(mode), tiffinfo={0x0112: orientation})
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt('XML:com.adobe.xmp', xmp.decode())
+    yield _saved(folder / 'xmp.jpg', colors, xmp=xmp)
+    yield _saved(folder / 'xmp.webp', colors, xmp=xmp, lossless=True)
+    yield _saved(folder / 'xmp.png', colors, pnginfo=text)
+    chunk = b'iTXtXML:com.adobe.xmp' + bytes(5) + xmp
+    behind = len(chunk[4:]).to_bytes(4, 'big') + chunk + zlib.crc32(chunk).to_bytes(4, 'big')
+    whole = _saved(folder / 'xmpbehind.png', colors).read_bytes()
+    (folder / 'xmpbehind.png').write_bytes(whole[:-12] + behind + whole[-12:])  # between pixels and end
+    yield folder / 'xmpbehind.png'
+    yield _saved(folder / 'xmp.tif', colors, tiffinfo={700: xmp})
     yield _saved(folder / 'grey.jpg', colors.convert('L'))
     yield _saved(folder / 'two.png', colors.convert('1'))
     yield _saved(folder / 'alpha.png', alpha)
@@ -205,15 +225,35 @@ def _kinds(folder):
 
 
 def test_files_are_read_as_mmcv_reads_them(tmp_path):
+    """Turned by EXIF, with a word on it, and not by XMP."""
     turned = 0
     for path in _kinds(tmp_path):
         pixels, notes = read_image(path)
         theirs = mmcv.imread(path)
         assert pixels.shape == theirs.shape, path.name
         assert np.abs(pixels.astype(int) - theirs).max() <= 1, path.name
-        assert len(notes) == ('turned' in path.name) and all('EXIF orientation 6' in note for note in notes)
+        assert len(notes) == ('turned' in path.name), path.name
+        orientation = path.name[6] if path.suffix == '.tif' else 6
+        assert all(f'EXIF orientation {orientation},' in note for note in notes)
         turned += len(notes)
-    assert turned == 2
+    assert turned == 2 + 2 * 7
+
+
+def test_what_may_not_be_read_is_told_as_that(image, tmp_path, monkeypatch):
+    (tmp_path / 'open/locked').mkdir(parents=True)
+    image.rename(tmp_path / 'open/street.png')
+    theirs, scandir = open, os.scandir
+
+    def refuse(path, *args):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr(images, 'open', lambda path, *args: (refuse if path.name == 'street.png' else theirs)(path, *args),
+                        raising=False)
+    with pytest.raises(InputError, match=r'street.png cannot be read \(Permission denied\): correct its permissions'):
+        read_image(tmp_path / 'open/street.png')
+    monkeypatch.setattr(os, 'scandir', lambda path: (refuse if Path(path).name == 'locked' else scandir)(path))
+    with pytest.raises(InputError, match=r'the folder .*locked cannot be read \(Permission denied\): correct its permissions'):
+        open_source(str(tmp_path / 'open'))
 
 
 @pytest.fixture
@@ -325,6 +365,11 @@ def test_a_video_is_read_and_written(model, tmp_path, capsys):
     again = open_source(str(tmp_path / 'out.avi'))
     assert sum(1 for _ in again) == 3 and again.frames_per_second == 10
     assert not list(tmp_path.glob('*.part*'))
+    before = video.read_bytes()
+    for option in ('--json', '--draw'):
+        with pytest.raises(InputError, match=f'{option} .*drive.avi would replace what is read'):
+            main([str(model), str(video), option, str(tmp_path / 'pictures/../drive.avi')])
+    assert video.read_bytes() == before
     main([str(model), str(video), '--draw', str(tmp_path / 'pictures')])
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == [f'{number:06d}.jpg' for number in range(4)]
 
@@ -362,6 +407,7 @@ def test_sources_and_places_that_cannot_be_used_are_told(model, image, tmp_path,
     for args, told in [
         (['nowhere.jpg'], 'nowhere.jpg does not exist: give an image'),
         (['97'], 'the camera 97 is not there, or another program uses it'),
+        (['20240101123456'], '20240101123456 does not exist, and no camera has such a number'),
         ([tmp_path / 'empty'], 'empty holds no image'),
         ([tmp_path / 'cut.mp4'], 'cut.mp4 cannot be opened by OpenCV'),
         ([image, '--draw', tmp_path / 'file/below'], '--draw .*file/below cannot be a folder'),
@@ -381,23 +427,42 @@ def test_sources_and_places_that_cannot_be_used_are_told(model, image, tmp_path,
 
 BARE = """
 import sys
-ABSENT = 'torch mmdet mmengine mmcv mmrazor cv2 matplotlib tqdm onnx scipy'.split()
+ABSENT = sys.argv.pop(1).split()
 class WithoutThem:
     def __init__(self, finder):
         self.finder = finder
     def find_spec(self, name, path=None, target=None):
         return None if name.partition('.')[0] in ABSENT else self.finder.find_spec(name, path, target)
+    def find_distributions(self, context):
+        find = getattr(self.finder, 'find_distributions', None)
+        return () if find is None or context.name in ABSENT else find(context)
 sys.meta_path[:] = map(WithoutThem, sys.meta_path)
+"""
+
+
+def without(absent, code, *args):
+    """Run code where these packages are not."""
+    return subprocess.run([sys.executable, '-c', BARE + code, absent, *map(str, args)], cwd=REPO, capture_output=True,
+                          text=True, check=False)
+
+
+RUN = """
 import runpy
-sys.argv = ['runtime', *sys.argv[1:]]
-runpy.run_module('mmilmil.runtime', run_name='__main__')
+runpy.run_module('mmilmil.runtime', run_name='__main__', alter_sys=True)
+"""
+IMPORT = """
+import importlib
+for room in sys.argv[1:]:
+    try:
+        importlib.import_module(f'mmilmil.{room}')
+    except ImportError as error:
+        print(room, error, sep=': ')
 """
 
 
 def test_runs_where_the_stack_is_not(model, image, tmp_path):
     def run(*args):
-        return subprocess.run([sys.executable, '-c', BARE, *map(str, args)], cwd=REPO, capture_output=True, text=True,
-                              check=False)
+        return without('torch mmdet mmengine mmcv mmrazor cv2 matplotlib tqdm onnx scipy', RUN, *args)
 
     done = run(model, image, '--json', tmp_path / 'found.json', '--draw', tmp_path / 'drawn.jpg')
     assert done.returncode == 0 and 'street.png: 1 detection (cat 1)' in done.stdout, done.stderr
@@ -407,6 +472,19 @@ def test_runs_where_the_stack_is_not(model, image, tmp_path):
     done = run(model, tmp_path / 'drive.mp4')
     assert done.returncode == 1 and done.stderr.startswith('error: videos and cameras need OpenCV'), done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('absent', ['torch mmcv mmdet', 'mmdet'])
+def test_runs_where_only_a_part_of_the_stack_is(model, image, absent):
+    done = without(absent, RUN, model, image)
+    assert done.returncode == 0 and 'street.png: 1 detection (cat 1)' in done.stdout, done.stderr
+
+
+def test_who_trains_is_told_what_is_missing():
+    rooms = ['registry', 'engine.cli', 'models', 'datasets', 'evaluation']
+    done = without('mmdet', IMPORT, *rooms)
+    told = 'mmilmil needs mmdet >=3.0.0,<4.0.0, which is not installed: install it with `pip install'
+    assert [line.partition(' "')[0] for line in done.stdout.splitlines()] == [f'{room}: {told}' for room in rooms], done.stderr
 
 
 def test_the_same_model_and_input_give_the_same_twice(model, image):

@@ -50,10 +50,6 @@ def main() -> None:
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     check_fused(args.checkpoint, args.fuse)
     check_device(args.device)
-    register_all_modules(init_default_scope=False)
-    cfg = read_config(args.config, args.cfg_options, method=args.method)
-    detector = ImageDetector(cfg, args.checkpoint, args.fuse, fuse_settings(args), args.device)
-    stage = detector.stage
 
     def read(path: Path) -> tuple:
         """MMDetection's pixels, and what the runtime tells of the file."""
@@ -65,8 +61,13 @@ def main() -> None:
         boxes, scores, labels = (values.cpu().numpy() for values in (found.bboxes, found.scores, found.labels))
         return Detections.of(boxes, scores, labels, stage.classes, stage.split, args.score_thr)
 
+    # Before checkpoints are fetched and built.
     source = open_source(args.source, args.frames, read)
-    drawings = check_outputs(source, args.json, args.out, stage.split, '--out')
+    drawings = check_outputs(source, args.json, args.out, '--out')
+    register_all_modules(init_default_scope=False)
+    cfg = read_config(args.config, args.cfg_options, method=args.method)
+    detector = ImageDetector(cfg, args.checkpoint, args.fuse, fuse_settings(args), args.device)
+    stage = detector.stage
     files = isinstance(source, Files)
     model = Model(detect, ' + '.join([args.checkpoint, *args.fuse]), stage.classes, stage.split, args.score_thr)
     single = len(source) == 1

@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> None:
     detector = Detector(args.model, int8=args.int8, score_thr=args.score_thr, threads=args.threads)
     known = detector.metadata
     source = open_source(args.source, args.frames)
-    drawings = check_outputs(source, args.json, args.draw, known.split)
+    drawings = check_outputs(source, args.json, args.draw)
     files = isinstance(source, Files)
 
     def each(frame: Frame, found: Detections) -> None:

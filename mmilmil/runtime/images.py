@@ -17,8 +17,8 @@ _UNASSOCIATED_ALPHA = 2  # of TIFF's tag ExtraSamples
 def read_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
     """Read an image as MMCV's ``imread`` does with its default settings.
 
-    It is turned by its EXIF orientation; of 16 bits the upper 8 count; grey becomes three equal channels; alpha is dropped,
-    and colours of a palette are those of the palette.
+    It is turned by its EXIF orientation, not by one in XMP, of which OpenCV knows nothing; of 16 bits the upper 8 count; grey
+    becomes three equal channels; alpha is dropped, and colours of a palette are those of the palette.
 
     Args:
         path: The file.
@@ -27,20 +27,24 @@ def read_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
         Pixels (H, W, 3), uint8, in the order blue, green, red; and what a user should know of it, in lines.
 
     Raises:
-        InputError: the file is not there, empty, cut off, too large, or no image that MMDetection reads.
+        InputError: the file is not there, not to be read, empty, cut off, too large, or no image that MMDetection reads.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f'the image {path} does not exist: correct the path')
-    if not path.stat().st_size:
-        raise InputError(f'the image {path} is empty, a file of 0 bytes: replace it')
     notes = []
     try:
+        if not path.is_file():
+            raise InputError('does not exist: correct the path')
+        if not path.stat().st_size:
+            raise InputError('is empty, a file of 0 bytes: replace it')
         with warnings.catch_warnings():
             warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.load()  # before the orientation is asked: a TIFF is turned in loading, and says so no more
-                turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+            # Opened here: a file of its own Pillow may map into memory, and then scrambles a grey TIFF that is to be turned.
+            with open(path, 'rb') as file, Image.open(file) as image:
+                _forget_xmp(image)
+                turn = getattr(image, 'tag_v2', {}).get(ExifTags.Base.Orientation)  # of a TIFF, which is turned in loading
+                image.load()
+                _forget_xmp(image)  # a PNG may have it behind its pixels
+                turn = turn or image.getexif().get(ExifTags.Base.Orientation, 1)
                 ImageOps.exif_transpose(image, in_place=True)
                 rgb = _rgb(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -49,6 +53,9 @@ def read_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
     except UnidentifiedImageError as error:
         raise InputError(f'{path} is no image that Pillow knows: give a file such as a .jpg or a .png, or a video by a name '
                          'with its usual ending') from error
+    except PermissionError as error:
+        raise InputError(f'the image {path} cannot be read ({error.strerror}): correct its permissions, or those of its '
+                         'folder') from error
     except InputError as error:
         raise InputError(f'the image {path} {error}') from error
     except Exception as error:  # a broken file can break a decoder in any way
@@ -57,6 +64,12 @@ def read_image(path: str | Path) -> tuple[np.ndarray, list[str]]:
         notes.append(f'{path} is turned or mirrored by its EXIF orientation {turn}, as MMDetection does: boxes are in pixels '
                      'of the turned image')
     return np.ascontiguousarray(rgb[:, :, ::-1]), notes
+
+
+def _forget_xmp(image: Image.Image) -> None:
+    """Where EXIF has no orientation, Pillow takes one from there."""
+    for name in ('xmp', 'XML:com.adobe.xmp'):
+        image.info.pop(name, None)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

@@ -73,17 +73,15 @@ class Drawings:
     Args:
         out: A folder; of a single image also a file, of a video or a camera also a video file.
         source: What is detected in.
-        split: Number of classes of each group.
         option: What names it, for messages.
 
     Raises:
         InputError: it cannot be written, does not fit the source, or would replace the images that are read.
     """
 
-    def __init__(self, out: str | Path, source: Files | Stream, split: Sequence[int],
-                 option: str = '--draw') -> None:
+    def __init__(self, out: str | Path, source: Files | Stream, option: str = '--draw') -> None:
         self.option = option
-        self.out, self.source, self.split = Path(out), source, tuple(split)
+        self.out, self.source = Path(out), source
         suffix = self.out.suffix.lower()
         self._video = None
         self.is_video = suffix in VIDEO_EXTENSIONS and not self.out.is_dir()
@@ -97,7 +95,7 @@ class Drawings:
             check_file(self.out, option)
         else:
             check_folder(self.out, option)
-        read = {os.path.realpath(path) for path in source.paths} if files else {os.path.realpath(source.name)}
+        read = _files_of(source)
         if any(os.path.realpath(path) in read for path in self._targets()):
             raise InputError(f'{option} {out} would replace what is read: name another place')
 
@@ -111,9 +109,9 @@ class Drawings:
             return self.out
         return self.out / (frame.name if frame.number is None else f'{frame.name}.jpg')
 
-    def add(self, frame: Frame, pixels: np.ndarray, detections: Detections) -> None:
-        """Draw one image's."""
-        image = draw(pixels, detections, self.split)
+    def add(self, frame: Frame, pixels: np.ndarray, detections: Detections, split: Sequence[int]) -> None:
+        """Draw one image's, in the colours of groups of so many classes."""
+        image = draw(pixels, detections, split)
         target = self._target(frame)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not self.is_video:
@@ -140,7 +138,12 @@ class Drawings:
                 self._part.unlink(missing_ok=True)
 
 
-def check_outputs(source: Files | Stream, json_file: str | None, pictures: str | None, split: Sequence[int],
+def _files_of(source: Files | Stream) -> set[str]:
+    """Real paths of what is read."""
+    return set(map(os.path.realpath, source.paths if isinstance(source, Files) else [source.name]))
+
+
+def check_outputs(source: Files | Stream, json_file: str | None, pictures: str | None,
                   option: str = '--draw') -> Drawings | None:
     """Tell what cannot be written, before anything is detected.
 
@@ -149,9 +152,9 @@ def check_outputs(source: Files | Stream, json_file: str | None, pictures: str |
     """
     if json_file:
         check_file(json_file, '--json')
-        if isinstance(source, Files) and os.path.realpath(json_file) in map(os.path.realpath, source.paths):
+        if os.path.realpath(json_file) in _files_of(source):
             raise InputError(f'--json {json_file} would replace what is read: name another file')
-    return Drawings(pictures, source, split, option) if pictures else None
+    return Drawings(pictures, source, option) if pictures else None
 
 
 def run(source: Files | Stream, model: Model, drawings: Drawings | None = None, json_file: str | None = None,
@@ -199,7 +202,7 @@ def run(source: Files | Stream, model: Model, drawings: Drawings | None = None, 
                 height, width = pixels.shape[:2]
                 images.append(dict(entry, width=width, height=height, detections=plain(found)))
             if drawings:
-                drawings.add(frame, pixels, found)
+                drawings.add(frame, pixels, found, model.split)
             each(frame, found)
         whole = True
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from ..errors import InputError
 from .images import EXTENSIONS, read_image
 
 VIDEO_EXTENSIONS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+
+_LARGEST_CAMERA = 2**31 - 1  # OpenCV's int
 
 Reader = Callable[[Path], tuple[np.ndarray, list[str]]]
 """Pixels of a file, (H, W, 3), uint8, in the order blue, green, red, and what a user should know of it."""
@@ -72,6 +75,9 @@ class Stream:
     def __post_init__(self) -> None:
         self._cv2 = opencv()
         source = int(self.name) if self.name.isdecimal() else self.name
+        if isinstance(source, int) and source > _LARGEST_CAMERA:
+            raise InputError(f'{self.name} does not exist, and no camera has such a number: correct the path, or give the '
+                             'number of a camera such as 0')
         self._capture = self._cv2.VideoCapture(source)
         if not self._capture.isOpened():
             raise InputError(f'the camera {self.name} is not there, or another program uses it: give the number of another, or '
@@ -116,6 +122,12 @@ def opencv():
     return cv2
 
 
+def _unreadable(error: OSError) -> NoReturn:
+    """What ``os.walk`` would pass over in silence."""
+    raise InputError(f'the folder {error.filename} cannot be read ({error.strerror}): correct its permissions, or take it out '
+                     'of the folder above') from error
+
+
 def open_source(text: str, limit: int | None = None, read: Reader = read_image) -> Files | Stream:
     """What a user calls an image, a folder, a video or a camera.
 
@@ -125,7 +137,7 @@ def open_source(text: str, limit: int | None = None, read: Reader = read_image) 
         read: Reads an image file.
 
     Raises:
-        InputError: it is not there, or holds no image.
+        InputError: it is not there, holds no image, or a folder in it cannot be read.
     """
     path = Path(text)
     if not path.exists() or path.is_char_device():
@@ -133,7 +145,7 @@ def open_source(text: str, limit: int | None = None, read: Reader = read_image) 
             return Stream(text, limit, is_camera=True)
         raise InputError(f'{text} does not exist: give an image, a folder, a video, or the number of a camera such as 0')
     if path.is_dir():
-        found = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names
+        found = sorted(Path(folder, name) for folder, _, names in os.walk(path, onerror=_unreadable) for name in names
                        if name.lower().endswith(EXTENSIONS) and not name.startswith('.'))
         if not found:
             raise InputError(f'the folder {text} holds no image, nor does one below it ({", ".join(EXTENSIONS)}): give another')
