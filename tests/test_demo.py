@@ -9,6 +9,7 @@ import pytest
 from conftest import REPO, run_tool
 
 from mmilmil.errors import InputError
+from mmilmil.models.memory import FeatureMemory
 from mmilmil.table_layout import size_told
 
 FEW_IMAGES = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.dataset.indices=8',
@@ -25,7 +26,7 @@ def test_four_rows_a_picture_and_a_second_call(tmp_path):
     assert rows[2:] == ['teacher (old classes only)', 'fine-tuning', 'ILMIL', 'joint']
     assert all(column in table.splitlines()[0] for column in ('old', 'new', 'all', 'old/teacher', 'all/joint'))
     assert table in done.stdout
-    memory = (tmp_path / 'demo/frcnn_shapes_4/memory.pth').stat().st_size
+    memory = FeatureMemory.load(tmp_path / 'demo/frcnn_shapes_4/memory.pth').nbytes
     assert table.splitlines()[-1] == f'ILMIL keeps of earlier stages: memory: {size_told(memory)}, no images'
     for stage in ('frcnn_shapes_4', *(f'frcnn_shapes_4+2{method}' for method in ('', '_finetune', '_joint'))):
         assert f'{stage}: training' in done.stdout

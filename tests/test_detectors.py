@@ -42,8 +42,9 @@ def terms_of(kind):
         head = DENSE_LAYERS[kind]
         return {'loss_kd_feature': 'neck', 'loss_kd_cls': f'{head}cls', 'loss_kd_reg': f'{head}reg'}
     heads = 'roi_head.bbox_head.2.' if kind.startswith('cascade') else 'roi_head.bbox_head.'
-    return {'loss_kd_feature': 'neck', 'loss_kd_rpn_cls': 'rpn_head.rpn_cls', 'loss_kd_rpn_reg': 'rpn_head.rpn_reg',
-            'loss_kd_roi_cls': f'{heads}fc_cls', 'loss_kd_roi_reg': f'{heads}fc_reg', 'loss_kd_score': f'{heads}fc_cls'}
+    return {'loss_kd_feature': 'neck', 'loss_kd_cross_head': 'neck', 'loss_kd_rpn_cls': 'rpn_head.rpn_cls',
+            'loss_kd_rpn_reg': 'rpn_head.rpn_reg', 'loss_kd_roi_cls': f'{heads}fc_cls', 'loss_kd_roi_reg': f'{heads}fc_reg',
+            'loss_kd_score': f'{heads}fc_cls'}
 
 
 @pytest.fixture(scope='module')
