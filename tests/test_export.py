@@ -298,6 +298,13 @@ def config(model=None, **steps):
     return Config(dict(model=dict(data_preprocessor=preprocessor), val_dataloader=dict(dataset=dict(pipeline=pipeline))))
 
 
+def padded_first():
+    cfg = config(more=[dict(type='Pad', size=(160, 96))])
+    steps = cfg.val_dataloader.dataset.pipeline
+    steps[1], steps[2] = steps[2], steps[1]
+    return cfg
+
+
 def test_preparation_is_read():
     found = preparation_of(config())
     assert (found.resize, found.pad) == (Resizing((100, 60), True), Padding(32, None, (0.0, 0.0, 0.0)))
@@ -319,6 +326,7 @@ def test_padding_of_the_pipeline():
     (config(resize=dict(interpolation='nearest')), "Resize.interpolation = 'nearest'"),
     (config(resize=dict(scale=None)), 'Resize.scale = None'),
     (config(more=[dict(type='Resize', scale=(5, 5))]), 'has 2 Resize'),
+    (padded_first(), 'has Pad before Resize, and the runtime of an exported model pads what is resized: put Pad behind'),
     (config(more=[dict(type='Pad', size_divisor=32)]), 'Pad.size_divisor = 32'),
     (config(more=[dict(type='Pad', size=(100, 100))]), 'is no multiple of model.data_preprocessor.pad_size_divisor = 32'),
     (config(model=dict(type='ReIDDataPreprocessor')), 'is a ReIDDataPreprocessor'),
