@@ -367,6 +367,26 @@ def test_differences(wanted, found, others, at_threshold):
         assert told.box <= .01 and told.score <= 1e-4
 
 
+@pytest.mark.parametrize(('fitting', 'seconds', 'median'), [
+    ((True, False, False), [5], 5),  # one image alone counts, although it prepares the others
+    ((False, True, True, True), [9, 2, 4], 3),
+    ((True, True, True), [9, 2, 4], 3),
+])
+def test_first_pass_does_not_count(monkeypatch, fitting, seconds, median):
+    torchs, onnxs = iter(seconds), iter([10 * one for one in seconds])
+    monkeypatch.setattr(parity, 'timed', lambda run, *args: (
+        detections((BOX, .5, 0)), next(torchs if run is parity.predicted else onnxs)))
+    images = [SimpleNamespace(name='a.jpg', pixels=torch.ones(1, 3, 96 if fits else 128, 64), shape=(96, 64))
+              for fits in fitting]
+
+    class Several(list):
+        source, real, number = 'these', True, len(images)
+
+    found = parity.compare(None, SimpleNamespace(metadata=metadata(), run=None), Several(images))
+    assert (found.torch_ms, found.onnx_ms) == (1e3 * median, 1e4 * median)
+    assert (found.images, found.left_out) == (sum(fitting), len(fitting) - sum(fitting))
+
+
 # The folder
 
 
