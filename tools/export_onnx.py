@@ -5,7 +5,6 @@ also model.int8.onnx, smaller and faster. A student's config exports its detecto
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from mmilmil.models.loading import load_detector
 from mmilmil.models.supported import check_supported
 from mmilmil.runtime import Detector, Metadata
 from mmilmil.runtime.detector import INT8_FILE, MODEL_FILE
-from mmilmil.weights import is_url, local_file, may_exist
+from mmilmil.weights import is_url, local_file, may_exist, sha256
 
 MAX_DROP = 0.005
 
@@ -47,12 +46,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file."""
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def input_size(args: argparse.Namespace, preparation) -> tuple[int, int] | None:
