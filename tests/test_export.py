@@ -474,6 +474,32 @@ def test_tool_and_test_of_its_model(ready, tool):
         assert done.status == 1 and told in done.err and 'Traceback' not in done.err, done.err
 
 
+@pytest.mark.parametrize(('names', 'split', 'told'), [
+    (dict(classes=OLD), [2, 1], None),  # as a pruned checkpoint was
+    ({}, [2, 1], None),
+    (dict(classes=OLD, split=(1, 2)), [2, 1], (1, 2)),
+    (dict(classes=OLD), [2, 2], 'base.py: metainfo.split = (2, 2) sums to 4'),
+    (dict(classes=OLD, split=(4, )), [2, 1], 'own.pth: dataset_meta.split = (4,) sums to 4'),
+    (dict(classes=OLD[::-1]), [2, 1], "names the classes ['cat', 'bee', 'ant']"),
+])
+def test_groups_by_the_config_where_the_checkpoint_has_none(ready, tool, monkeypatch, names, split, told):
+    content, found = torch.load(ready.checkpoint, weights_only=True), []
+    content['meta']['dataset_meta'] = names
+    torch.save(content, ready.folder / 'own.pth')
+
+    def stop(graph, metadata):
+        found.append(metadata)
+        raise InputError('that is enough')
+
+    monkeypatch.setattr(exporter, 'add_metadata', stop)
+    done = tool('export_onnx.py', 'base.py', 'own.pth', '--out', 'never', '--cfg-options',
+                f'test_dataloader.dataset.metainfo.split={str(split).replace(" ", "")}')
+    if isinstance(told, str):
+        assert done.status == 1 and told in done.err and not found
+    else:
+        assert 'that is enough' in done.err and (found[0].classes, found[0].split) == (OLD, told or (2, 1)), done.err
+
+
 def test_model_that_finds_something_else(ready, tool, monkeypatch):
     real = parity.predicted
 
