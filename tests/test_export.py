@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -392,21 +394,112 @@ def test_first_pass_does_not_count(monkeypatch, fitting, seconds, median):
 
 def test_folder_is_whole_or_as_before(tmp_path):
     out = tmp_path / 'deep/out'
-    with pytest.raises(InputError), whole_folder(out) as folder:
+    with pytest.raises(InputError), whole_folder(out, '--out') as folder:
         (folder / 'model.onnx').write_text('new')
         raise InputError('parity')
     assert not list(tmp_path.iterdir())
     for text in ('first', 'second'):
-        with whole_folder(out) as folder:
+        with whole_folder(out, '--out') as folder:
             (folder / 'model.onnx').write_text(text)
         check_replaceable(out, '--out')
     assert (out / 'model.onnx').read_text() == 'second' and [path.name for path in out.parent.iterdir()] == ['out']
-    with pytest.raises(KeyboardInterrupt), whole_folder(out):
+    with pytest.raises(KeyboardInterrupt), whole_folder(out, '--out'):
         raise KeyboardInterrupt
     assert (out / 'model.onnx').read_text() == 'second'
     (out / 'thesis.tex').write_text('')
     with pytest.raises(InputError, match='holds other files, such as thesis.tex'):
         check_replaceable(out, '--out')
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """An export that is there already."""
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'model.onnx').write_text('earlier')
+    return out
+
+
+def left(out):
+    """What stands in the folder of an export, and beside it."""
+    return (out / 'model.onnx').read_text(), [path.name for path in out.parent.iterdir()]
+
+
+@pytest.mark.parametrize('error', [PermissionError(13, 'Permission denied'), KeyboardInterrupt()])
+def test_earlier_export_comes_back(earlier, monkeypatch, error):
+    """Where the second of the two renames fails, or Ctrl-C falls between them."""
+    rename = Path.rename
+
+    def fails(path, target):
+        if path.name == 'new':
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', fails)
+    told = '--out .*/out cannot be replaced .*Permission denied' if isinstance(error, OSError) else None
+    with pytest.raises((InputError, KeyboardInterrupt), match=told), whole_folder(earlier, '--out') as folder:
+        (folder / 'model.onnx').write_text('new')
+    assert left(earlier) == ('earlier', ['out'])
+
+
+def test_earlier_export_that_cannot_come_back_is_kept(earlier, monkeypatch):
+    """Another process has made the folder in between."""
+    rename = Path.rename
+
+    def fails(path, target):
+        if path.name == 'new':
+            (target / 'of_another').mkdir(parents=True)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', fails)
+    with pytest.raises(InputError, match='nor put back .*: the earlier export is .*/old now'), whole_folder(earlier, '--out'):
+        pass
+    (kept, ) = earlier.parent.glob('.out-*/old/model.onnx')
+    assert kept.read_text() == 'earlier'
+
+
+def test_files_that_came_meanwhile_are_kept(earlier):
+    with pytest.raises(InputError, match='holds other files, such as notes.txt'), whole_folder(earlier, '--out'):
+        (earlier / 'notes.txt').write_text('')
+    assert left(earlier) == ('earlier', ['out']) and (earlier / 'notes.txt').exists()
+
+
+def test_link_to_a_folder_stays_a_link(earlier, tmp_path):
+    link = tmp_path / 'elsewhere/link'
+    link.parent.mkdir()
+    link.symlink_to(earlier)
+    with whole_folder(link, '--out') as folder:
+        (folder / 'model.onnx').write_text('new')
+    assert link.is_symlink() and (earlier / 'model.onnx').read_text() == 'new' and list(link.parent.iterdir()) == [link]
+
+
+def test_terminated_export_leaves_nothing_behind(earlier, monkeypatch):
+    def before(number, frame):
+        raise AssertionError('SIGTERM ends the process where it stands')
+
+    kept = signal.signal(signal.SIGTERM, before)
+    try:
+        with pytest.raises(SystemExit) as caught, whole_folder(earlier, '--out'):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+    assert caught.value.code == 143 and left(earlier) == ('earlier', ['out'])
+
+
+def test_folders_that_cannot_be_replaced(earlier, monkeypatch):
+    monkeypatch.chdir(earlier)
+    for out in (Path('.'), earlier, Path('../out')):
+        with pytest.raises(InputError, match='is the working directory, .*: name another, such as .*onnx$'):
+            check_replaceable(out, '--out')
+    monkeypatch.chdir('/')
+    monkeypatch.setattr(os.path, 'ismount', lambda path: path == earlier)
+    with pytest.raises(InputError, match=f'--out {earlier} is a mount point, .*: name one in it, such as {earlier}/onnx'):
+        check_replaceable(earlier, '--out')
+    monkeypatch.undo()
+    monkeypatch.setattr(os, 'access', lambda path, mode: Path(path) != earlier.parent)  # root may write everywhere
+    with pytest.raises(InputError, match=f'the folder of --out {earlier.parent} cannot be written'):
+        check_replaceable(earlier, '--out')
 
 
 # The tools

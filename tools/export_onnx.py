@@ -134,7 +134,7 @@ def main() -> None:
         resize=preparation.resize, pad=preparation.pad, mean=preparation.mean, std=preparation.std,
         channels=preparation.channels, input_size=size, score_thr=float(last.get('score_thr', 0)),
         max_per_img=last.max_per_img))
-    with whole_folder(out) as folder:
+    with whole_folder(out, '--out') as folder:
         path = folder / MODEL_FILE
         path.write_bytes(graph.SerializeToString())
         model = Detector(path, threads=1)
