@@ -7,6 +7,7 @@ from mmdet.registry import DATASETS
 
 from .checkpoint import load_checkpoint_file
 from .errors import InputError
+from .stage import Stage
 
 
 def checkpoint_classes(path: str) -> tuple[Optional[tuple[str, ...]], Optional[tuple[int, ...]]]:
@@ -25,6 +26,24 @@ def checkpoint_classes(path: str) -> tuple[Optional[tuple[str, ...]], Optional[t
     meta = load_checkpoint_file(path).get('meta') or {}
     split = _dataset_meta(meta).get('split')
     return classes_in(meta), tuple(split) if isinstance(split, (list, tuple)) else None
+
+
+def class_groups(checkpoint: str, classes: Sequence[str], metainfo: Mapping, config: str) -> tuple[int, ...]:
+    """The sizes of the groups that a detector's classes were learned in: the checkpoint's, else the config's, else one group.
+
+    Args:
+        checkpoint: File, or its URL.
+        classes: The detector's, in label order.
+        metainfo: Of the config's data set.
+        config: The config, for the message.
+
+    Raises:
+        InputError: the groups are not those of so many classes; names whose they are.
+    """
+    split, where = checkpoint_classes(checkpoint)[1], f'{checkpoint}: dataset_meta'
+    if split is None:
+        split, where = metainfo.get('split'), f'{config}: metainfo'
+    return Stage.from_metainfo(dict(classes=classes, split=split), where).split
 
 
 def classes_in(meta: Mapping) -> Optional[tuple[str, ...]]:

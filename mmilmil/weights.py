@@ -70,7 +70,7 @@ def local_file(url: str) -> Path:
     wanted = _HASH.search(name)
     if wanted:
         status = path.stat()
-        found = _sha256(path, status.st_size, status.st_mtime_ns)
+        found = _known_sha256(path, status.st_size, status.st_mtime_ns)
         if not found.startswith(wanted[1]):
             raise InputError(f'{path} has the SHA-256 sum {found[:len(wanted[1])]}..., not {wanted[1]} as the file of {url}: '
                              f'it is damaged, cut off or another one. Remove it and run this again, or {by_hand}')
@@ -107,11 +107,16 @@ def _timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-@lru_cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    """The sum of a file that has not changed since; VGG16's is asked for twice and has half a gigabyte."""
+def sha256(path: Path) -> str:
+    """The SHA-256 sum of a file, 64 digits."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@lru_cache
+def _known_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """The sum of a file that has not changed since; VGG16's is asked for twice and has half a gigabyte."""
+    return sha256(path)

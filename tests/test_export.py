@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -298,6 +300,13 @@ def config(model=None, **steps):
     return Config(dict(model=dict(data_preprocessor=preprocessor), val_dataloader=dict(dataset=dict(pipeline=pipeline))))
 
 
+def padded_first():
+    cfg = config(more=[dict(type='Pad', size=(160, 96))])
+    steps = cfg.val_dataloader.dataset.pipeline
+    steps[1], steps[2] = steps[2], steps[1]
+    return cfg
+
+
 def test_preparation_is_read():
     found = preparation_of(config())
     assert (found.resize, found.pad) == (Resizing((100, 60), True), Padding(32, None, (0.0, 0.0, 0.0)))
@@ -319,6 +328,7 @@ def test_padding_of_the_pipeline():
     (config(resize=dict(interpolation='nearest')), "Resize.interpolation = 'nearest'"),
     (config(resize=dict(scale=None)), 'Resize.scale = None'),
     (config(more=[dict(type='Resize', scale=(5, 5))]), 'has 2 Resize'),
+    (padded_first(), 'has Pad before Resize, and the runtime of an exported model pads what is resized: put Pad behind'),
     (config(more=[dict(type='Pad', size_divisor=32)]), 'Pad.size_divisor = 32'),
     (config(more=[dict(type='Pad', size=(100, 100))]), 'is no multiple of model.data_preprocessor.pad_size_divisor = 32'),
     (config(model=dict(type='ReIDDataPreprocessor')), 'is a ReIDDataPreprocessor'),
@@ -359,26 +369,137 @@ def test_differences(wanted, found, others, at_threshold):
         assert told.box <= .01 and told.score <= 1e-4
 
 
+@pytest.mark.parametrize(('fitting', 'seconds', 'median'), [
+    ((True, False, False), [5], 5),  # one image alone counts, although it prepares the others
+    ((False, True, True, True), [9, 2, 4], 3),
+    ((True, True, True), [9, 2, 4], 3),
+])
+def test_first_pass_does_not_count(monkeypatch, fitting, seconds, median):
+    torchs, onnxs = iter(seconds), iter([10 * one for one in seconds])
+    monkeypatch.setattr(parity, 'timed', lambda run, *args: (
+        detections((BOX, .5, 0)), next(torchs if run is parity.predicted else onnxs)))
+    images = [SimpleNamespace(name='a.jpg', pixels=torch.ones(1, 3, 96 if fits else 128, 64), shape=(96, 64))
+              for fits in fitting]
+
+    class Several(list):
+        source, real, number = 'these', True, len(images)
+
+    found = parity.compare(None, SimpleNamespace(metadata=metadata(), run=None), Several(images))
+    assert (found.torch_ms, found.onnx_ms) == (1e3 * median, 1e4 * median)
+    assert (found.images, found.left_out) == (sum(fitting), len(fitting) - sum(fitting))
+
+
 # The folder
 
 
 def test_folder_is_whole_or_as_before(tmp_path):
     out = tmp_path / 'deep/out'
-    with pytest.raises(InputError), whole_folder(out) as folder:
+    with pytest.raises(InputError), whole_folder(out, '--out') as folder:
         (folder / 'model.onnx').write_text('new')
         raise InputError('parity')
     assert not list(tmp_path.iterdir())
     for text in ('first', 'second'):
-        with whole_folder(out) as folder:
+        with whole_folder(out, '--out') as folder:
             (folder / 'model.onnx').write_text(text)
         check_replaceable(out, '--out')
     assert (out / 'model.onnx').read_text() == 'second' and [path.name for path in out.parent.iterdir()] == ['out']
-    with pytest.raises(KeyboardInterrupt), whole_folder(out):
+    with pytest.raises(KeyboardInterrupt), whole_folder(out, '--out'):
         raise KeyboardInterrupt
     assert (out / 'model.onnx').read_text() == 'second'
     (out / 'thesis.tex').write_text('')
     with pytest.raises(InputError, match='holds other files, such as thesis.tex'):
         check_replaceable(out, '--out')
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """An export that is there already."""
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'model.onnx').write_text('earlier')
+    return out
+
+
+def left(out):
+    """What stands in the folder of an export, and beside it."""
+    return (out / 'model.onnx').read_text(), [path.name for path in out.parent.iterdir()]
+
+
+@pytest.mark.parametrize('error', [PermissionError(13, 'Permission denied'), KeyboardInterrupt()])
+def test_earlier_export_comes_back(earlier, monkeypatch, error):
+    """Where the second of the two renames fails, or Ctrl-C falls between them."""
+    rename = Path.rename
+
+    def fails(path, target):
+        if path.name == 'new':
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', fails)
+    told = '--out .*/out cannot be replaced .*Permission denied' if isinstance(error, OSError) else None
+    with pytest.raises((InputError, KeyboardInterrupt), match=told), whole_folder(earlier, '--out') as folder:
+        (folder / 'model.onnx').write_text('new')
+    assert left(earlier) == ('earlier', ['out'])
+
+
+def test_earlier_export_that_cannot_come_back_is_kept(earlier, monkeypatch):
+    """Another process has made the folder in between."""
+    rename = Path.rename
+
+    def fails(path, target):
+        if path.name == 'new':
+            (target / 'of_another').mkdir(parents=True)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, 'rename', fails)
+    with pytest.raises(InputError, match='nor put back .*: the earlier export is .*/old now'), whole_folder(earlier, '--out'):
+        pass
+    (kept, ) = earlier.parent.glob('.out-*/old/model.onnx')
+    assert kept.read_text() == 'earlier'
+
+
+def test_files_that_came_meanwhile_are_kept(earlier):
+    with pytest.raises(InputError, match='holds other files, such as notes.txt'), whole_folder(earlier, '--out'):
+        (earlier / 'notes.txt').write_text('')
+    assert left(earlier) == ('earlier', ['out']) and (earlier / 'notes.txt').exists()
+
+
+def test_link_to_a_folder_stays_a_link(earlier, tmp_path):
+    link = tmp_path / 'elsewhere/link'
+    link.parent.mkdir()
+    link.symlink_to(earlier)
+    with whole_folder(link, '--out') as folder:
+        (folder / 'model.onnx').write_text('new')
+    assert link.is_symlink() and (earlier / 'model.onnx').read_text() == 'new' and list(link.parent.iterdir()) == [link]
+
+
+def test_terminated_export_leaves_nothing_behind(earlier, monkeypatch):
+    def before(number, frame):
+        raise AssertionError('SIGTERM ends the process where it stands')
+
+    kept = signal.signal(signal.SIGTERM, before)
+    try:
+        with pytest.raises(SystemExit) as caught, whole_folder(earlier, '--out'):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+    assert caught.value.code == 143 and left(earlier) == ('earlier', ['out'])
+
+
+def test_folders_that_cannot_be_replaced(earlier, monkeypatch):
+    monkeypatch.chdir(earlier)
+    for out in (Path('.'), earlier, Path('../out')):
+        with pytest.raises(InputError, match='is the working directory, .*: name another, such as .*onnx$'):
+            check_replaceable(out, '--out')
+    monkeypatch.chdir('/')
+    monkeypatch.setattr(os.path, 'ismount', lambda path: path == earlier)
+    with pytest.raises(InputError, match=f'--out {earlier} is a mount point, .*: name one in it, such as {earlier}/onnx'):
+        check_replaceable(earlier, '--out')
+    monkeypatch.undo()
+    monkeypatch.setattr(os, 'access', lambda path, mode: Path(path) != earlier.parent)  # root may write everywhere
+    with pytest.raises(InputError, match=f'the folder of --out {earlier.parent} cannot be written'):
+        check_replaceable(earlier, '--out')
 
 
 # The tools
@@ -410,6 +531,7 @@ def ready(stage, exported, monkeypatch):
     model = exported('frcnn')
     monkeypatch.chdir(stage.folder)
     monkeypatch.setattr(exporter, 'to_onnx', lambda detector, size, *_: size or copy.deepcopy(model))
+    monkeypatch.delattr(hashlib, 'file_digest', raising=False)  # Python 3.10 has none
     return stage
 
 
@@ -443,6 +565,32 @@ def test_tool_and_test_of_its_model(ready, tool):
                         (('base.py', '--onnx', 'out', '--fuse', ready.checkpoint), '--fuse puts checkpoints together')]:
         done = tool('test.py', *flags)
         assert done.status == 1 and told in done.err and 'Traceback' not in done.err, done.err
+
+
+@pytest.mark.parametrize(('names', 'split', 'told'), [
+    (dict(classes=OLD), [2, 1], None),  # as a pruned checkpoint was
+    ({}, [2, 1], None),
+    (dict(classes=OLD, split=(1, 2)), [2, 1], (1, 2)),
+    (dict(classes=OLD), [2, 2], 'base.py: metainfo.split = (2, 2) sums to 4'),
+    (dict(classes=OLD, split=(4, )), [2, 1], 'own.pth: dataset_meta.split = (4,) sums to 4'),
+    (dict(classes=OLD[::-1]), [2, 1], "names the classes ['cat', 'bee', 'ant']"),
+])
+def test_groups_by_the_config_where_the_checkpoint_has_none(ready, tool, monkeypatch, names, split, told):
+    content, found = torch.load(ready.checkpoint, weights_only=True), []
+    content['meta']['dataset_meta'] = names
+    torch.save(content, ready.folder / 'own.pth')
+
+    def stop(graph, metadata):
+        found.append(metadata)
+        raise InputError('that is enough')
+
+    monkeypatch.setattr(exporter, 'add_metadata', stop)
+    done = tool('export_onnx.py', 'base.py', 'own.pth', '--out', 'never', '--cfg-options',
+                f'test_dataloader.dataset.metainfo.split={str(split).replace(" ", "")}')
+    if isinstance(told, str):
+        assert done.status == 1 and told in done.err and not found
+    else:
+        assert 'that is enough' in done.err and (found[0].classes, found[0].split) == (OLD, told or (2, 1)), done.err
 
 
 def test_model_that_finds_something_else(ready, tool, monkeypatch):

@@ -52,7 +52,8 @@ def test_pruned_checkpoint(cut_chain):
     small, full = content(cut_chain.folder / 'pruned/pruned.pth'), content(cut_chain.full)
     assert small['state_dict'].keys() == full['state_dict'].keys()
     assert len(small['state_dict'][f'{CONV}.weight']) == len(full['state_dict'][f'{CONV}.weight']) // 2
-    assert small['meta']['dataset_meta']['classes'] == full['meta']['dataset_meta']['classes']
+    for name in ('classes', 'split'):
+        assert small['meta']['dataset_meta'][name] == full['meta']['dataset_meta'][name]
     channels = json.loads((cut_chain.folder / 'pruned/channels.json').read_text())
     assert channels[CONV] == small['meta']['structure'][CONV]['outputs'].sum()
     assert not list((cut_chain.folder / 'pruned').glob('*.part'))

@@ -554,6 +554,18 @@ def test_missing_checkpoint_to_test(tool, tmp_path, data):
     stopped(done, tmp_path, str(tmp_path / 'gone.pth'), 'does not exist')
 
 
+@pytest.mark.parametrize('args', [
+    ('{config}', '--work-dir', 'work', 'gone.pth'),
+    ('--work-dir', 'work', '{config}', 'gone.pth'),
+    ('{config}', '--fuse', 'other.pth', 'third.pth', '--show-dir', 'shown', 'gone.pth'),
+    ('--cfg-options', 'a=1', 'b=2', '--launcher', 'none', '{config}', 'gone.pth', '--fuse', 'other.pth'),
+    ('{config}', 'gone.pth', '--fuse', 'other.pth', '--cfg-options', 'a=1', 'b=2'),
+])
+def test_arguments_in_any_order(tool, tmp_path, args):
+    done = tool('test.py', *(one.format(config=tmp_path / 'base.py') for one in args))
+    stopped(done, tmp_path, 'the checkpoint gone.pth does not exist')
+
+
 def test_checkpoint_of_another_model_to_test(tool, tmp_path, data):
     """A head of other classes would otherwise be dropped silently, and random weights be tested."""
     base, student = write_configs(tmp_path, data)

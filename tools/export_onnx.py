@@ -5,25 +5,25 @@ also model.int8.onnx, smaller and faster. A student's config exports its detecto
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmilmil.class_names import checkpoint_classes
+from mmilmil.class_names import class_groups
 from mmilmil.deploy.packages import check_packages
 from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
 from mmilmil.engine.methods import add_method_option
 from mmilmil.engine.provenance import made_by
 from mmilmil.engine.val_figures import val_figures
 from mmilmil.errors import InputError
+from mmilmil.loaders import innermost_dataset, test_loader
 from mmilmil.models.loading import load_detector
 from mmilmil.models.supported import check_supported
 from mmilmil.runtime import Detector, Metadata
 from mmilmil.runtime.detector import INT8_FILE, MODEL_FILE
-from mmilmil.weights import is_url, local_file, may_exist
+from mmilmil.weights import is_url, local_file, may_exist, sha256
 
 MAX_DROP = 0.005
 
@@ -47,12 +47,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file."""
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def input_size(args: argparse.Namespace, preparation) -> tuple[int, int] | None:
@@ -125,11 +119,13 @@ def main() -> None:
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     file = local_file(args.checkpoint) if is_url(args.checkpoint) else Path(args.checkpoint)
     before = sha256(file)
-    detector, classes = load_detector(args.checkpoint, cfg.model, 'the ', '')
+    metainfo = innermost_dataset(test_loader(cfg).dataset).get('metainfo') or {}
+    named = tuple(metainfo.get('classes') or ()) or None
+    detector, classes = load_detector(args.checkpoint, cfg.model, 'the ', '', classes=named)
     detector.eval()
     if sha256(file) != before:
         raise InputError(f'the checkpoint {args.checkpoint} changed while it was read: export it when its training is over')
-    split = checkpoint_classes(args.checkpoint)[1] or (len(classes), )
+    split = class_groups(args.checkpoint, classes, metainfo, args.config)
 
     graph = to_onnx(detector, size, preparation.divisor, f'the detector of {args.checkpoint}')
     last = detector.test_cfg.rcnn if hasattr(detector, 'rpn_head') else detector.test_cfg
@@ -138,7 +134,7 @@ def main() -> None:
         resize=preparation.resize, pad=preparation.pad, mean=preparation.mean, std=preparation.std,
         channels=preparation.channels, input_size=size, score_thr=float(last.get('score_thr', 0)),
         max_per_img=last.max_per_img))
-    with whole_folder(out) as folder:
+    with whole_folder(out, '--out') as folder:
         path = folder / MODEL_FILE
         path.write_bytes(graph.SerializeToString())
         model = Detector(path, threads=1)

@@ -19,6 +19,7 @@ from mmengine.runner import set_random_seed
 from torch import nn
 
 from mmilmil.checkpoint import to_plain
+from mmilmil.class_names import checkpoint_classes
 from mmilmil.engine.atomic_file import save_atomically
 from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
 from mmilmil.engine.methods import add_method_option
@@ -147,7 +148,9 @@ def main() -> None:
     prune.set_channels(algorithm, units, channels)
     wanted = layer_outputs(algorithm.architecture)
     static = prune.static_detector(algorithm, getattr(full, 'structure', None))
-    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes), structure=static.structure)
+    split = checkpoint_classes(args.checkpoint)[1]
+    names = dict(classes=classes) if split is None else dict(classes=classes, split=split)
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=names, structure=static.structure)
     content = to_plain(dict(meta=meta, state_dict=static.state_dict()))
     pruned = loaded_again(content, cfg, wanted)
     path = save(content, channels, out)

@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # CHECKPOINT, which may be missing, also behind a flag
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 

@@ -59,6 +59,10 @@ def preparation_of(cfg: Config) -> Preparation:
     resize = _only([step for kind, step in steps if kind == 'Resize'], f'{where} has', 'Resize')
     pads = [step for kind, step in steps if kind == 'Pad']
     pad = _only(pads, f'{where} has', 'Pad') if pads else None
+    kinds = [kind for kind, _ in steps]
+    if pad is not None and kinds.index('Pad') < kinds.index('Resize'):
+        raise InputError(f'{where} has Pad before Resize, and the runtime of an exported model pads what is resized: put Pad '
+                         'behind Resize')
     scale = resize.get('scale')
     if not _is_pair(scale):
         raise InputError(f'{where}: Resize.scale = {scale!r}: an exported model needs one width and height, such as '
