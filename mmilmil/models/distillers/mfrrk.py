@@ -29,9 +29,9 @@ class MFRRKDistiller(Distiller):
     """The distillation terms of ILMIL for two-stage detectors. Its values stand in ``configs/_base_/distillers/mfrrk.py``.
 
     Source: Fang et al. 2022 (MFRRK); unbiased distillation of the RoI classifier as in MMA (Cermelli et al. 2022); proposals on
-    new objects left out as Verwimp et al. 2022 propose. Off by default are the features of RoIs as in ABR (Liu et al. 2023) and
-    cross-head distillation as in FaCHD (2026): the teacher's frozen box head is asked about the student's features, so that
-    the gradient goes into backbone and neck alone and the student's head is free.
+    new objects left out as Verwimp et al. 2022 propose; cross-head distillation as in FaCHD (2026): the teacher's frozen box
+    head is asked about the student's features, so that the gradient goes into backbone and neck alone and the student's head is
+    free. Off are the features of RoIs as in ABR (Liu et al. 2023).
 
     Hints and RPN terms look at the cells of each image whose centre lies in it, not at the padding of the batch, and are the
     mean over the images of the batch; all anchors of a cell count as it does, wherever they reach. The RoI and score terms are
