@@ -71,7 +71,8 @@ def main() -> None:
         raise InputError(f'--out {args.out}: the name of a detections file ends in .pkl or .pickle')
     if args.onnx and args.fuse:
         raise InputError('--fuse puts checkpoints together, and an exported model (--onnx) is none: give one of the two')
-    check_fused(args.checkpoint, args.fuse)
+    if args.fuse:
+        check_fused(args.checkpoint, args.fuse)
     cfg = read_config(args.config, args.cfg_options, args.work_dir, method=args.method)
     if not args.work_dir and (args.fuse or args.onnx):
         cfg.work_dir += '_fused' if args.fuse else '_int8' if args.int8 else '_onnx'  # whose figures are none of the run's own
