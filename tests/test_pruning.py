@@ -438,19 +438,34 @@ def test_pruned_teacher_of_a_full_student(files):
         build(student_cfg(files[1]))
 
 
-@pytest.mark.parametrize('term', ['cross_head', 'roi_feature'])
-def test_terms_on_roi_features_need_the_same_channels(files, term):
-    """Of what comes to the box head: as of VGG16, whose last level it is; an FPN's output is not pruned here."""
-    distiller = {term: dict(_delete_=True, type='LogitMSELoss' if term == 'cross_head' else 'AttentiveRoILoss')}
-    student = build(student_cfg(files[0], pruned=str(files[1]), distiller=distiller)).train()
-    assert student.loss(*batch())[f'loss_kd_{term}'].isfinite()
-    student.survivors = dict(student.survivors, neck_levels=[torch.arange(16) < 15] * 4)
-    if term == 'cross_head':
+@pytest.fixture
+def pruned_at_the_box_head(files):
+    """``pruned_at_the_box_head(term, loss)``: in what comes to it, as of VGG16; an FPN's output is not pruned here."""
+
+    def make(term, loss):
+        distiller = {term: dict(_delete_=True, type=loss)}
+        student = build(student_cfg(files[0], pruned=str(files[1]), distiller=distiller)).train()
+        assert student.loss(*batch())[f'loss_kd_{term}'].isfinite()
+        student.survivors = dict(student.survivors, neck_levels=[torch.arange(16) < 15] * 4)
+        return student
+
+    return make
+
+
+def test_roi_features_are_compared_in_the_same_channels(pruned_at_the_box_head):
+    student = pruned_at_the_box_head('roi_feature', 'AttentiveRoILoss')
+    with pytest.raises(InputError, match='roi_feature compares features of RoIs, .* pruned to different channels'):
         student.distiller.check(student)
-        assert student.distiller.cross_head is None
-        return
-    with pytest.raises(InputError, match=f'model.distiller.{term} compares features of RoIs, .* pruned to different channels'):
-        student.distiller.check(student)
+
+
+@pytest.mark.parametrize('term, loss', [('cross_head', 'LogitMSELoss'), ('cross_head_reg', 'RoIDeltaLoss')])
+def test_a_box_head_that_cannot_read_the_students_features_is_not_asked(pruned_at_the_box_head, monkeypatch, term, loss):
+    told = []
+    monkeypatch.setattr('mmilmil.models.distillers.mfrrk.print_log', lambda text, logger: told.append(text))
+    student = pruned_at_the_box_head(term, loss)
+    student.distiller.check(student)
+    assert sum(line.startswith(f'model.distiller.{term} is left out: the box head of the teacher') for line in told) == 1
+    assert f'loss_kd_{term}' not in student.loss(*batch())
 
 
 def test_unknown_start(files):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..log_level import at_level
 from ..runtime.metadata import Metadata
 from .exportable import check_exportable
 from .plain import plain_detector
@@ -100,13 +101,7 @@ def _first_line(error: BaseException) -> str:
 def _quiet() -> Iterator[None]:
     """Without torch's notes on itself: on torchvision, which is not needed, what it calls deprecated, and where it fails whole
     programs."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with (warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()),
-              contextlib.redirect_stdout(io.StringIO())):
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logger.setLevel(level)
+    with (at_level(logging.getLogger('torch.onnx'), logging.ERROR), warnings.catch_warnings(),
+          contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())):
+        warnings.simplefilter('ignore')
+        yield

@@ -1,11 +1,11 @@
 """From an exported model to one whose layers compute in int8: ONNX Runtime's static quantisation, of the network alone."""
 
-import contextlib
 import copy
 import json
 import logging
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from ..log_level import at_level
 from ..runtime.metadata import PREFIX, Metadata
 from .calibration import Inputs
 from .export import add_metadata
@@ -98,13 +99,6 @@ class _Reader:
         return next(self._inputs, None)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager:
     """Without what the quantiser notes on tensors that it passes over, which are those that stay in float."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return at_level(logging.getLogger(), logging.ERROR)

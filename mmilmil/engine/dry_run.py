@@ -1,8 +1,8 @@
 """An evaluation tried on an image of each of its sets before the training: its mistakes are told now, not after it."""
 
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Optional
 
 import torch
@@ -17,6 +17,7 @@ from ..datasets.masks import has_mask_head
 from ..datasets.several_sets import check_sets
 from ..errors import InputError
 from ..loaders import innermost_datasets, located_datasets
+from ..log_level import at_level
 from ..registry import DATASETS
 from .cli import one_line
 
@@ -117,16 +118,9 @@ def _figures(metric: BaseMetric, tried: Sequence[tuple[Mapping, dict]], dataset,
     return {f'{prefix}{figure}': f'{prefix}{metric.headline}' if own else None for figure in names}
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def _silent() -> AbstractContextManager:
     """Without the tables of figures that mean nothing."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return at_level(MMLogger.get_current_instance(), logging.CRITICAL)
 
 
 def check_category_order(evaluator: Evaluator, classes: tuple[str, ...], name: str) -> None:

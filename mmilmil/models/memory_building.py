@@ -129,10 +129,10 @@ def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence
         background -= len(kept[-1])
     for label, candidates in found.items():
         chosen = candidates.chosen(per_class)
-        kept += [feature[None].float() for feature in chosen]
+        kept += [feature[None] for feature in chosen]
         labels.append(torch.full((len(chosen), ), label))
     chosen = free.chosen(background)
-    kept += [feature[None].float() for feature in chosen]
+    kept += [feature[None] for feature in chosen]
     labels.append(torch.full((len(chosen), ), len(classes)))
     return FeatureMemory(torch.cat(kept).float(), torch.cat(labels), tuple(classes), fingerprint)
 
