@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
 
 from .checkpoint import load_checkpoint_file
 from .errors import InputError
@@ -28,13 +29,25 @@ def checkpoint_classes(path: str) -> tuple[Optional[tuple[str, ...]], Optional[t
     return classes_in(meta), tuple(split) if isinstance(split, (list, tuple)) else None
 
 
+def metainfo_of(dataset: Mapping) -> dict[str, Any]:
+    """The ``metainfo`` that a data set's config gives, as the built set has it: ``classes`` is a tuple of names, empty where it
+    names none, one name stands for itself, and that of a file for the names in it.
+
+    Args:
+        dataset: The config, without wrappers.
+    """
+    metainfo = BaseDataset._load_metainfo(dict(dataset.get('metainfo') or {}))
+    classes = metainfo.get('classes') or ()
+    return dict(metainfo, classes=(classes, ) if isinstance(classes, str) else tuple(classes))
+
+
 def class_groups(checkpoint: str, classes: Sequence[str], metainfo: Mapping, config: str) -> tuple[int, ...]:
     """The sizes of the groups that a detector's classes were learned in: the checkpoint's, else the config's, else one group.
 
     Args:
         checkpoint: File, or its URL.
         classes: The detector's, in label order.
-        metainfo: Of the config's data set.
+        metainfo: Of the config's data set, see :func:`metainfo_of`.
         config: The config, for the message.
 
     Raises:

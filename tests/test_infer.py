@@ -120,6 +120,13 @@ def test_infer_writes_what_the_detector_finds(place, tool, tmp_path):
         np.testing.assert_allclose([one['score'] for one in told], result.scores.numpy(), atol=6e-5)
 
 
+def test_groups_are_those_of_an_export(place):
+    """The checkpoint's own, whatever a config says that names the same classes."""
+    cfg = read_config(str(place / 'student.py'))
+    cfg.test_dataloader.dataset.metainfo.split = (2, 3)
+    assert ImageDetector(cfg, str(place / 'one.pth')).stage.split == (3, 2)
+
+
 def test_fused_checkpoints_are_measured_and_used(place, tool, tmp_path, monkeypatch):
     """The test's detections are what the checkpoints find in the same images, one by one, and then fused."""
     monkeypatch.chdir(tmp_path)

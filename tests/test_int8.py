@@ -452,7 +452,8 @@ def test_tools(ready, tool):
     assert told['float'] == report['ap']['onnx']['all'] and told['calibration']['unseen'] == ['cat']
     assert told['bytes'] == (ready.folder / 'out/model.int8.onnx').stat().st_size < report['model']['bytes']
     text = (ready.folder / 'out/report.md').read_text()
-    assert text in done.out and '\n| int8 ' in text and told['processor']['name'] in text
+    assert text in done.out and '\n| int8 ' in text and told['processor']['told'] in text
+    assert text.count(report['made_by']['machine']['cpu']) == 1
     assert 'No calibration image shows cat' in text and f'as they make boxes and scores: {", ".join(LAST)}.' in text
 
     done = tool('test.py', 'base.py', '--onnx', 'out', '--int8', '--work-dir', 'tested')

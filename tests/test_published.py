@@ -15,7 +15,7 @@ from tiny import OLD, build, detector_cfg, stock_cfg, student_cfg, teacher_file
 
 from mmilmil import InputError
 from mmilmil.checkpoint import load_checkpoint_file
-from mmilmil.class_names import checkpoint_classes, named_classes
+from mmilmil.class_names import checkpoint_classes, metainfo_of, named_classes
 from mmilmil.config import config_file, read_file
 from mmilmil.engine.cli import read_config
 from mmilmil.models import Teacher
@@ -181,6 +181,14 @@ def test_names_of_data_sets():
     assert len(named_classes('lvis_v1')) == 1203
     with pytest.raises(InputError, match=r"classes = 'kitti' is no data set of MMDetection: give one of .*, coco, .*, voc, "):
         named_classes('kitti')
+
+
+def test_names_in_a_sets_config_are_those_of_the_built_set(tmp_path):
+    (tmp_path / 'names.txt').write_text('ant\nbee\n')
+    given = {'defect': ('defect', ), ('ant', 'bee'): ('ant', 'bee'), str(tmp_path / 'names.txt'): ('ant', 'bee'), None: ()}
+    for classes, names in given.items():
+        assert metainfo_of(dict(metainfo=dict(classes=classes, split=(1, )))) == dict(classes=names, split=(1, ))
+    assert metainfo_of({}) == dict(classes=())
 
 
 def test_given_classes(tmp_path, weights):

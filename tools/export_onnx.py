@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmilmil.class_names import class_groups
+from mmilmil.class_names import class_groups, metainfo_of
 from mmilmil.deploy.packages import check_packages
 from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
 from mmilmil.engine.methods import add_method_option
@@ -119,9 +119,8 @@ def main() -> None:
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     file = local_file(args.checkpoint) if is_url(args.checkpoint) else Path(args.checkpoint)
     before = sha256(file)
-    metainfo = innermost_dataset(test_loader(cfg).dataset).get('metainfo') or {}
-    named = tuple(metainfo.get('classes') or ()) or None
-    detector, classes = load_detector(args.checkpoint, cfg.model, 'the ', '', classes=named)
+    metainfo = metainfo_of(innermost_dataset(test_loader(cfg).dataset))
+    detector, classes = load_detector(args.checkpoint, cfg.model, 'the ', '', classes=metainfo['classes'] or None)
     detector.eval()
     if sha256(file) != before:
         raise InputError(f'the checkpoint {args.checkpoint} changed while it was read: export it when its training is over')

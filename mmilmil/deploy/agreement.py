@@ -9,7 +9,7 @@ from ..evaluation.average_precision import Image, class_results
 from .model import Arrays
 
 FOUND_FROM = 0.5
-"""Score from which on a detection of the model that is compared with counts as an object."""
+"""Score from which on a detection of the float model counts as an object."""
 
 
 def shift(wanted: Iterable[Arrays], found: Iterable[Arrays]) -> float:

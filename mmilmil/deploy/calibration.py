@@ -19,14 +19,13 @@ from ..errors import InputError
 from ..loaders import innermost_dataset, innermost_datasets, test_loader
 from ..registry import DATASETS
 from ..runtime.detector import Detector
-from .images import Images
+from .agreement import FOUND_FROM
+from .images import Images, plain_pipeline, spread
 from .model import fitted
 
 FEWEST = 10
 MOST = 500
 """Of a folder or a list; more of them change no range and cost time."""
-FOUND_FROM = 0.5
-"""Score from which on the exported model's detection counts as an object of its class."""
 
 Inputs = dict[str, np.ndarray]
 """What an exported model is given, by the names of its inputs."""
@@ -94,7 +93,7 @@ def _of_training_set(cfg: Config, number: int) -> CalibrationImages:
     datasets = [DATASETS.build({**one, 'pipeline': copy.deepcopy(pipeline)})
                 for one in innermost_datasets(cfg.train_dataloader.dataset)]
     places = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
-    chosen = [places[place] for place in _spread(len(places), number)]
+    chosen = [places[place] for place in spread(len(places), number)]
     return CalibrationImages(f'{len(chosen)} of {len(places)} in train_dataloader',
                              [_annotated(*one) for one in chosen], lambda: (dataset[index] for dataset, index in chosen))
 
@@ -117,10 +116,9 @@ def _of_files(cfg: Config, given: str) -> CalibrationImages:
         raise InputError(f'--int8 {given} is an image: give {_WAYS}')
     else:
         paths = _listed(path)
-    chosen = [paths[place] for place in _spread(len(paths), MOST)]
-    steps = [step for step in innermost_dataset(test_loader(cfg)).pipeline if 'Annotations' not in str(step['type'])]
+    chosen = [paths[place] for place in spread(len(paths), MOST)]
     return CalibrationImages(f'{len(chosen)} of {len(paths)} in {given}', [Annotated()] * len(chosen),
-                             partial(_read, chosen, Compose(steps)))
+                             partial(_read, chosen, plain_pipeline(cfg)))
 
 
 def _listed(path: Path) -> list[Path]:
@@ -143,11 +141,6 @@ def _read(paths: Sequence[Path], pipeline: Compose) -> Iterator[dict]:
                              'take it out') from error
 
 
-def _spread(number: int, limit: int) -> list[int]:
-    """Places of at most so many, from the first to the last."""
-    return np.unique(np.linspace(0, number - 1, min(limit, number)).round().astype(int)).tolist()
-
-
 class Calibration:
     """Goes through the images once, each of them in memory alone, and notes what they show.
 
@@ -156,7 +149,6 @@ class Calibration:
         preprocessor: The detector's.
         model: The exported model in float, which is asked for the classes that no annotation tells, as for the old ones in the
             images of a later stage.
-        progress: Called with the images done and their number.
 
     Attributes:
         used: Images gone through.
@@ -164,9 +156,8 @@ class Calibration:
         shown: By class the number of images that show it.
     """
 
-    def __init__(self, images: CalibrationImages, preprocessor: nn.Module, model: Detector,
-                 progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        self.images, self.preprocessor, self.model, self.progress = images, preprocessor, model, progress
+    def __init__(self, images: CalibrationImages, preprocessor: nn.Module, model: Detector) -> None:
+        self.images, self.preprocessor, self.model = images, preprocessor, model
         self.used = self.left_out = 0
         self.shown: Counter[str] = Counter()
         self.asked: set[str] = set()
@@ -174,8 +165,7 @@ class Calibration:
     def __iter__(self) -> Iterator[Inputs]:
         classes = self.model.metadata.classes
         annotations = self.images.annotations
-        for index, (image, known) in enumerate(zip(self.images.prepared(self.preprocessor), annotations)):
-            self.progress(index, len(annotations))
+        for image, known in zip(self.images.prepared(self.preprocessor), annotations):
             try:
                 pixels = fitted(image.pixels, self.model.metadata, image.name).numpy()
             except InputError:

@@ -57,6 +57,16 @@ class Images:
             yield PreparedImage(sample.metainfo.get('img_path', 'an image'), ready['inputs'], tuple(sample.img_shape))
 
 
+def spread(number: int, limit: int) -> list[int]:
+    """Places of at most ``limit`` out of ``number``, from the first to the last."""
+    return np.unique(np.linspace(0, number - 1, min(limit, number)).round().astype(int)).tolist()
+
+
+def plain_pipeline(cfg: Config) -> Compose:
+    """The test pipeline for images that nobody has annotated."""
+    return Compose([step for step in innermost_dataset(test_loader(cfg)).pipeline if 'Annotations' not in str(step['type'])])
+
+
 def images_of(cfg: Config, preprocessor: nn.Module, limit: int) -> Images:
     """Images of the validation set, of a config without one the test set; where there is none, drawn ones.
 
@@ -75,7 +85,7 @@ def images_of(cfg: Config, preprocessor: nn.Module, limit: int) -> Images:
         except (InputError, OSError) as error:
             reason = f'{name} cannot be read: {" ".join(str(error).split())}'
             break
-        places = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)).tolist()
+        places = spread(len(dataset), limit)
         if places:
             return Images(f'of {len(dataset)} in {name}', True, len(places), partial(map, dataset.__getitem__, places),
                           preprocessor)
@@ -84,8 +94,7 @@ def images_of(cfg: Config, preprocessor: nn.Module, limit: int) -> Images:
 
 def _drawn(cfg: Config, number: int) -> Iterator[dict]:
     """Images of the demo set's kind through the config's test pipeline."""
-    steps = [step for step in innermost_dataset(test_loader(cfg)).pipeline if 'Annotations' not in str(step['type'])]
-    pipeline, rng = Compose(steps), np.random.default_rng(0)
+    pipeline, rng = plain_pipeline(cfg), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for index in range(number):
             path = Path(folder) / f'drawn_{index}.png'

@@ -28,6 +28,8 @@ AP = 'AP on val'
 AGREEMENT = 'agreement with the float model'
 _FEW = 16
 """Images on which what a layer costs by itself is measured."""
+Prepared = tuple[np.ndarray, np.ndarray]
+"""Pixels (1, 3, H, W) float32, and height and width of the image in them, (2,) int64."""
 
 
 @dataclass
@@ -86,8 +88,13 @@ def make_int8(model: Detector, chosen: CalibrationImages, preprocessor: nn.Modul
     def wanted(number: int) -> list[Arrays]:
         return _detections(model, compared, number)
 
+    @cache
+    def few() -> list[Prepared]:  # asked for once a layer
+        return list(islice(_fitting(model, compared), _FEW))
+
     def cost(name: str) -> float:
-        return shift(wanted(_FEW), _detections(made([name])[1], compared, _FEW))
+        quantised = made([name])[1]
+        return shift(wanted(_FEW), [quantised.run(*image) for image in few()])
 
     figures: dict[tuple[str, ...], Mapping] = {}
 
@@ -102,21 +109,22 @@ def make_int8(model: Detector, chosen: CalibrationImages, preprocessor: nn.Modul
 
     target = validation.of_float['all'] if validation.of_float else None
     measure, by = (on_validation, AP) if target is not None else (by_detections, AGREEMENT)
+    why_not, number = '', compared.number
     if target is None:
+        why_not, number = validation.why_not or 'it is defined for none of the classes', len(wanted(compared.number))
         target = agreement(wanted(compared.number), wanted(compared.number), len(metadata.classes))
-        tell(f'int8 is measured by agreement with the float model on {compared.number} images ({compared.source}), as AP is '
-             f'not: {validation.why_not or "it is defined for none of the classes"}')
+        tell(f'int8 is measured by agreement with the float model on {number} images ({compared.source}), as AP is not: '
+             f'{why_not}')
     if target is None:
         raise InputError(f'nothing tells what int8 costs: AP is not measured, and the model finds nothing with a score of '
-                         f'{FOUND_FROM} or more on {compared.number} images ({compared.source}): give a config with a '
-                         'validation set')
+                         f'{FOUND_FROM} or more on {number} images ({compared.source}): give a config with a validation set')
     found = search(names, measure, cost, target, limit)
     best = found.best
     report = dict(
         processor=dict(asdict(machine), told=machine.told()), weight_bits=8 - machine.seven_bits,
         calibration=calibration.as_dict(), layers=len(names),
         last_in_float=[layer.name for layer in int8.last], left_in_float=list(best.left) if best else None,
-        measured_by=by, why_not_ap=validation.why_not if by == AGREEMENT else '', images=compared.number,
+        measured_by=by, why_not_ap=why_not, images=number,
         source=compared.source, float=target, limit=limit, reached=best.value if best else None,
         attempts=[asdict(one) for one in found.attempts], ranking=found.ranking)
     if not best:
@@ -155,8 +163,8 @@ def _latency(model: Detector, quantised: Detector, images: Images) -> dict[str, 
     return {name: 1e3 * statistics.median(taken) for name, taken in zip(('float_ms', 'int8_ms'), times)}
 
 
-def _fitting(model: Detector, images: Images) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pixels and shape of the images that fit into a model's input; parity with torch has told of the others."""
+def _fitting(model: Detector, images: Images) -> Iterator[Prepared]:
+    """Pixels and shape of the images that fit into a model's input; parity with torch, or calibration, tells of the others."""
     for image in images:
         try:
             pixels = fitted(image.pixels, model.metadata, image.name)

@@ -110,15 +110,13 @@ def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int
 
 
 @torch.no_grad()
-def compare(detector: nn.Module, model: Detector, images: Images,
-            progress: Callable[[int, int], None] = lambda done, total: None) -> Parity:
+def compare(detector: nn.Module, model: Detector, images: Images) -> Parity:
     """Run both on images.
 
     Args:
         detector: The stock detector, in eval mode on the CPU.
         model: The exported one, of one thread.
         images: What to run them on.
-        progress: Called with the images done and their number.
 
     Returns:
         Also where they differ; :func:`check` tells.
@@ -128,8 +126,7 @@ def compare(detector: nn.Module, model: Detector, images: Images,
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for index, image in enumerate(images):
-            progress(index, images.number)
+        for image in images:
             try:
                 pixels = fitted(image.pixels, metadata, image.name)
             except InputError:

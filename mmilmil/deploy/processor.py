@@ -16,13 +16,11 @@ class Processor:
     """A processor, as far as int8 is concerned.
 
     Attributes:
-        name: Its name.
         int8: The names of its instructions for int8; None where the system does not tell.
         seven_bits: Whether weights take 7 bits instead of 8: x86 without VNNI adds pairs of products in 16 bits, which 8 bits
             can overflow.
     """
 
-    name: str
     int8: tuple[str, ...] | None
     seven_bits: bool
 
@@ -45,9 +43,7 @@ def processor(cpuinfo: Path = CPUINFO, machine: str | None = None) -> Processor:
     try:
         text = cpuinfo.read_text(encoding='utf-8', errors='replace')
     except OSError:
-        return Processor(platform.processor() or machine, None, x86)
+        return Processor(None, x86)
     flags = re.search(r'^(?:flags|Features)\s*:(.*)$', text, re.MULTILINE)
-    name = re.search(r'^model name\s*:(.*)$', text, re.MULTILINE)
     found = tuple(one for one in _INT8 if one in (flags[1].split() if flags else ()))
-    return Processor(name[1].strip() if name else machine, found if flags else None,
-                     x86 and not any('vnni' in one for one in found))
+    return Processor(found if flags else None, x86 and not any('vnni' in one for one in found))

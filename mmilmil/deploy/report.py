@@ -54,8 +54,7 @@ def report_text(report: Mapping) -> str:
 def _int8_lines(int8: Mapping, float_bytes: int) -> list[str]:
     calibration, kept = int8['calibration'], int8['left_in_float'] is not None
     rows = [('', 'value'),
-            ('processor', int8['processor']['name']),
-            ('its instructions for int8', int8['processor']['told']),
+            ('instructions for int8', int8['processor']['told']),
             ('bits of a weight', int8['weight_bits']),
             ('calibration images', f'{calibration["images"]} ({calibration["source"]})'),
             (f'{int8["measured_by"]}, float', f'{int8["float"]:.4f}')]
@@ -67,8 +66,10 @@ def _int8_lines(int8: Mapping, float_bytes: int) -> list[str]:
                  ('float, one thread (ms)', f'{int8["float_ms"]:.1f}'),
                  ('int8, one thread (ms)', f'{int8["int8_ms"]:.1f}'),
                  ('float / int8', f'{int8["float_ms"] / int8["int8_ms"]:.2f}')]
-    lines = [markdown_table(rows), '',
-             f'In float by rule, as they make boxes and scores: {", ".join(int8["last_in_float"])}.']
+    lines = [markdown_table(rows), '']
+    if calibration['left_out']:
+        lines += [f'{calibration["left_out"]} of the calibration images do not fit into the input and are left out.', '']
+    lines += [f'In float by rule, as they make boxes and scores: {", ".join(int8["last_in_float"])}.']
     if not kept:
         lines.append(f'No int8 model is kept: none loses {int8["limit"]:g} or less.')
     elif int8['left_in_float']:

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from ..class_names import checkpoint_classes
+from ..class_names import class_groups, metainfo_of
 from ..datasets.image_loading import image_loader, is_loader, load_image
 from ..errors import InputError
 from ..loaders import innermost_dataset, test_loader
@@ -33,7 +33,7 @@ class ImageDetector:
         device: Where it runs.
 
     Attributes:
-        stage: Classes and groups: the config's, or where it names none the checkpoint's.
+        stage: Classes, and their groups by :func:`mmilmil.class_names.class_groups`, as an export has them.
 
     Raises:
         InputError: see :func:`mmilmil.models.loading.load_detector`.
@@ -43,11 +43,10 @@ class ImageDetector:
                  device: str = 'cpu') -> None:
         init_default_scope(cfg.get('default_scope', 'mmilmil'))
         dataset = innermost_dataset(test_loader(cfg).dataset)
-        metainfo = dataset.get('metainfo') or {}
-        named = tuple(metainfo.get('classes') or ()) or None
-        detector, classes = load_detector(checkpoint, dict(model=cfg.model), whose='the ', where='', classes=named)
-        split = metainfo.get('split') if named else checkpoint_classes(checkpoint)[1]
-        self.stage = Stage.from_metainfo(dict(classes=classes, split=split), 'metainfo')
+        metainfo = metainfo_of(dataset)
+        detector, classes = load_detector(checkpoint, dict(model=cfg.model), whose='the ', where='',
+                                          classes=metainfo['classes'] or None)
+        self.stage = Stage(tuple(classes), class_groups(checkpoint, classes, metainfo, cfg.filename))
         self.detector: nn.Module = detector
         if fused:
             beside = load_beside(fused, cfg.model, classes)
