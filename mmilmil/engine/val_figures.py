@@ -40,4 +40,7 @@ def val_figures(cfg: Config, checkpoint: Optional[str] = None, hooks: Sequence[H
         runner.test()
         if not (Path(folder) / TEST_FILE).is_file():
             raise InputError('val_evaluator has neither IncrementalVOCMetric nor IncrementalCocoMetric')
-        return json.loads((Path(folder) / TEST_FILE).read_text())
+        figures = json.loads((Path(folder) / TEST_FILE).read_text())
+        if checkpoint is None:  # what a hook put in may be a file of the moment
+            figures.pop('checkpoint', None)
+        return figures
