@@ -8,7 +8,8 @@ memory <number>` for each step but fine-tuning's: that step over fine-tuning. Th
   and the teacher's one, so about 1.33 is to be expected; less where the teacher's heads see fewer RoIs;
 - `still`: the same with backbone, neck and RPN frozen (`model.frozen`), so that one pass of them serves teacher and student;
 - `cached`: the full method with the teacher's boxes from a cache;
-- `boxes`: cached boxes and the score term only, so that the teacher does not run: the cheapest step with merged boxes.
+- `boxes`: cached boxes and the score term only, no memory, so that the teacher does not run: the cheapest step with merged
+  boxes.
 
 Memory is the peak of resident memory over what the process held before the models were built, each step in a process of its
 own; on a GPU it is the peak of allocated memory.
@@ -38,7 +39,8 @@ from mmilmil.models.still import PARTS
 from mmilmil.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-BOXES_ONLY = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None)
+BOXES_ONLY = dict(feature=None, rpn_cls=None, rpn_reg=None, roi_cls=None, roi_reg=None, apart_cls=None, apart_reg=None,
+                  cross_head=None)
 MODES = ('finetune', 'ilmil', 'still', 'cached', 'boxes')
 CASES = {
     # name: (config, image size in pixels, batch size)
@@ -120,11 +122,12 @@ def make_step(case: str, mode: str, device: str) -> Callable[[], None]:
         config.model.teacher.checkpoint = make_teacher(config, folder)
         if mode == 'boxes':
             config.model.distiller.update(BOXES_ONLY)
+            config.model.memory = None
         if mode == 'still':
             config.model.frozen = list(PARTS)
         model = MODELS.build(config.model)
         model.init_weights()
-        if mode != 'finetune':
+        if mode not in ('finetune', 'boxes'):
             make_memory(model, folder)
         if mode in ('cached', 'boxes'):
             model.teacher_boxes = make_cache(model, images, size, folder)
