@@ -1,7 +1,6 @@
 """Weights that a config names by URL: where they are kept, and how they are known to be the right ones."""
 
 import contextlib
-import hashlib
 import http.client
 import os
 import re
@@ -16,6 +15,7 @@ import torch
 from filelock import FileLock
 from mmengine.logging import print_log
 
+from .checksums import sha256
 from .errors import InputError
 
 FOLDER_VARIABLE = 'MMILMIL_WEIGHTS'
@@ -105,15 +105,6 @@ def _timeout() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 sum of a file, 64 digits."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @lru_cache

@@ -551,12 +551,17 @@ def test_tool_and_test_of_its_model(ready, tool):
     assert (model.metadata.classes, model.metadata.split) == (OLD, (2, 1)) and model.metadata.config == 'base.py'
     assert model.metadata.input_size is None and model.metadata.resize == Resizing((64, 64), True)
     assert model.metadata.checkpoint_sha256 == hashlib.sha256(ready.checkpoint.read_bytes()).hexdigest()
-    assert report['model']['bytes'] == (ready.folder / 'out/model.onnx').stat().st_size
+    content = (ready.folder / 'out/model.onnx').read_bytes()
+    assert report['model']['bytes'] == len(content)
+    assert (ready.folder / 'out/SHA256SUMS').read_text() == f'{hashlib.sha256(content).hexdigest()}  model.onnx\n'
 
     done = tool('test.py', 'base.py', '--onnx', 'out', '--work-dir', 'tested')
     assert done.status == 0, done.err
     tested = json.loads((ready.folder / 'tested/metrics.json').read_text())
     assert tested['per_class'] == figures['onnx']['per_class'] and tested['checkpoint'].endswith('out/model.onnx')
+    done = tool('test.py', 'base.py', '--onnx', 'out', '--backend', 'openvino', '--work-dir', 'by_openvino')
+    assert done.status == 0, done.err
+    assert json.loads((ready.folder / 'by_openvino/metrics.json').read_text())['all'] == pytest.approx(tested['all'], abs=5e-4)
     mean = 'model.data_preprocessor.mean=[0.0,0.0,0.0]'
     for flags, told in [(('student.py', '--onnx', 'out'), 'knows the classes'),
                         (('base.py', '--onnx', 'out', '--cfg-options', mean), 'another form: mean ='),

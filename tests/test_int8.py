@@ -462,6 +462,8 @@ def test_tools(ready, tool):
     assert tested['per_class'] == report['ap']['int8']['per_class'] and tested['checkpoint'].endswith('out/model.int8.onnx')
     done = tool('test.py', 'base.py', ready.checkpoint, '--int8')
     assert done.status == 1 and '--int8 is for an exported model' in done.err
+    done = tool('test.py', 'base.py', ready.checkpoint, '--backend', 'openvino')
+    assert done.status == 1 and '--backend is for an exported model' in done.err
 
 
 def test_float_is_kept_where_int8_is_not(ready, tool, monkeypatch):

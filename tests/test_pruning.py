@@ -231,6 +231,31 @@ def test_random_ranking_is_another_one(full, halved):
     assert static.structure[CONV]['outputs'].sum() == 4
 
 
+def test_channels_are_ranked_by_the_scale_of_the_batch_norm_behind_them(full):
+    detector = copy.deepcopy(full)
+    block = detector.backbone.layer1[0]
+    with torch.no_grad():
+        # The sign does not count, and the norm of the weights, which would choose the others, neither.
+        block.bn1.weight.copy_(torch.tensor([.1, -.9, .2, .8, .3, .7, .4, -.6]))
+        block.conv1.weight *= torch.tensor([9., 1, 9, 1, 9, 1, 9, 1]).view(-1, 1, 1, 1)
+        detector.rpn_head.rpn_conv.weight *= torch.tensor([1., 9] * 8).view(-1, 1, 1, 1)
+    structure = pruned(detector, unit=prune.UNITS['bn_scale'])[1].structure
+    assert structure[CONV]['outputs'].tolist() == [False, True] * 4
+    assert structure['rpn_head.rpn_conv']['outputs'].tolist() == [False, True] * 8  # has none: by L1 norm
+    assert pruned(detector)[1].structure[CONV]['outputs'].tolist() == [True, False] * 4
+
+
+def test_the_scales_of_a_residual_stage_count_as_their_mean(full):
+    detector = copy.deepcopy(full)
+    unit = next(unit for name, unit in analysis.prunable_units(
+        analysis.pruning_algorithm(detector, prune.UNITS['bn_scale'])).items() if name == 'backbone.conv1')
+    scales = [channel.module.weight for channel in unit.output_related if hasattr(channel.module, 'running_mean')]
+    assert len(scales) > 1
+    for row, value in zip(scales, (1., 3., *[2.] * 8)):
+        row.data.fill_(value)
+    assert unit._get_unit_norm().tolist() == pytest.approx([2.] * unit.num_channels)
+
+
 @pytest.mark.parametrize('ratio', [0., -0.5, 1.5])
 def test_ratio_out_of_range(ratio):
     with pytest.raises(InputError, match=rf'--ratio {ratio} is not in \(0, 1\]'):

@@ -27,6 +27,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mmilmil import InputError
+from mmilmil.checksums import write_checksums
 from mmilmil.runtime import Detector, Metadata, images
 from mmilmil.runtime.__main__ import main
 from mmilmil.runtime.drawing import class_colors, draw
@@ -315,6 +316,53 @@ def test_model_files_that_cannot_be_used_are_told(model, tmp_path):
         Detector(write_model(tmp_path / 'less', outputs=('boxes', 'scores')))
     with pytest.raises(InputError, match='has no NoSuchProvider: it has .*CPU'):
         Detector(model, providers=('NoSuchProvider', ))
+    with pytest.raises(InputError, match="backend = 'tensorrt': it must be one of onnxruntime, openvino"):
+        Detector(model, backend='tensorrt')
+
+
+def test_a_model_that_was_changed_since_its_export_is_told(tmp_path):
+    model = write_model(tmp_path / 'exported')
+    path = model / 'model.onnx'
+    write_checksums([path])
+    listed = subprocess.run(['sha256sum', '-c', 'SHA256SUMS'], cwd=model, capture_output=True, text=True, check=True).stdout
+    assert listed == 'model.onnx: OK\n'
+    Detector(model)
+    later = onnx.load(path)
+    later.doc_string = 'touched'
+    onnx.save(later, path)  # a model still
+    with pytest.raises(InputError, match=r'model.onnx is not the file that was exported .*SHA256SUMS'):
+        Detector(model)
+    (model / 'SHA256SUMS').write_text('one\n')
+    with pytest.raises(InputError, match=r'SHA256SUMS cannot be read .*delete it to run what is there'):
+        Detector(model)
+    (model / 'SHA256SUMS').unlink()
+    Detector(model)
+
+
+# ---- OpenVINO
+
+def test_openvino_finds_the_same(model, image, tmp_path):
+    pytest.importorskip('openvino', reason='the extra mmilmil[openvino] is not installed')
+    expected, found = Detector(model)(image), Detector(model, backend='openvino', threads=1)(image)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-4)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    assert found.names == expected.names and found.groups == expected.groups
+    main([str(model), str(image), '--backend', 'openvino', '--json', str(tmp_path / 'found.json')])
+    assert json.loads((tmp_path / 'found.json').read_text())['images'][0]['detections'][0]['name'] == 'cat'
+
+
+def test_openvino_tells_what_it_cannot_run(model, tmp_path, monkeypatch):
+    pytest.importorskip('openvino', reason='the extra mmilmil[openvino] is not installed')
+    with pytest.raises(InputError, match='are execution providers of ONNX Runtime'):
+        Detector(model, backend='openvino', providers=('CPUExecutionProvider', ))
+    with pytest.raises(InputError, match='no model of tools/export_onnx.py'):
+        Detector(write_model(tmp_path / 'foreign', props={}), backend='openvino')
+    (tmp_path / 'model.onnx').write_bytes((model / 'model.onnx').read_bytes()[:300])
+    with pytest.raises(InputError, match='model.onnx cannot be read by OpenVINO'):
+        Detector(tmp_path, backend='openvino')
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    with pytest.raises(InputError, match='OpenVINO cannot be imported .*pip install openvino'):
+        Detector(model, backend='openvino')
 
 
 def test_groups_have_two_families_of_colours():

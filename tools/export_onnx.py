@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmilmil.checksums import sha256, write_checksums
 from mmilmil.class_names import class_groups, metainfo_of
 from mmilmil.deploy.packages import check_packages
 from mmilmil.engine.cli import CfgOptions, check_folder, number, own_tools, read_config, user_errors
@@ -23,7 +24,7 @@ from mmilmil.models.loading import load_detector
 from mmilmil.models.supported import check_supported
 from mmilmil.runtime import Detector, Metadata
 from mmilmil.runtime.detector import INT8_FILE, MODEL_FILE
-from mmilmil.weights import is_url, local_file, may_exist, sha256
+from mmilmil.weights import is_url, local_file, may_exist
 
 MAX_DROP = 0.005
 
@@ -151,6 +152,7 @@ def main() -> None:
             made_by=made_by(own_tools(__file__), Path(__file__).name))
         if chosen:
             add_int8(args, cfg, model, chosen, detector.data_preprocessor, images, report)
+        write_checksums(sorted(folder.glob('*.onnx')))
         text = report_text(report)
         (folder / f'{REPORT}.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
         (folder / f'{REPORT}.md').write_text(text, encoding='utf-8')

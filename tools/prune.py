@@ -1,8 +1,8 @@
 """Prune a Faster R-CNN: `python tools/prune.py CONFIG CHECKPOINT --ratio 0.5 --out DIR`.
 
-MMRazor finds the units of channels that depend on one another and ranks their channels by L1 norm. DIR gets `pruned.pth`, a
-static detector that carries its structure, and `channels.json`, its channels by unit for `--config`. One table compares the
-two detectors.
+MMRazor finds the units of channels that depend on one another; their channels are ranked by L1 norm, or as --rank says. DIR
+gets `pruned.pth`, a static detector that carries its structure, and `channels.json`, its channels by unit for `--config`. One
+table compares the two detectors.
 """
 
 import argparse
@@ -36,7 +36,6 @@ from mmilmil.table_layout import markdown_table
 
 PRUNED = 'pruned.pth'
 CHANNELS = 'channels.json'
-UNITS = {'l1': 'L1MutableChannelUnit', 'random': 'RandomMutableChannelUnit'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +49,8 @@ def parse_args() -> argparse.Namespace:
     how.add_argument('--target-flops', type=float, help='share of the FLOPs that is kept; the ratio is found by search')
     how.add_argument('--config', dest='channels', help='JSON file: by name or pattern of units a share or a number of channels')
     parser.add_argument('--exclude', nargs='+', default=[], metavar='PATTERN', help='units to leave whole, such as "neck.*"')
-    parser.add_argument('--rank', choices=UNITS, default='l1', help='how channels are ranked; random is there to compare with')
+    parser.add_argument('--rank', choices=prune.UNITS, default='l1', help='how channels are ranked: by the L1 norm of '
+                        'their weights, by the scale of the batch norm behind them, or, to compare with, at random')
     parser.add_argument('--size', nargs=2, type=number(int, 1), metavar=('HEIGHT', 'WIDTH'),
                         help="size of the input in pixels for FLOPs and latency; default the test pipeline's")
     parser.add_argument('--runs', type=number(int, 1), default=10, help='timed passes of each detector; default 10')
@@ -142,7 +142,7 @@ def main() -> None:
     size = tuple(args.size) if args.size else input_size(cfg)
     full, classes = load_detector(args.checkpoint, cfg.model, 'the ', '')
     flops = complexity.layer_flops(full, size)
-    algorithm = analysis.pruning_algorithm(copy.deepcopy(full), UNITS[args.rank])
+    algorithm = analysis.pruning_algorithm(copy.deepcopy(full), prune.UNITS[args.rank])
     units = analysis.prunable_units(algorithm, args.exclude)
     channels = choose(args, algorithm, units, flops)
     prune.set_channels(algorithm, units, channels)

@@ -21,6 +21,7 @@ from mmilmil.engine.launch import end_together, use_launcher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
 from mmilmil.runtime import Detector
+from mmilmil.runtime.backends import BACKENDS
 from mmilmil.weights import may_exist
 
 
@@ -28,9 +29,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a detector')
     parser.add_argument('config', help='config file of the stage')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file, or its URL')
-    parser.add_argument('--onnx', metavar='DIR', help='test the model in this folder of tools/export_onnx.py, by ONNX Runtime, '
-                        'in the place of a checkpoint')
+    parser.add_argument('--onnx', metavar='DIR', help='test the model in this folder of tools/export_onnx.py, in the '
+                        'place of a checkpoint')
     parser.add_argument('--int8', action='store_true', help='test the int8 model of that folder')
+    parser.add_argument('--backend', choices=BACKENDS, help='what computes it; default onnxruntime')
     parser.add_argument('--work-dir', help='folder for logs and metrics.json; default work_dirs/<name of the config>, by a '
                         'method <name of the config>_<name of the method>, and with --fuse _fused behind, with --onnx '
                         '_onnx, or _int8')
@@ -49,11 +51,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def onnx_hook(folder: str, int8: bool) -> Hook:
+def onnx_hook(folder: str, int8: bool, backend: str | None) -> Hook:
     """What puts the model in a folder, or its int8 model, into the place of the config's detector."""
     check_packages()
     from mmilmil.deploy.model import OnnxTestHook
-    return OnnxTestHook(Detector(folder, int8=int8))
+    return OnnxTestHook(Detector(folder, int8=int8, backend=backend or 'onnxruntime'))
 
 
 def main() -> None:
@@ -62,9 +64,10 @@ def main() -> None:
     if bool(args.checkpoint) == bool(args.onnx):
         raise InputError('give a checkpoint to test, or an exported model by --onnx DIR: '
                          f'{"both were" if args.onnx else "neither was"} given')
-    if args.int8 and not args.onnx:
-        raise InputError('--int8 is for an exported model: give its folder by --onnx DIR, or leave it out')
-    hooks = [onnx_hook(args.onnx, args.int8)] if args.onnx else []
+    for option, given in (('--int8', args.int8), ('--backend', args.backend)):
+        if given and not args.onnx:
+            raise InputError(f'{option} is for an exported model: give its folder by --onnx DIR, or leave it out')
+    hooks = [onnx_hook(args.onnx, args.int8, args.backend)] if args.onnx else []
     if args.checkpoint and not may_exist(args.checkpoint):
         raise InputError(f'the checkpoint {args.checkpoint} does not exist: give the path or URL of a .pth file')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..arguments import check_folder, one_line
+from ..checksums import CHECKSUMS
 from ..errors import InputError
 from ..runtime.detector import INT8_FILE, MODEL_FILE
 from .report import REPORT
 
-OURS = {MODEL_FILE, INT8_FILE, f'{REPORT}.json', f'{REPORT}.md'}
+OURS = {MODEL_FILE, INT8_FILE, CHECKSUMS, f'{REPORT}.json', f'{REPORT}.md'}
 """What an exported folder holds."""
 
 

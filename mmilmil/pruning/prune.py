@@ -32,6 +32,26 @@ class RandomMutableChannelUnit(L1MutableChannelUnit):
         return self._rank
 
 
+@RAZOR_MODELS.register_module()
+class BatchNormScaleMutableChannelUnit(L1MutableChannelUnit):
+    """Ranks channels by the scale of the batch norm behind them (Liu et al. 2017, Network Slimming).
+
+    A batch norm takes away whatever scale the weights before it have, so that the norm of these weights tells nothing there;
+    the scale is what a channel is passed on with. Where several batch norms are of one unit, as in a residual stage, it is
+    their mean. Units without one are ranked by L1 norm.
+    """
+
+    def _get_unit_norm(self) -> Tensor:
+        scales = [channel.module.weight.detach()[channel.start:channel.end].abs() for channel in self.output_related
+                  if isinstance(channel.module, nn.modules.batchnorm._BatchNorm) and channel.module.affine]
+        return torch.stack(scales).mean(0) if scales else super()._get_unit_norm()
+
+
+UNITS = dict(
+    l1='L1MutableChannelUnit', bn_scale='BatchNormScaleMutableChannelUnit', random='RandomMutableChannelUnit')
+"""Units by how they rank channels, as ``--rank`` of tools/prune.py names it."""
+
+
 def even_choices(units: Mapping[str, MutableChannelUnit], ratio: float) -> dict[str, int]:
     """Channels to keep, the same share of every unit and at least one.
 

@@ -1,10 +1,12 @@
-"""An exported detector, run by ONNX Runtime."""
+"""An exported detector, run without torch."""
 
 from pathlib import Path
 
 import numpy as np
 
+from ..checksums import check_unchanged
 from ..errors import InputError
+from .backends import BACKENDS
 from .detections import Detections
 from .images import read_image
 from .metadata import Metadata
@@ -24,39 +26,28 @@ class Detector:
         int8: Run the quantised model.
         score_thr: Detections of lower scores are left out; those below the metadata's are not in the model's outputs anyway.
         threads: Number of threads; 0: as many as ONNX Runtime takes.
-        providers: ONNX Runtime's execution providers, in the order of preference.
+        providers: ONNX Runtime's execution providers, in the order of preference; none: the CPU's.
+        backend: What computes: ``onnxruntime`` or ``openvino``.
 
     Attributes:
         metadata: What the model says of itself.
         path: The model's file.
 
     Raises:
-        InputError: ONNX Runtime is not installed, the model is missing, damaged, not mmilmil's or of another format, or an
-            execution provider is not there.
+        InputError: the backend is not there, nor an execution provider; the model is missing, changed since it was exported,
+            damaged, not mmilmil's or of another format.
     """
 
     def __init__(self, folder: str | Path, int8: bool = False, score_thr: float = 0., threads: int = 0,
-                 providers: tuple[str, ...] = ('CPUExecutionProvider', )) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InputError(f'ONNX Runtime cannot be imported ({error}): pip install onnxruntime') from error
+                 providers: tuple[str, ...] = (), backend: str = 'onnxruntime') -> None:
+        if backend not in BACKENDS:
+            raise InputError(f'backend = {backend!r}: it must be one of {", ".join(BACKENDS)}')
         self.path = model_file(Path(folder), int8)
         self.score_thr = score_thr
-        if missing := [name for name in providers if name not in onnxruntime.get_available_providers()]:
-            raise InputError(f'this ONNX Runtime has no {", ".join(missing)}: it has '
-                             f'{", ".join(onnxruntime.get_available_providers())}')
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors
-        try:
-            self.session = onnxruntime.InferenceSession(str(self.path), options, providers=list(providers))
-        except Exception as error:  # of a class of its own for each kind of damage
-            raise InputError(f'{self.path} cannot be read by ONNX Runtime {onnxruntime.__version__} '
-                             f'({" ".join(str(error).split())[:200]}): export the checkpoint again, or install a newer '
-                             'onnxruntime') from error
-        self.metadata = Metadata.from_props(self.session.get_modelmeta().custom_metadata_map, str(self.path))
-        has = [tuple(value.name for value in values) for values in (self.session.get_inputs(), self.session.get_outputs())]
+        check_unchanged(self.path)
+        self._backend = BACKENDS[backend](self.path, threads, providers)
+        self.metadata = Metadata.from_props(self._backend.props, str(self.path))
+        has = (self._backend.inputs, self._backend.outputs)
         # An input that nothing in the graph reads may have been taken out of it.
         if not set(has[0]) <= set(_INPUTS) or 'image' not in has[0] or not set(_OUTPUTS) <= set(has[1]):
             raise InputError(f'{self.path} reads {", ".join(has[0])} and gives {", ".join(has[1])}, not {", ".join(_INPUTS)} '
@@ -94,7 +85,7 @@ class Detector:
             image_shape: (2,) int64, height and width without the padding.
         """
         feed = dict(image=image, image_shape=image_shape)
-        return tuple(self.session.run(_OUTPUTS, {name: feed[name] for name in self._inputs}))
+        return self._backend.run(_OUTPUTS, {name: feed[name] for name in self._inputs})
 
 
 def model_file(folder: Path, int8: bool = False) -> Path:
