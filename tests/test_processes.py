@@ -139,7 +139,7 @@ def test_two_processes_train_and_test(folder, by):
 @pytest.mark.parametrize(('kind', 'by', 'told'), [
     ('input', 'torchrun', 'input: process 1: the lamp is dark: change it'),
     ('input', 'slurm', 'input: process 1: the lamp is dark: change it'),
-    ('fault', 'torchrun', "fault: process 1: KeyError: 'lamp', by a fault of the program: its traceback is above"),
+    ('fault', 'torchrun', "fault: process 1: KeyError: 'lamp', by a fault of the program, see its traceback"),
     ('kill', 'torchrun', 'kill: process 1: it was ended by SIGKILL, as the system does where memory runs out: call the chain '
      'again to go on'),
 ])
