@@ -126,7 +126,8 @@ def main() -> int:
     measure = ' or '.join(dict.fromkeys(measure_name(run.stages[-1]) for run in finished))
     draw_methods(points(rows), f'{measure} (%) on {args.split}', str(out / PICTURE))
     print(f'{table}\n\nwritten: {", ".join(str(out / name) for name in (TABLE, FIGURES, PICTURE))}')
-    best = next((chain for chain in chains if chain.method == DEFAULT), chains[0])
+    whole = [chain for chain in chains if not any(stage.work_dir in failed for stage in chain.stages)]
+    best = next((chain for chain in whole if chain.method == DEFAULT), whole[0])
     print(f'\n{closing_lines(best.stages[-1], own_tools(__file__), out, work_dir)}')
     return 1 if failed else 0
 

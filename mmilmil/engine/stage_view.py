@@ -33,7 +33,7 @@ def stage_view(rows: Sequence[StageState], title: str, seconds: float, width: in
     head = f'{title}: {len(over)} of {len(rows)} stages done, {time_told(seconds)}'
     names = min(max(cell_len(row.name) for row in rows), max(width - 48, 12))
     states = max(len(row.state.value) for row in rows)
-    lines, room = [], height - 2  # the head, and the line on which the cursor stands
+    room = height - 2  # the head, and the line on which the cursor stands
     hidden: set[int] = set()
     details = True
     count = len(rows) + runs
@@ -103,8 +103,7 @@ def _detail(row: StageState, width: int) -> Text:
 
 
 def _bar(progress: dict, size: int, plain: bool) -> str:
-    done, total = progress.get('done') or 0, progress.get('total') or 0
-    filled = min(size, size * done // total) if total else 0
+    filled = min(size, int(size * (progress.get('share') or 0)))
     return ('#' if plain else '━') * filled + ('-' if plain else '╌') * (size - filled)
 
 

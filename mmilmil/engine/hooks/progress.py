@@ -29,9 +29,9 @@ class ProgressHook(Hook):
     """Writes how far the run is into :data:`PROGRESS_FILE` of the work dir, at most twice a second, and changes nothing else.
 
     ``phase`` is ``train``, ``val``, ``test`` or ``finishing`` (what is done after the last step); ``done`` of ``total`` steps
-    or batches, ``epoch`` of ``epochs`` (null of a training by iterations and of a test); ``left``, seconds, MMEngine's own
-    estimate, null where it makes none; ``losses``, means over the last steps by name. A disk that takes no more stops no
-    training.
+    or batches, ``epoch`` of ``epochs`` (null of a training by iterations and of a test); ``share``, in
+    [0, 1], of all training steps or of the test; ``left``, seconds, MMEngine's own estimate of the same, null where it makes
+    none; ``losses``, means over the last steps by name. A disk that takes no more stops no training.
     """
 
     # After MMEngine's RuntimeInfoHook, which notes the losses, and before what a training does at its end.
@@ -40,6 +40,7 @@ class ProgressHook(Hook):
     def __init__(self) -> None:
         self._next = 0.
         self._losses: dict[str, float] = {}
+        self._share = 0.
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Tell the step and its losses."""
@@ -74,8 +75,11 @@ class ProgressHook(Hook):
 
     def _write(self, runner: Runner, phase: str, done: int, total: int, epoch: Optional[int] = None,
                epochs: Optional[int] = None) -> None:
-        left = None if phase == 'finishing' else runner.message_hub.runtime_info.get('eta')
-        content = dict(phase=phase, done=done, total=total, epoch=epoch, epochs=epochs,
+        # In a validation it is that of the validation.
+        left = runner.message_hub.runtime_info.get('eta') if phase in ('train', 'test') else None
+        if phase != 'val':
+            self._share = done / total if total else 0.
+        content = dict(phase=phase, done=done, total=total, epoch=epoch, epochs=epochs, share=self._share,
                        left=float(left) if left is not None and math.isfinite(left) else None, losses=self._losses)
         path = Path(runner.work_dir) / PROGRESS_FILE
         draft = path.with_name(f'{PROGRESS_FILE}.part')
