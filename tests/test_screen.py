@@ -157,7 +157,7 @@ def test_view(tmp_path, width):
     write(rows[1].stage.work_dir, TRAINS, metrics_val=AP)
     head, base, student, detail, tested, _, last = lines_of(rows, width, 24)
     assert head.strip() == 'demo.py: 1 of 4 stages done, 0:01:15'
-    assert base.startswith('✓ base ') and 'already there' in base and '● student' in student and '● 第二阶段的学生' in tested
+    assert base.startswith('✓ base ') and 'already there' in base and '● student' in student and '● 第二阶段的' in tested
     assert last.startswith('· last') and last.rstrip().endswith('waiting')
     if width >= 80:
         assert '  epoch 3/8  0:02:10 left' in student and base.endswith('test AP all 70.0')
@@ -198,17 +198,16 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Stdout of this process is a terminal of 80x24."""
+    """A terminal of 80x24, to be put in the place of stdout."""
     for name, value in dict(TERM='xterm', COLUMNS='80', LINES='24').items():
         monkeypatch.setenv(name, value)
     for name in ('NO_COLOR', 'FORCE_COLOR', 'TTY_COMPATIBLE', 'TTY_INTERACTIVE', ASKED):
         monkeypatch.delenv(name, raising=False)
-    terminal = Terminal()
+    return Terminal()
+
+
+def test_live_view_leaves_the_terminal_in_order(terminal, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'stdout', terminal)
-    return terminal
-
-
-def test_live_view_leaves_the_terminal_in_order(terminal, tmp_path):
     one, two = stage(tmp_path), stage(tmp_path, 'two')
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     shown = screen_for([one, two], 'demo.py')
@@ -258,6 +257,8 @@ def test_killed_live_view(tmp_path):
 
 def test_which_screen(monkeypatch, terminal, tmp_path):
     stages = [stage(tmp_path)]
+    monkeypatch.setattr(sys, 'stdout', terminal)
+    assert type(screen_for(stages, 'x')) is LiveScreen
     assert type(screen_for(stages, 'x', verbose=True)) is Screen
     monkeypatch.setenv('TERM', 'dumb')
     assert type(screen_for(stages, 'x')) is PlainScreen
@@ -342,10 +343,14 @@ def test_failed_stage_is_told_with_the_end_of_its_log(chain, tool, tmp_path):
     assert f'base: failed\n    the end of {log}:\n' in done.out and 'Traceback' not in done.err
 
 
-def test_verbose_shows_it_all(chain, tool, tmp_path):
-    done = tool('train_chain.py', chain.base, '--work-dir', tmp_path, '--verbose', '--cfg-options', 'model.backbone.depth=19')
-    assert done.status == 1 and 'error: the config cannot be used' in done.err and 'Config:' in done.out
-    assert not (tmp_path / 'base/output.log').exists()
+def test_verbose_shows_it_all(chain, tool, tmp_path, monkeypatch):
+    """The stages write where the chain does."""
+    logs = []
+    monkeypatch.setattr(Start, '__call__', lambda self, name, *args: logs.append(self.log))
+    for more in (['--verbose'], []):
+        done = tool('train_chain.py', chain.base, '--work-dir', tmp_path, *more)
+        assert 'base: training in' in done.out and ('output.log' in done.out) == (not more)
+    assert logs == [None, None, tmp_path / 'base/output.log', tmp_path / 'base/output.log']
 
 
 # What train.py writes

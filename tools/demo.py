@@ -80,7 +80,7 @@ def main() -> None:
     start = time.monotonic()
     out = check_folder(args.work_dir, '--work-dir')
     check_folder(args.data, '--data')
-    MMLogger.get_current_instance().setLevel(logging.WARNING)  # a config is read many times
+    MMLogger.get_current_instance().setLevel(logging.ERROR)  # configs and data are read many times
     write_shapes(args.data, ShapesSettings())
     # The configs find the set through this variable, in the processes that train too.
     os.environ['MMILMIL_SHAPES_ROOT'] = str(Path(args.data).resolve())

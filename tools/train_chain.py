@@ -65,7 +65,7 @@ def main() -> None:
         print(f'{start.processes} processes: a step sees {start.processes} times the batch_size of the config; --auto-scale-lr '
               'would scale the learning rate with it', flush=True)
     if not args.verbose:
-        MMLogger.get_current_instance().setLevel(logging.WARNING)  # a config is read many times
+        MMLogger.get_current_instance().setLevel(logging.ERROR)  # configs and data are read many times
     chains = chains_of(args)
     stages = {}
     for chain in chains:
