@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
         '--finetune', metavar='METHOD', help='the method that the time of a step is told relative to; default finetune')
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
-    add_verbose_option(parser)
+    add_verbose_option(parser, 'lines of which runs start and end')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
 

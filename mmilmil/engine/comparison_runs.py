@@ -1,12 +1,12 @@
 """Running stages unattended, several at a time, as a comparison does; one that fails stops only what stands on it."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -51,7 +51,8 @@ def run_stages(chains: Sequence[ComparedChain], options: Sequence[str] = (), fla
 
 def run_together(stages: Sequence[ChainStage], screen: Screen, options: Callable[[ChainStage], Sequence[str]],
                  flags: Sequence[str] = (), jobs: int = 1, tools: Path = TOOLS, test: bool = True,
-                 check: Callable[[ChainStage], Any] = ChainStage.metrics, go_on: bool = True) -> dict[Path, str]:
+                 check: Callable[[ChainStage], Any] = ChainStage.metrics, go_on: bool = True,
+                 shown: Callable[[ChainStage], bool] = lambda stage: False) -> dict[Path, str]:
     """Train and test what is missing of these stages, several at a time.
 
     Each tool runs in a process of its own, which ends with this one, and writes into
@@ -68,6 +69,7 @@ def run_together(stages: Sequence[ChainStage], screen: Screen, options: Callable
         test: Whether they are tested.
         check: Throws :class:`InputError` where a stage that ran has not what it should.
         go_on: Whether the others run where one failed.
+        shown: Whether a stage writes where this process does, not into its log.
 
     Returns:
         By work dir why a stage failed, or could not be started as its teacher failed.
@@ -88,7 +90,7 @@ def run_together(stages: Sequence[ChainStage], screen: Screen, options: Callable
                 del waiting[work_dir]
                 commands = stage_commands(stage, tuple(options(stage)), tools, flags, test=test, screen=screen)
                 slot = slots.pop(0)
-                running[work_dir] = _Run(stage, commands, slot, _environment(slot, jobs))
+                running[work_dir] = _Run(stage, commands, slot, _environment(slot, jobs), shown(stage))
             for work_dir, run in list(running.items()):
                 try:
                     finished = run.advance()
@@ -121,6 +123,7 @@ class _Run:
     commands: Iterator[tuple[Path, list[str]]]
     slot: int
     env: Mapping[str, str]
+    shown: bool = False
     process: Optional[subprocess.Popen] = None
     tool: str = ''
     begin: int = 0
@@ -149,17 +152,15 @@ class _Run:
         tool, args = command
         self.tool = tool.name
         self.begin = log_size(self.log)
-        with open(self.log, 'ab') as log:
+        with contextlib.nullcontext() if self.shown else open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(tool), *args], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=self.env, preexec_fn=ending_with_this_process())
+                [sys.executable, str(tool), *args], stdin=subprocess.DEVNULL, stdout=log, env=self.env,
+                stderr=log and subprocess.STDOUT, preexec_fn=ending_with_this_process())
         return False
 
     def tail(self) -> str:
         """The end of what the tool wrote, in lines below a message; empty where none was started."""
-        if not self.tool:
-            return ''
-        return end_of_log(self.log, self.begin)
+        return end_of_log(self.log, self.begin) if self.tool and not self.shown else ''
 
 
 def _environment(slot: int, jobs: int) -> dict[str, str]:
@@ -183,7 +184,7 @@ def _stop(processes: Iterator[subprocess.Popen]) -> None:
         process.terminate()
     limit = time.monotonic() + _PATIENCE
     for process in processes:
-        with suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0., limit - time.monotonic()))
         process.kill()
 

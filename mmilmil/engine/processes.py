@@ -77,6 +77,9 @@ class Start:
         if isinstance(failed, signal.Signals):  # our own
             signal.raise_signal(failed)
         if failed:
+            if self.log:  # a message that was left is in it as well
+                with open(self.log, 'a', encoding='utf-8') as log:
+                    log.write(f'error: {failed}\n')
             raise InputError(f'{name}: {failed}')
 
 

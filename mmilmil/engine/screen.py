@@ -194,11 +194,15 @@ class LiveScreen(PlainScreen):
         signal.raise_signal(number)
 
 
-def add_verbose_option(parser: argparse.ArgumentParser) -> None:
-    """Give a tool that runs stages ``--verbose``."""
-    parser.add_argument(
-        '--verbose', action='store_true', help=f'show all that the stages write, in the place of how far they are; otherwise '
-        f'that goes into {LOG_FILE} of the folder of each')
+def add_verbose_option(parser: argparse.ArgumentParser, shows: str = f'all that the stages write, which otherwise goes into '
+                       f'{LOG_FILE} of the folder of each') -> None:
+    """Give a tool that runs stages ``--verbose``.
+
+    Args:
+        parser: The tool's.
+        shows: What it shows in the place of how far the stages are.
+    """
+    parser.add_argument('--verbose', action='store_true', help=f'show {shows}, in the place of how far they are')
 
 
 def screen_for(stages: Iterable[ChainStage], title: str, verbose: bool = False) -> Screen:
