@@ -143,8 +143,8 @@ def rows_of(folder, states):
     return rows
 
 
-def lines_of(rows, width, height, **options):
-    lines = stage_view(rows, 'demo.py', 75, width, height, **options).plain.splitlines()
+def lines_of(rows, width, height):
+    lines = stage_view(rows, 'demo.py', 75, width, height).plain.splitlines()
     assert len(lines) < height and max(map(cell_len, lines)) <= width
     return lines
 
@@ -155,7 +155,7 @@ def test_view(tmp_path, width):
                               'last': State.WAITING})
     write(rows[0].stage.work_dir, metrics=dict(all=.7))
     write(rows[1].stage.work_dir, TRAINS, metrics_val=AP)
-    head, base, student, detail, tested, _, last = lines_of(rows, width, 24)
+    head, base, student, detail, tested, last = lines_of(rows, width, 24)
     assert head.strip() == 'demo.py: 1 of 4 stages done, 0:01:15'
     assert base.startswith('✓ base ') and 'already there' in base and '● student' in student and '● 第二阶段的' in tested
     assert last.startswith('· last') and last.rstrip().endswith('waiting')
@@ -166,8 +166,6 @@ def test_view(tmp_path, width):
         assert detail.startswith('    loss 0.628 (bbox 0.22') and detail.endswith('  val AP old 81.3, new 68.0, all 78.0')
     if width == 120:
         assert 'kd_apart_cls 0.13)' in detail
-    plain = lines_of(rows[:2], width, 24, plain=True)
-    assert plain[1].startswith('+ base') and plain[2].startswith('* student') and (width < 80 or '###---' in plain[2])
 
 
 @pytest.mark.parametrize('height', [6, 12, 24])
@@ -181,7 +179,7 @@ def test_view_of_more_than_fits(tmp_path, height):
             write(row.stage.work_dir, TRAINS)
     lines = lines_of(rows, 80, height)
     assert sum('●' in line for line in lines) == 2 and sum('✗ lost' in line for line in lines) == 1
-    assert '✓ 20 more done' in lines[1]
+    assert lines[1] == '✓ 20 more done'
     if height > 6:
         more = next(int(line.split()[1]) for line in lines if 'more waiting' in line)
         assert more + sum(line.startswith('· later') for line in lines) == 20
@@ -263,6 +261,8 @@ def test_which_screen(monkeypatch, terminal, tmp_path):
     monkeypatch.setenv('TERM', 'dumb')
     assert type(screen_for(stages, 'x')) is PlainScreen
     monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setattr(Terminal, 'encoding', 'latin-1')  # which has no letter for a bar
+    assert type(screen_for(stages, 'x')) is PlainScreen
     monkeypatch.setattr(sys, 'stdout', io.StringIO())
     monkeypatch.setenv('FORCE_COLOR', '1')  # as in CI
     assert type(screen_for(stages, 'x')) is PlainScreen

@@ -112,10 +112,11 @@ class PlainScreen(Screen):
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.5):
-            for row in list(self._rows.values()):
-                if row.state is State.TRAINING:
-                    self._look_at(row)
+        with suppress(OSError):  # nobody reads any more, which the main thread meets as well
+            while not self._over.wait(0.5):
+                for row in list(self._rows.values()):
+                    if row.state is State.TRAINING:
+                        self._look_at(row)
 
     def _look_at(self, row: StageState) -> None:
         now, validated = time.monotonic(), row.validated()
@@ -162,8 +163,7 @@ class LiveScreen(PlainScreen):
         print(f'the log of a stage is {LOG_FILE} in its folder, as {self.log_of(first)}', flush=True)
 
         def view():
-            return stage_view(list(self._rows.values()), self._title, time.monotonic() - self._start, *console.size,
-                              plain=not console.encoding.lower().startswith('utf'))
+            return stage_view(list(self._rows.values()), self._title, time.monotonic() - self._start, *console.size)
 
         self._live = Live(console=console, get_renderable=view, refresh_per_second=2, vertical_overflow='crop')
         # MMEngine's logger knows the terminal by the name of before.
@@ -215,9 +215,8 @@ def screen_for(stages: Iterable[ChainStage], title: str, verbose: bool = False) 
     """
     if verbose:
         return Screen()
-    if sys.stdout.isatty() and os.environ.get('TERM', '').lower() not in ('dumb', 'unknown'):
-        return LiveScreen(stages, title)
-    return PlainScreen(stages)
+    draws = os.environ.get('TERM', '').lower() not in ('dumb', 'unknown') and sys.stdout.encoding.lower().startswith('utf')
+    return LiveScreen(stages, title) if sys.stdout.isatty() and draws else PlainScreen(stages)
 
 
 def _name(stage: ChainStage, names: list[str]) -> str:

@@ -31,7 +31,7 @@ class State(Enum):
         return self in (State.TRAINING, State.TESTING)
 
 
-@dataclass
+@dataclass(eq=False)
 class StageState:
     """A stage on the screen.
 
