@@ -215,8 +215,9 @@ def screen_for(stages: Iterable[ChainStage], title: str, verbose: bool = False) 
     """
     if verbose:
         return Screen()
-    draws = os.environ.get('TERM', '').lower() not in ('dumb', 'unknown') and sys.stdout.encoding.lower().startswith('utf')
-    return LiveScreen(stages, title) if sys.stdout.isatty() and draws else PlainScreen(stages)
+    draws = os.environ.get('TERM', '').lower() not in ('dumb', 'unknown')
+    has_bars = (sys.stdout.encoding or '').lower().startswith('utf')
+    return LiveScreen(stages, title) if sys.stdout.isatty() and draws and has_bars else PlainScreen(stages)
 
 
 def _name(stage: ChainStage, names: list[str]) -> str:
