@@ -11,10 +11,12 @@ from typing import Optional
 
 import mmengine
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import build_functions
 from mmengine.runner import runner
 
 from .errors import InputError
+from .log_level import say_once
 
 # MMEngine's words for settings of what a config below has as None.
 _DICT_ON_NONE = re.compile(r"(\w+)=\{.*\} in child config cannot inherit .* is of type <class 'NoneType'> in base config")
@@ -87,6 +89,8 @@ def read_file(path: str) -> Config:
         InputError: the file, or one that it inherits or imports, is no valid config; it has no ``model``.
     """
     file = config_file(path)
+    # MMEngine tells of a variable in each reading, and a chain reads each config many times.
+    say_once(MMLogger.get_current_instance(), 'Using env variable')
     try:
         cfg = Config.fromfile(file)
     except Exception as error:  # a config is Python, so it can fail in any way

@@ -1,4 +1,4 @@
-"""A logger that says less for a while."""
+"""A logger that says less: for a while, or what it said before."""
 
 import contextlib
 import logging
@@ -14,3 +14,25 @@ def at_level(logger: logging.Logger, level: int) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def say_once(logger: logging.Logger, beginning: str) -> None:
+    """Let a logger pass on each message of this beginning the first time only."""
+    if not any(isinstance(one, _Once) and one.beginning == beginning for one in logger.filters):
+        logger.addFilter(_Once(beginning))
+
+
+class _Once(logging.Filter):
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__()
+        self.beginning = beginning
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if not message.startswith(self.beginning):
+            return True
+        new = message not in self._said
+        self._said.add(message)
+        return new

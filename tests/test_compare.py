@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from conftest import REPO
 
 from mmilmil import InputError
 from mmilmil.engine.comparison import check_comparison, compared_chains, final_figures, named_methods, runs_of
-from mmilmil.engine.comparison_runs import run_stages
+from mmilmil.engine.comparison_runs import run_stages, run_together
+from mmilmil.engine.screen import Screen
 
 METHODS = REPO / 'configs/methods'
 PCB, FODA20X4 = (REPO / f'configs/ilmil/{name}.py' for name in ('frcnn_pcb_4+2', 'frcnn_foda20x4_10+5+5_step2'))
@@ -225,6 +227,17 @@ def test_runs_and_failures(tmp_path, fake_tools, capfd):
     out = capfd.readouterr().out
     assert f'FAILED {folder}/{name}1_finetune: train.py failed with status 1\n    the end of ' in out
     assert f'    training {name}1_finetune\n    error: a fault of its own\n' in out and '[6/6]' in out
+
+
+def test_one_that_fails_ends_the_others(tmp_path, fake_tools, capfd):
+    """As in the demo, where nothing can be shown without all of them."""
+    (fake_tools / 'train.py').write_text("import sys, time\nsys.exit('no') if 'joint' in sys.argv[-1] else time.sleep(1000)\n")
+    joint = compared_chains([str(PCB)], methods('joint'), [0], tmp_path)[0].stages[-1]
+    slow = replace(joint, work_dir=tmp_path / 'seed0/slow')
+    begin = time.monotonic()
+    failed = run_together([slow, joint], Screen(), lambda stage: [], jobs=2, tools=fake_tools, go_on=False)
+    assert failed == {joint.work_dir: 'train.py failed with status 1'} and time.monotonic() - begin < 30
+    assert f'FAILED {joint.work_dir}' in capfd.readouterr().out
 
 
 def test_what_is_finished_is_skipped(tmp_path, fake_tools, monkeypatch):

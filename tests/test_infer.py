@@ -101,7 +101,7 @@ def test_infer_writes_what_the_detector_finds(place, tool, tmp_path):
                 '--out', tmp_path / 'drawn', '--score-thr', '0.2', '--device', 'cpu')
     assert done.status == 1 and '1 of 4 images are left out (below/void.jpg)' in done.err
     assert 'void.jpg is empty, a file of 0 bytes' in done.out and 'EXIF orientation 6' in done.out
-    assert '3 images, ' in done.out and 'images a second' in done.out and '4/4' in done.err
+    assert '3 images, ' in done.out and 'images a second' in done.out and 'detect: 4 of 4 images, done in' in done.err
     content = json.loads((tmp_path / 'found.json').read_text())
     assert content['classes'] == list(SEEN) and content['split'] == [3, 2] and content['score_thr'] == 0.2
     images = {image['file']: image for image in content['images']}

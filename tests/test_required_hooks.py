@@ -52,7 +52,7 @@ def called(cfg: Config) -> list[str]:
 ORDER = ['RuntimeInfoHook', 'WorkDirLockHook', 'RandomStateHook', 'StructureHook', 'ResumeCheckHook', 'StageCheckHook',
          'IterTimerHook', 'DistSamplerSeedHook', 'DetVisualizationHook', 'PrecisionHook', 'SyncBuffersHook',
          'RunCostHook', 'MemoryHook', 'LoggerHook', 'ParamSchedulerHook', 'MetricsFileHook', 'AtomicCheckpointHook',
-         'PlainCheckpointHook', 'FinalModelHook']
+         'PlainCheckpointHook', 'FinalModelHook', 'ModelCardHook']
 EMA = dict(type='EMAHook', momentum=0.3)
 
 

@@ -62,7 +62,9 @@ def test_table_ends_the_run(chain):
     assert all(column in lines[header] for column in ('old', 'new', 'all', 'avg'))
     end = lines.index('', header)
     assert [line.split('|')[1].strip() for line in lines[header + 2:end]] == ['base', 'student']
-    assert 'FPP' in lines[end + 1] and [line.split('|')[1].strip() for line in lines[end + 3:]] == ['student']
+    last = lines.index('', end + 1)
+    assert 'FPP' in lines[end + 1] and [line.split('|')[1].strip() for line in lines[end + 3:last]] == ['student']
+    assert [line.split(':')[0] for line in lines[last + 1:]] == ['use it', 'add a class', 'prune it', 'export it']
 
 
 def test_second_call_trains_nothing(chain, tool):

@@ -15,7 +15,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from mmengine.utils import ProgressBar
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from mmilmil.atomic_write import write_atomically
@@ -29,6 +28,7 @@ from mmilmil.errors import InputError
 from mmilmil.loaders import innermost_dataset, innermost_datasets, test_loader
 from mmilmil.models.box_cache import TeacherBoxCache, head_line, image_line
 from mmilmil.models.teacher import Teacher, teacher_settings
+from mmilmil.progress_bar import progress_bar
 from mmilmil.registry import DATASETS, MODELS
 
 
@@ -120,14 +120,14 @@ def main() -> None:
     loader = Runner.build_dataloader(dict(
         dataset=Subset(dataset, left), batch_size=test_loader(cfg).batch_size, num_workers=test_loader(cfg).num_workers,
         sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='pseudo_collate')))
-    bar, boxes = ProgressBar(len(left)), 0
-    with out.open('a', encoding='utf-8') as file:
+    boxes = 0
+    with out.open('a', encoding='utf-8') as file, progress_bar('teacher', len(left)) as bar:
         for sample, found in detections(teacher, loader, args.score_thr) if left else ():
             file.write(image_line(sample.img_id, found))
             file.flush()
             boxes += len(found)
             bar.update()
-    print(f'\n{boxes} boxes added to {out}: train with --cfg-options model.teacher_boxes={out}')
+    print(f'{boxes} boxes added to {out}: train with --cfg-options model.teacher_boxes={out}')
 
 
 if __name__ == '__main__':

@@ -18,7 +18,9 @@ from mmilmil.engine.comparison import DEFAULT, ComparedChain, check_comparison, 
 from mmilmil.engine.comparison_runs import run_stages
 from mmilmil.engine.hooks.run_cost import read_cost
 from mmilmil.engine.methods import method_option
+from mmilmil.engine.next_steps import closing_lines
 from mmilmil.engine.provenance import made_by
+from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.errors import InputError
 from mmilmil.evaluation.comparison_table import MethodRow, MethodRun, comparison_table, lines_below, method_rows, rows_for_json
 from mmilmil.evaluation.tables import measure_name
@@ -48,6 +50,7 @@ def parse_args() -> argparse.Namespace:
         '--finetune', metavar='METHOD', help='the method that the time of a step is told relative to; default finetune')
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
+    add_verbose_option(parser, 'lines of which runs start and end')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
 
@@ -97,7 +100,8 @@ def main() -> int:
     on_val, flags = args.split == 'val', [flag for name, flag in FLAGS.items() if getattr(args, name)]
     chains = compared_chains(args.configs, methods, args.seeds, work_dir)
     check_comparison(chains, work_dir, args.cfg_options, flags, on_val)
-    failed = run_stages(chains, args.cfg_options, flags, args.jobs, own_tools(__file__), on_val)
+    with screen_for((stage for chain in chains for stage in chain.stages), 'compare.py', args.verbose) as screen:
+        failed = run_stages(chains, args.cfg_options, flags, args.jobs, own_tools(__file__), on_val, screen)
     finished = finished_runs(chains, failed, on_val)
     told = [f'{work_dir}: {reason}' for work_dir, reason in failed.items()]
     if not finished:
@@ -122,6 +126,9 @@ def main() -> int:
     measure = ' or '.join(dict.fromkeys(measure_name(run.stages[-1]) for run in finished))
     draw_methods(points(rows), f'{measure} (%) on {args.split}', str(out / PICTURE))
     print(f'{table}\n\nwritten: {", ".join(str(out / name) for name in (TABLE, FIGURES, PICTURE))}')
+    whole = [chain for chain in chains if not any(stage.work_dir in failed for stage in chain.stages)]
+    best = next((chain for chain in whole if chain.method == DEFAULT), whole[0])
+    print(f'\n{closing_lines(best.stages[-1], own_tools(__file__), out, work_dir)}')
     return 1 if failed else 0
 
 

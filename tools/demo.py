@@ -6,26 +6,25 @@ writes one picture.
 
 import argparse
 import contextlib
+import logging
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmcv import imread
 from mmdet.apis import inference_detector, init_detector
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from mmilmil.data_tools.shapes import ShapesSettings, write_shapes
-from mmilmil.engine.chain import run_stage
 from mmilmil.engine.chain_stages import ChainStage, stages_of
 from mmilmil.engine.cli import check_folder, number, own_tools, user_errors
+from mmilmil.engine.comparison_runs import run_together
 from mmilmil.engine.hooks.final_model import STOCK_CONFIG
 from mmilmil.engine.methods import method_option
-from mmilmil.engine.processes import ending_with_this_process
+from mmilmil.engine.next_steps import closing_lines
+from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS
@@ -43,43 +42,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', default='data/shapes', help='folder of the shapes set; made if it is missing')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of the runs; finished ones are kept')
     parser.add_argument('--images', type=number(int, 1), default=5, help='test images in the picture')
+    add_verbose_option(parser)
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
     return parser.parse_args()
-
-
-@contextlib.contextmanager
-def in_background(stage: ChainStage, options: list[str], log: Path) -> Iterator[subprocess.Popen]:
-    """Train and test ``stage`` in a process of its own that writes to ``log``; it ends with the block at the latest."""
-    command = [sys.executable, str(TOOLS / 'train_chain.py'), str(stage.config), '--work-dir', str(stage.work_dir.parent)]
-    if stage.method:
-        command += ['--method', str(stage.method)]
-    if options:
-        command += ['--cfg-options', *options]
-    with log.open('w') as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                                   preexec_fn=ending_with_this_process())
-    print(f'{stage.name}: training beside the other stages, progress in {log}', flush=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-
-
-def wait_for(process: subprocess.Popen, stage: ChainStage, log: Path, seconds: float = 20) -> None:
-    """Wait until ``stage`` is tested, and tell every so many seconds how far it is.
-
-    Raises:
-        InputError: it ended with an error, which stands in ``log``.
-    """
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if process.wait(seconds):
-                raise InputError(f'{stage.name} failed with status {process.returncode}: see {log}')
-            return
-        for line in log.read_text().strip().splitlines()[-1:]:  # empty while it starts
-            print(f'{stage.name}: {line}', flush=True)
 
 
 def draw(stages: dict[str, ChainStage], data: str, count: int, out: Path) -> None:
@@ -102,7 +68,8 @@ def draw(stages: dict[str, ChainStage], data: str, count: int, out: Path) -> Non
     }
     for title, stage in stages.items():
         # Stock MMDetection on what the run left behind: the same way as a user takes the model elsewhere.
-        detector = init_detector(str(stage.work_dir / STOCK_CONFIG), str(stage.final), palette='random', device='cpu')
+        with contextlib.redirect_stdout(None):  # MMEngine tells that it loads
+            detector = init_detector(str(stage.work_dir / STOCK_CONFIG), str(stage.final), palette='random', device='cpu')
         found = [result.pred_instances.numpy() for result in inference_detector(detector, paths)]
         columns[title] = [(result.bboxes, result.labels, result.scores) for result in found]
     draw_comparison([imread(path, channel_order='rgb') for path in paths], columns, dataset.stage, str(out))
@@ -113,6 +80,7 @@ def main() -> None:
     start = time.monotonic()
     out = check_folder(args.work_dir, '--work-dir')
     check_folder(args.data, '--data')
+    MMLogger.get_current_instance().setLevel(logging.ERROR)  # configs and data are read many times
     write_shapes(args.data, ShapesSettings())
     # The configs find the set through this variable, in the processes that train too.
     os.environ['MMILMIL_SHAPES_ROOT'] = str(Path(args.data).resolve())
@@ -123,18 +91,20 @@ def main() -> None:
     find = method_option(TOOLS)
     chains = {title: stages_of(str(CONFIG), args.work_dir, name and find(name)) for title, name in METHODS.items()}
     stages = {TEACHER: chains['ILMIL'][0], **{title: chain[-1] for title, chain in chains.items()}}
-    log = out / f'{stages[JOINT].name}.log'
-    rows = {}
-    with in_background(stages[JOINT], args.cfg_options, log) as joint:
-        for title, stage in stages.items():
-            if title == JOINT:
-                wait_for(joint, stage, log)
-            rows[title] = run_stage(stage, tuple(args.cfg_options), TOOLS)
+    # Joint training, which waits for nobody, goes on beside the others. Two at once would not be read.
+    with screen_for(stages.values(), 'demo.py', args.verbose) as screen:
+        failed = run_together(list(stages.values()), screen, lambda stage: args.cfg_options, jobs=2, tools=TOOLS, go_on=False,
+                              shown=lambda stage: args.verbose and stage is not stages[JOINT])
+    for stage in stages.values():
+        if stage.work_dir in failed:
+            raise InputError(f'{stage.name}: {failed[stage.work_dir]}')
+    rows = {title: stage.metrics() for title, stage in stages.items()}
     table = results_table(rows, teacher=TEACHER, joint=JOINT)
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'
     draw({title: stage for title, stage in stages.items() if title != JOINT}, args.data, args.images, picture)
     print(f'\n{table}\n\npicture: {picture}\ntable: {out / "table.md"}\ntime: {(time.monotonic() - start) / 60:.1f} minutes')
+    print(f'\n{closing_lines(stages["ILMIL"], TOOLS, out)}')
 
 
 if __name__ == '__main__':

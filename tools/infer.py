@@ -18,6 +18,7 @@ from mmilmil.engine.fused_test import check_fused
 from mmilmil.engine.inference import ImageDetector
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
+from mmilmil.progress_bar import tracked
 from mmilmil.runtime.detections import Detections
 from mmilmil.runtime.images import read_image
 from mmilmil.runtime.running import Model, check_complete, check_outputs, counted, run
@@ -73,7 +74,7 @@ def main() -> None:
     single = len(source) == 1
 
     def shown(frames: Files | Stream) -> Iterable[Frame]:
-        return tqdm(frames, total=len(frames) or None, unit='image' if files else 'frame', disable=single)
+        return frames if single else tracked(frames, 'detect', unit='image' if files else 'frame')
 
     def each(frame: Frame, found: Detections) -> None:
         if single:

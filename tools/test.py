@@ -17,6 +17,7 @@ from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_file, check_folder, number, own_tools, read_config, user_errors
 from mmilmil.engine.fuse_options import add_fuse_options, fuse_settings
 from mmilmil.engine.fused_test import check_fused
+from mmilmil.engine.hooks.progress import report_progress
 from mmilmil.engine.launch import end_together, use_launcher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
@@ -101,6 +102,7 @@ def main() -> None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     for hook in hooks:
         runner.register_hook(hook)
+    report_progress(runner)
     runner.test()
     end_together()
 

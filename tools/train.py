@@ -11,6 +11,7 @@ from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmilmil.engine.atomic_file import latest_checkpoint
 from mmilmil.engine.building import build_runner
 from mmilmil.engine.cli import CfgOptions, check_folder, own_tools, read_config, user_errors
+from mmilmil.engine.hooks.progress import report_progress
 from mmilmil.engine.launch import use_launcher, use_training_flags
 from mmilmil.engine.methods import add_method_option, check_taught
 from mmilmil.engine.unlabelled import add_unlabelled_option, use_unlabelled
@@ -58,7 +59,9 @@ def main() -> None:
             print(f'no complete checkpoint in {cfg.work_dir}: training starts from the beginning', flush=True)
         else:
             cfg.resume, cfg.load_from = True, checkpoint
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    report_progress(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -6,12 +6,17 @@ these too, for the same tables. `--gpus N` runs each stage in N processes, `--la
 """
 
 import argparse
+import logging
+
+from mmengine.logging import MMLogger
 
 from mmilmil.engine.chain import FLAGS, check_finished, check_testable, run_stage
 from mmilmil.engine.chain_stages import ChainStage, check_folders, stages_of
 from mmilmil.engine.cli import number, own_tools, user_errors
 from mmilmil.engine.methods import method_option
+from mmilmil.engine.next_steps import closing_lines
 from mmilmil.engine.processes import start_by
+from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.engine.unlabelled import add_unlabelled_option
 from mmilmil.evaluation import chains_table, results_table
 
@@ -38,6 +43,7 @@ def parse_args() -> argparse.Namespace:
         '--launcher', choices=['none', 'slurm'], default='none',
         help="slurm: inside an allocation (sbatch, salloc), by a step of srun a stage; more of srun's arguments in SRUN_ARGS")
     add_unlabelled_option(parser)
+    add_verbose_option(parser)
     parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='settings for every stage')
@@ -58,6 +64,8 @@ def main() -> None:
     if start.processes > 1 and not args.auto_scale_lr:
         print(f'{start.processes} processes: a step sees {start.processes} times the batch_size of the config; --auto-scale-lr '
               'would scale the learning rate with it', flush=True)
+    if not args.verbose:
+        MMLogger.get_current_instance().setLevel(logging.ERROR)  # configs and data are read many times
     chains = chains_of(args)
     stages = {}
     for chain in chains:
@@ -70,13 +78,16 @@ def main() -> None:
     for stage in stages.values():
         check_testable(stage, options)
     tools = own_tools(__file__)
-    rows = {stage.name: run_stage(stage, options, tools, start, flags, args.unlabelled) for stage in stages.values()}
+    with screen_for(stages.values(), 'train_chain.py', args.verbose) as screen:
+        rows = {stage.name: run_stage(stage, options, tools, start, flags, args.unlabelled, screen)
+                for stage in stages.values()}
     joint = next((stage.name for stage in stages.values() if stage.is_joint), None)
     first, *later = chains[0]
     print(results_table(rows, teacher=first.name if later else None, joint=joint))
     if later:
         runs = {chain[-1].name: [rows[stage.name] for stage in chain] for chain in chains if len(chain) > 1}
         print(f'\n{chains_table(runs, rows.get(joint))}')
+    print(f'\n{closing_lines(chains[0][-1], tools, args.work_dir)}')
 
 
 if __name__ == '__main__':

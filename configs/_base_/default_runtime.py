@@ -22,6 +22,7 @@ default_hooks = dict(
     run_cost=dict(type='RunCostHook'),
     metrics_file=dict(type='MetricsFileHook'),
     final_model=dict(type='FinalModelHook'),
+    model_card=dict(type='ModelCardHook'),
     # What the next stage replays; `per_class=0` keeps nothing.
     memory=dict(type='MemoryHook'))
 custom_hooks = []

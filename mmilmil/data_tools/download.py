@@ -15,13 +15,13 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tqdm import tqdm
-
 from ..errors import InputError
+from ..progress_bar import progress_bar, tracked
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
@@ -235,13 +235,13 @@ def _wrong_md5(archive: Archive, path: Path) -> str | None:
     return None if md5.hexdigest() == archive.md5 else md5.hexdigest()
 
 
-def _bar(title: str, total: int, done: int = 0) -> tqdm:
-    return tqdm(desc=title, total=total, initial=done, unit='B', unit_scale=True, disable=None)
+def _bar(title: str, total: int, done: int = 0) -> AbstractContextManager:
+    return progress_bar(title, total, 'B', done, unit_scale=True)
 
 
 def _unpack_tar(path: Path, root: Path, place_of: Callable[[str], str | None]) -> None:
     with tarfile.open(path) as tar:
-        for member in tqdm(tar.getmembers(), f'unpack {path.name}', unit=' files', disable=None):
+        for member in tracked(tar.getmembers(), f'unpack {path.name}', unit='file'):
             place = place_of(member.name)
             if place and member.isfile() and _size(root / place, -1) != member.size:
                 _write(tar.extractfile(member), root / place)
@@ -249,7 +249,7 @@ def _unpack_tar(path: Path, root: Path, place_of: Callable[[str], str | None]) -
 
 def _unpack_zip(path: Path, root: Path, place_of: Callable[[str], str | None]) -> None:
     with zipfile.ZipFile(path) as file:
-        for member in tqdm(file.infolist(), f'unpack {path.name}', unit=' files', disable=None):
+        for member in tracked(file.infolist(), f'unpack {path.name}', unit='file'):
             place = place_of(member.filename)
             if place and not member.is_dir() and _size(root / place, -1) != member.file_size:
                 _write(file.open(member), root / place)

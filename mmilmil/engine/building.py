@@ -1,12 +1,37 @@
 """A runner from a config whose mistakes are told before anything is built."""
 
+import logging
+
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from ..errors import InputError
 from ..models.supported import check_supported
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# How MMEngine begins what fills screens at every start.
+_LONG = ('System environment:', 'Config:', 'Hooks will be executed')
+
+
+class _Brief(logging.Filter):
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().lstrip('-\n').startswith(_LONG)
+
+
+class BriefRunner(Runner):
+    """MMEngine's runner. A terminal does not get its environment, config and hooks, which the log file has."""
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """The logger, told to be brief on a terminal."""
+        logger = super().build_logger(*args, **kwargs)
+        terminals = [one for one in logger.handlers if isinstance(one, logging.StreamHandler) and one.stream.isatty()]
+        for handler in terminals:
+            handler.addFilter(_Brief())
+        if terminals and logger.log_file:
+            logger.info(f'environment, config and hooks stand in {logger.log_file}')
+        return logger
 
 
 def check_loaders(cfg: Config) -> None:
@@ -47,7 +72,7 @@ def build_runner(cfg: Config) -> Runner:
     if 'detector' not in cfg.model:  # a pruning algorithm's detector is checked when it is built
         check_supported(cfg.model, f'the model of {cfg.filename or "the config"}')
     try:
-        return Runner.from_cfg(cfg)
+        return BriefRunner.from_cfg(cfg)
     except ValueError as error:
         if 'SyncBatchNorm layers only work with GPU modules' not in str(error):  # torch's, when processes are joined
             raise

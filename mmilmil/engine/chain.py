@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -20,6 +21,9 @@ from .hooks.metrics_file import TEST_FILE
 from .launch import use_training_flags
 from .processes import ONE_PROCESS, Start
 from .resume_check import differences, saved_settings
+from .screen import Screen
+from .stage_log import end_of_log, log_size
+from .stage_state import State
 from .unlabelled import asks_teacher, use_unlabelled
 from .work_dir import FINAL_CHECKPOINT
 
@@ -127,7 +131,7 @@ def _has_hash(teacher: Mapping, fingerprint: str) -> bool:
 
 
 def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, start: Start = ONE_PROCESS,
-              flags: Sequence[str] = (), unlabelled: Sequence[str] = ()) -> dict:
+              flags: Sequence[str] = (), unlabelled: Sequence[str] = (), screen: Optional[Screen] = None) -> dict:
     """Train and test one stage, or what of it is missing, each in processes of its own; returns the test figures.
 
     A teacher that the user brings is only tested.
@@ -141,17 +145,28 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
         start: By what a tool is run; see :class:`mmilmil.engine.processes.Start`.
         flags: Of :data:`FLAGS`, those that ``train.py`` gets.
         unlabelled: Folders for ``--unlabelled``; a stage whose teacher is not asked is trained without, as a line tells.
+        screen: What shows it; by default all goes where this process writes.
 
     Raises:
         InputError: see :func:`check_finished`; training or testing ended with an error; or ``options`` name a teacher.
     """
-    for tool, args in stage_commands(stage, options, tools, flags, unlabelled):
-        start(stage.name, stage.work_dir, tool, *args)
+    screen = screen or Screen()
+    log, begin, ran = screen.log_of(stage), 0, False
+    try:
+        for tool, args in stage_commands(stage, options, tools, flags, unlabelled, screen=screen):
+            ran, begin = True, log_size(log) if log else 0
+            replace(start, log=log)(stage.name, stage.work_dir, tool, *args)
+    except InputError:
+        screen.enter(stage, State.FAILED, f'{stage.name}: failed{end_of_log(log, begin) if log and ran else ""}')
+        raise
+    if ran:
+        screen.enter(stage, State.DONE)
     return stage.metrics()
 
 
 def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TOOLS, flags: Sequence[str] = (),
-                   unlabelled: Sequence[str] = (), test: bool = True) -> Iterator[tuple[Path, list[str]]]:
+                   unlabelled: Sequence[str] = (), test: bool = True,
+                   screen: Optional[Screen] = None) -> Iterator[tuple[Path, list[str]]]:
     """The tools that train and test a stage, or what of it is missing, each a file and its arguments.
 
     Each is to be run to its end before the next one is asked for. Arguments and errors are those of :func:`run_stage`, which
@@ -160,29 +175,31 @@ def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path
     Args:
         test: Whether it is tested too.
     """
+    screen = screen or Screen()
     check_options(options)
     check_finished(stage, options, flags, unlabelled)
     settings, teacher = settings_for(stage, options)
     for option in options:
         if option not in settings:
-            print(f'{stage.name}: {option} is left out, this stage has nothing that it could set', flush=True)
+            screen.note(f'{stage.name}: {option} is left out, this stage has nothing that it could set')
     method = ['--method', str(stage.method)] if stage.method else []
     shared = [*method, '--work-dir', str(stage.work_dir), *(['--cfg-options', *settings] if settings else [])]
     if stage.brought:
-        print(f'{stage.name}: brought, {stage.brought}', flush=True)
+        screen.enter(stage, State.THERE, f'{stage.name}: brought, {stage.brought}')
     elif stage.final.is_file():
-        print(f'{stage.name}: already trained, {stage.final}', flush=True)
+        screen.enter(stage, State.THERE, f'{stage.name}: already trained, {stage.final}')
     else:
         resume = ['--resume'] if latest_checkpoint(stage.work_dir) else []
-        print(f'{stage.name}: {"resuming training" if resume else "training"} in {stage.work_dir}', flush=True)
         teach = ['--teacher', teacher] if teacher else []
         more = ['--unlabelled', *unlabelled] if unlabelled else []
         if more and not asks_teacher(stage.read(settings, teacher)):
-            print(f'{stage.name}: --unlabelled is left out, no teacher is asked in this stage', flush=True)
+            screen.note(f'{stage.name}: --unlabelled is left out, no teacher is asked in this stage')
             more = []
+        screen.enter(stage, State.TRAINING,
+                     f'{stage.name}: {"resuming training" if resume else "training"} in {stage.work_dir}')
         yield tools / 'train.py', [str(stage.config), *resume, *teach, *flags, *more, *shared]
     if test and not stage.tested(stage.read(settings, teacher)):
-        print(f'{stage.name}: testing', flush=True)
+        screen.enter(stage, State.TESTING, f'{stage.name}: testing')
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
         yield tools / 'test.py', [str(stage.config), stage.checkpoint, *shared]

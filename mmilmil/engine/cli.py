@@ -39,7 +39,7 @@ def user_errors() -> Iterator[None]:
             sys.exit(1)
         message = building_error(error)
         if message is None:
-            failures.leave(f'{type(error).__name__}: {one_line(error)}, by a fault of the program: its traceback is above')
+            failures.leave(f'{type(error).__name__}: {one_line(error)}, by a fault of the program, see its traceback')
             raise
         if os.environ.get(TRACEBACK) == '1':
             traceback.print_exc()

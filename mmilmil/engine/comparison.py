@@ -157,7 +157,7 @@ def check_comparison(chains: Sequence[ComparedChain], work_dir: Path, options: S
     """
     if fixed := [option for option in options if option.split('=')[0] in ('randomness.seed', 'randomness', 'work_dir')]:
         raise InputError(f'--cfg-options {fixed[0]}: a comparison sets seed and folder of its runs: give --seeds, --work-dir')
-    MMLogger.get_current_instance().setLevel(logging.WARNING)  # a config is read many times
+    MMLogger.get_current_instance().setLevel(logging.ERROR)  # configs and data are read many times
     options = tuple(options)
     check_options(options)
     once = {stage.work_dir.name: stage for stage, _ in reversed(runs_of(chains).values())}  # of each the first seed's

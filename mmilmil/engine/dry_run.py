@@ -85,7 +85,7 @@ def dry_run_test(cfg: Config) -> None:
     if missing := [key for key in ('test_dataloader', 'test_evaluator') if not cfg.get(key)]:
         raise InputError(f'the config has no {" and no ".join(missing)}: add it, as in configs/_base_/datasets')
     init_default_scope(cfg.get('default_scope', 'mmilmil'))
-    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the run itself reports what it reads
+    MMLogger.get_current_instance().setLevel(logging.ERROR)  # the run itself reports what it reads
     evaluator, dataset = Evaluator(cfg.copy().test_evaluator), DATASETS.build(cfg.test_dataloader.dataset)
     check_sets(dataset, 'test_dataloader')
     evaluator.dataset_meta = dataset.metainfo

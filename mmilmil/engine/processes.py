@@ -12,7 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Optional
@@ -39,10 +39,12 @@ class Start:
     Attributes:
         processes: How many, one a GPU.
         launcher: ``none`` for one process, ``pytorch`` for several on this machine, ``slurm`` for those of an allocation.
+        log: File that gets what they write, behind what is in it; ``None`` where they write as this process does.
     """
 
     processes: int = 1
     launcher: str = 'none'
+    log: Optional[Path] = field(default=None, compare=False)
 
     def __call__(self, name: str, work_dir: Path, tool: Path, *args: str) -> None:
         """Run a tool.
@@ -56,22 +58,28 @@ class Start:
         Raises:
             InputError: it failed; of several processes with the message of the one that failed first.
         """
-        if self.launcher == 'none':
+        if self.launcher == 'none' and not self.log:
             command = [str(tool), *args]
             status = subprocess.run([sys.executable, *command], check=False, preexec_fn=ending_with_this_process()).returncode
             if status:
                 raise InputError(f'`{" ".join(command)}` failed with status {status}: see its message above')
             return
-        command = [str(tool), *args, '--launcher', self.launcher]
-        run, place = _torchrun, None
+        command = [str(tool), *args]
+        run, place = _one_process, None
+        if self.launcher != 'none':
+            command += ['--launcher', self.launcher]
+            run = _torchrun
         if self.launcher == 'slurm':  # several machines see the work dir
             run, place = _srun, work_dir
             work_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.failures_', dir=place) as folder:
-            failed = run(self.processes, Path(folder), command)
+            failed = run(self.processes, Path(folder), command, self.log)
         if isinstance(failed, signal.Signals):  # our own
             signal.raise_signal(failed)
         if failed:
+            if self.log:  # a message that was left is in it as well
+                with open(self.log, 'a', encoding='utf-8') as log:
+                    log.write(f'error: {failed}\n')
             raise InputError(f'{name}: {failed}')
 
 
@@ -114,7 +122,21 @@ def _tasks(gpus: Optional[int]) -> int:
     return tasks
 
 
-def _torchrun(processes: int, folder: Path, command: list[str]) -> str | signal.Signals | None:
+def _one_process(processes: int, folder: Path, command: list[str], log: Path) -> Optional[str]:
+    """Run a Python file; returns the message that it left."""
+    env = {**os.environ, failures.FOLDER: str(folder)}
+    with open(log, 'ab') as output:
+        status = subprocess.run([sys.executable, *command], check=False, env=env, stdin=subprocess.DEVNULL, stdout=output,
+                                stderr=subprocess.STDOUT, preexec_fn=ending_with_this_process()).returncode
+    if not status:
+        return None
+    told = failures.first(folder)
+    if told and status > 0:
+        return told[1]
+    return f'{Path(command[0]).name} {_ended(status, log)}'
+
+
+def _torchrun(processes: int, folder: Path, command: list[str], log: Optional[Path]) -> str | signal.Signals | None:
     """Run a Python file in several processes; returns the message of the one that failed first, or what stopped this one."""
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, run_id=uuid.uuid4().hex, rdzv_backend='c10d',
@@ -124,9 +146,9 @@ def _torchrun(processes: int, folder: Path, command: list[str]) -> str | signal.
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # as the command torchrun sets it
     with _as_before():
         try:
-            elastic_launch(config, sys.executable)(str(_BOUND), str(os.getpid()), str(folder), *command)
+            elastic_launch(config, sys.executable)(str(_BOUND), str(os.getpid()), str(folder), str(log or ''), *command)
         except ChildFailedError as error:
-            return _first_failure(error.failures, folder)
+            return _first_failure(error.failures, folder, log)
         except SignalException as error:
             return error.sigval
     return None
@@ -146,7 +168,7 @@ def _as_before() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _first_failure(found: Mapping[int, ProcessFailure], folder: Path) -> str:
+def _first_failure(found: Mapping[int, ProcessFailure], folder: Path, log: Optional[Path] = None) -> str:
     """The process that failed, and why; not one that only lost the connection to it."""
     start = min(failure.timestamp for failure in found.values())
     killed = [rank for rank, failure in found.items() if failure.exitcode < 0 and failure.timestamp - start < _SOON
@@ -155,21 +177,27 @@ def _first_failure(found: Mapping[int, ProcessFailure], folder: Path) -> str:
     if told and not killed:
         return f'process {told[0]}: {told[1]}'
     rank = min(killed or found, key=lambda rank: found[rank].timestamp)
-    status = found[rank].exitcode
+    return f'process {rank}: it {_ended(found[rank].exitcode, log)}'
+
+
+def _ended(status: int, log: Optional[Path]) -> str:
+    """How a process ended that left no message."""
     if status < 0:
-        return (f'process {rank}: it was ended by {signal.Signals(-status).name}'
+        return (f'was ended by {signal.Signals(-status).name}'
                 f'{", as the system does where memory runs out" * (status == -signal.SIGKILL)}: call the chain again to go on')
-    return f'process {rank}: it failed with status {status}: see its message above'
+    return f'failed with status {status}: see {log or "its message above"}'
 
 
-def _srun(processes: int, folder: Path, command: list[str]) -> Optional[str]:
+def _srun(processes: int, folder: Path, command: list[str], log: Optional[Path]) -> Optional[str]:
     """Run a Python file as a step of the allocation; returns the message of the process that failed first."""
     job, cpus = os.environ['SLURM_JOB_ID'], os.environ.get('SLURM_CPUS_PER_TASK')
     step = ['srun', f'--ntasks={processes}', '--kill-on-bad-exit=1', *([f'--cpus-per-task={cpus}'] if cpus else []),
             *shlex.split(os.environ.get('SRUN_ARGS', '')), sys.executable, '-u', *command]
     env = {**os.environ, failures.FOLDER: str(folder.resolve())}
     env.setdefault('MASTER_PORT', str(20000 + int(job) % 10000))  # MMEngine's own is the same for all jobs of a machine
-    process = subprocess.Popen(step, env=env, preexec_fn=ending_with_this_process(signal.SIGTERM))  # srun passes it on
+    with open(log, 'ab') if log else contextlib.nullcontext() as output:
+        process = subprocess.Popen(step, env=env, stdout=output, stderr=output and subprocess.STDOUT,
+                                   preexec_fn=ending_with_this_process(signal.SIGTERM))  # srun passes it on
     try:
         status = process.wait()
     except BaseException:
@@ -181,7 +209,7 @@ def _srun(processes: int, folder: Path, command: list[str]) -> Optional[str]:
     told = failures.first(folder)
     if told and status:
         return f'process {told[0]}: {told[1]}'
-    return f'`{" ".join(step)}` failed with status {status}: see its message above' if status else None
+    return f'`{" ".join(step)}` {_ended(status, log)}' if status else None
 
 
 def ending_with_this_process(by: signal.Signals = signal.SIGKILL) -> Optional[Callable]:

@@ -33,8 +33,13 @@ def made_by(tools: Path, name: str) -> dict:
         command=tool_command(tools, name, *sys.argv[1:]),
         commit=commit,
         changed=None if commit is None else bool(_git(tools, 'status', '--porcelain', '--untracked-files=no')),
-        versions=dict(mmilmil=__version__, python=platform.python_version(), **{one: _version(one) for one in _PACKAGES}),
+        versions=versions(),
         machine=dict(system=platform.platform(), cpu=cpu_name(), gpus=gpus))
+
+
+def versions() -> dict[str, Optional[str]]:
+    """The versions of this package, Python and what a run stands on, by name."""
+    return dict(mmilmil=__version__, python=platform.python_version(), **{one: _version(one) for one in _PACKAGES})
 
 
 def _git(tools: Path, *args: str) -> Optional[str]:

@@ -21,6 +21,7 @@ REQUIRED = dict(
     run_cost='RunCostHook',
     metrics_file='MetricsFileHook',
     final_model='FinalModelHook',
+    model_card='ModelCardHook',
     memory='MemoryHook')
 CHECKPOINT = 'AtomicCheckpointHook'
 # What MMEngine takes away where it is None; it knows no such word for other names.

@@ -7,15 +7,12 @@ and recall of the teacher's boxes and the positives that a step samples. Ends wi
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from mmengine.utils import ProgressBar
-from torch.utils.data import DataLoader
 
 from mmilmil.atomic_write import write_atomically
 from mmilmil.config import random_seed
@@ -32,6 +29,7 @@ from mmilmil.loaders import innermost_dataset
 from mmilmil.models.loading import load_detector
 from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.models.views import TwoStageView, view_of
+from mmilmil.progress_bar import tracked
 from mmilmil.stage import Stage
 from mmilmil.weights import may_exist
 
@@ -101,14 +99,6 @@ def teacher_figures(teacher: Teacher, cfg: Config, images: int) -> dict:
                 recall=counts.found / counts.objects if counts.objects else None)
 
 
-def shown(loader: DataLoader) -> Iterator[dict]:
-    """The batches, with a bar that tells how far the pass is."""
-    bar = ProgressBar(len(loader))
-    for batch in loader:
-        yield batch
-        bar.update()
-
-
 def main() -> None:
     args = parse_args()
     for path in (args.checkpoint, *args.beside):
@@ -139,7 +129,7 @@ def main() -> None:
         left_out.append(f'recall of the RPN and sampled positives: {type(student).__name__} is a one-stage detector')
 
     data = Runner.build_dataloader(loader, seed=seed)
-    pass_over(shown(data), list(rows.values()), compared)
+    pass_over(tracked(data, args.split, unit='batch'), list(rows.values()), compared)
     figures = {title: numbers(row.figures()) for title, row in rows.items()}
     boxes = None
     if teacher is not None:

@@ -20,7 +20,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import ConcatDataset
-from tqdm import tqdm
 
 from mmilmil.atomic_write import write_atomically
 from mmilmil.config import random_seed
@@ -33,6 +32,7 @@ from mmilmil.evaluation import IncrementalVOCMetric
 from mmilmil.evaluation.hard_examples import judged, mistakes_of, ranked
 from mmilmil.loaders import innermost_dataset, innermost_datasets, located_datasets, test_loader
 from mmilmil.models.loading import load_detector
+from mmilmil.progress_bar import tracked
 from mmilmil.registry import DATASETS
 from mmilmil.stage import Stage
 from mmilmil.visualization import draw_comparison
@@ -117,7 +117,7 @@ def main() -> None:
     metric, mistakes = IncrementalVOCMetric(eval_mode='area'), []
     labels = [{stage.classes.index(name) for name in one.kept_classes} for _, one in sets for _ in range(len(one))]
     with torch.no_grad():
-        for index, batch in enumerate(tqdm(loader, unit='image')):
+        for index, batch in enumerate(tracked(loader, 'test')):
             metric.process(None, [sample.to_dict() for sample in detector.test_step(batch)])
             metric.results[-1] = judged(metric.results[-1], labels[index])
             mistakes.append(mistakes_of(metric.results[-1], len(stage.classes), args.score_thr))

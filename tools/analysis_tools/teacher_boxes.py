@@ -11,7 +11,6 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from mmengine.utils import track_iter_progress
 
 from mmilmil.config import random_seed
 from mmilmil.engine.cli import CfgOptions, number, own_tools, read_config, user_errors
@@ -22,6 +21,7 @@ from mmilmil.evaluation.teacher_boxes import SCORE_BANDS, TeacherBoxes, match
 from mmilmil.evaluation.teacher_on_training import detect, ground_truth, training_images
 from mmilmil.models.teacher import Teacher, teacher_settings
 from mmilmil.models.views import TwoStageView
+from mmilmil.progress_bar import tracked
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def main() -> None:
     if args.images:
         indices = np.random.permutation(indices)[:args.images].tolist()
     counts, by_number, every = TeacherBoxes(), dict.fromkeys(proposals, 0), 0
-    for index in track_iter_progress(indices):
+    for index in tracked(indices, 'teacher'):
         data = teacher.detector.data_preprocessor(pseudo_collate([seen[index]]))
         detections, classes = detect(teacher, data)
         counts.add(detections, classes, *ground_truth(data['data_samples'][0]), teacher.num_classes)
