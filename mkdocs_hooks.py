@@ -38,7 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, place in BESIDE.items():
         files.append(File.generated(config, place, content=(ROOT / name).read_text(encoding='utf-8')))
     for notebook in [file for file in files if file.src_uri.endswith('.ipynb')]:
-        files.append(File.generated(config, _place_on_site(f'docs/{notebook.src_uri}'), content=_as_page(notebook.content_string)))
+        place = _place_on_site(f'docs/{notebook.src_uri}')
+        files.append(File.generated(config, place, content=_as_page(notebook.content_string)))
     shown = set()
     for page in [file for file in files if file.src_uri.endswith('.md')]:
         for _, target, _ in _LINK.findall(_CODE.sub('', page.content_string)):
