@@ -30,7 +30,7 @@ test: $(STAMP)
 # A dead link, a page that the navigation lacks or a docstring that cannot be read fails.
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
-	@echo 'site/index.html'
+	@echo 'site/index.html; to search in it: $(VENV)/bin/python -m http.server -d site'
 
 docs-commands: $(STAMP)
 	$(VENV)/bin/python tests/run_docs_commands.py
