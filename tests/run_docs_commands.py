@@ -1,8 +1,9 @@
 """Run the commands that README and docs show, as they stand there, on tiny drawn sets: `make docs-commands`.
 
-A folder is made with the repository's tools and configs, in which every stage has one epoch, images are small and the small Faster
-R-CNN stands for R50-FPN, with a tiny set where each config looks for its data, and with the files that the pages' words stand for
-(CONFIG, photos/, ...). There bash runs each command that `docs_commands.NOT_RUN` does not name, page by page. Fails where one fails.
+A folder is made with the repository's tools and configs, in which every stage has one epoch, images are small and the small
+Faster R-CNN stands for R50-FPN, with a tiny set where each config looks for its data, and with the files that the pages' words
+stand for (CONFIG, photos/, ...). There bash runs each command that `docs_commands.NOT_RUN` does not name, page by page. Fails
+where one fails.
 
     python tests/run_docs_commands.py [--only PATTERN ...] [--keep FOLDER]
 """
