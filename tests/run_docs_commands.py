@@ -154,10 +154,11 @@ class Sandbox:
         if 'split_dataset.py' in command.text:
             if 'all.json' in command.text:
                 draw_coco(self._screws(), names)
-            elif (self.folder / 'data/screws/all_train.json').exists():
-                draw_yolo(self._screws(), names, splits=False)
-            else:
+            elif command == next(other for other in commands() if (other.page, other.text) == (command.page, command.text)):
+                draw_voc(self._screws(), names)
                 shutil.rmtree(self.folder / 'data/screws/ImageSets')
+            else:  # for the second time: labels of YOLO
+                draw_yolo(self._screws(), names, splits=False)
         elif '--classes bolt' in command.text:
             draw_voc(self._screws(), names)
         elif '--ann data/screws/all_train.json' in command.text:
