@@ -86,7 +86,7 @@ def test_rules_that_comments_name_are_there():
     assert len(named) > 15 and set(named) <= set(sections)
 
 
-@pytest.mark.parametrize('page', sorted((REPO / 'docs').glob('*.md')) + [REPO / 'README.md', REPO / 'CONTRIBUTING.md'],
+@pytest.mark.parametrize('page', sorted([*(REPO / 'docs').glob('*.md'), *REPO.glob('README*.md'), REPO / 'CONTRIBUTING.md']),
                          ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     """Files exist, and so do the headings behind a #, in GitHub's way of naming them."""
