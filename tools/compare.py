@@ -2,8 +2,8 @@
 
 Trains and tests what is missing, in `WORK_DIR/seed<N>/<stage>`, with `--jobs N` several runs at a time. Finished runs are
 skipped and stopped ones resumed, so the same command goes on after whatever stopped it. A run that fails is told with the end
-of its log and stops only what stands on it. Writes table.md, comparison.json and picture.png into `--out`, and a report into the
-work dir's folder `report`. `default` among the methods stands for the stages as their configs say.
+of its log and stops only what stands on it. Writes table.md, comparison.json and picture.png into `--out`, and a report into
+`WORK_DIR/report`. `default` among the methods stands for the stages as their configs say.
 """
 
 import argparse

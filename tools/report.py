@@ -1,7 +1,7 @@
 """Build the report of a run once more: `python tools/report.py WORK_DIR`.
 
-WORK_DIR is that of a stage, a chain or a comparison; `index.html` and `report.md` go into its folder `report`. Several work dirs
-are set side by side in `--out`. Everything comes from the files there, no model is run.
+WORK_DIR is that of a stage, a chain or a comparison; `index.html` and `report.md` go into its folder `report`. Several work
+dirs are set side by side in `--out`. Everything comes from the files there, no model is run.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from mmilmil.report import TEXT, Settings, write_report, write_several
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Build the report of a run, a chain or a comparison')
-    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work dir of a stage, a chain or a comparison; several '
-                        'are set side by side')
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='of a stage, a chain or a comparison; several are '
+                        'set side by side')
     parser.add_argument('--out', help='folder to write; default: report in the work dir. Several need one')
     parser.add_argument('--score-thr', type=number(float, 0, 1), default=Settings.score_thr, help='detections of lower scores '
                         f'are left out where errors are counted and pictures drawn; default {Settings.score_thr}')

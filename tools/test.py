@@ -1,7 +1,7 @@
 """Test a checkpoint: `python tools/test.py CONFIG CHECKPOINT`. Flags are those of MMDetection's own tool.
 
-An exported model is tested by `python tools/test.py CONFIG --onnx DIR`. Writes metrics.json and detections.npz into the work dir,
-and what they tell as report/index.html. No teacher is needed.
+An exported model is tested by `python tools/test.py CONFIG --onnx DIR`. Writes metrics.json, detections.npz and what they tell,
+report/index.html, into the work dir. No teacher is needed.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
 Finished stages are skipped, a stopped one is resumed; a finished one that its config no longer describes stops the run. Every
-stage is tested; the figures, and what the chain forgot, end the run as tables, and as a report in the work dir's folder `report`.
+stage is tested; the figures, and what the chain forgot, end the run as tables, and as a report in `WORK_DIR/report`.
 `--methods finetune joint` trains the chain by these too, for the same tables. `--gpus N` runs each stage in N processes,
 `--launcher slurm` inside an allocation of Slurm.
 """

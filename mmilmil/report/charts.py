@@ -60,7 +60,7 @@ def _themed(text: str) -> str:
     text = re.sub(r'<defs>\s*<style type="text/css">.*?</style>\s*</defs>', '', text, flags=re.DOTALL)
     for name, ink in _INKS.items():
         text = text.replace(ink, f'var(--{name})')
-    text = re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]*", r'\1 var(--font)', text)
+    text = re.sub(r'(font: [^;"]*?[\d.]+px) [^;"]*', r'\1 var(--font)', text)
     return re.sub(r'(?<=\d\.\d\d)\d+', '', text)
 
 
@@ -85,13 +85,13 @@ def _legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
         figure.legend(handles, labels, loc='outside upper left', ncols=columns, columnspacing=1.2)
 
 
-def class_bars(classes: Mapping[str, tuple[float | None, float | None]], num_old: int, names: tuple[str, str], title: str) -> str:
+def class_bars(classes: Mapping[str, tuple[float | None, float | None]], num_old: int, before_name: str, title: str) -> str:
     """AP of each class before and after, a row a class.
 
     Args:
         classes: By class in label order its AP before and after, in [0, 1] or ``None``.
         num_old: How many of them, the first ones, are old.
-        names: Of before and after.
+        before_name: What stood before.
         title: What the scale is.
     """
     with _figure(70 + 19 * len(classes)) as (figure, drawn):
@@ -102,7 +102,7 @@ def class_bars(classes: Mapping[str, tuple[float | None, float | None]], num_old
         axes.barh(rows, np.nan_to_num(after), height=0.62, color=colors, linewidth=0)
         seen = ~np.isnan(before)
         axes.scatter(before[seen], rows[seen], marker='|', s=75, linewidths=2.2, color=_INKS['text'], zorder=3,
-                     label=f'{names[0]} (before)')
+                     label=f'{before_name} (before)')
         for row in np.flatnonzero(np.isnan(after)):
             axes.text(1, row, 'no AP: no object in the set', va='center', color=_INKS['soft'], fontsize=9 * _PIXEL)
         axes.set_yticks(rows, [_short(name) for name in classes])
@@ -300,7 +300,7 @@ def method_dots(rows: Mapping[str, Mapping[str, tuple[float | None, float | None
                 mean, spread = points[kind]
                 if mean is not None:
                     axes.errorbar(100 * mean, place, xerr=100 * spread if spread else None, marker=marker, markersize=size,
-                                  color=_INKS[kind], linestyle='none', elinewidth=1.6, label=None if place else f'{kind} classes')
+                                  color=_INKS[kind], linestyle='none', elinewidth=1.6)
         for place, points in enumerate(rows.values()):
             ends = [100 * points[kind][0] for kind in ('old', 'new') if points[kind][0] is not None]
             if len(ends) == 2:

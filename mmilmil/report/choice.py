@@ -1,4 +1,4 @@
-"""Which images of a test a report shows: those that were forgotten worst, kept best, learned best and worst, and random ones."""
+"""Which images of a test a report shows: forgotten worst, kept best, learned best and worst, and random ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,5 +108,6 @@ def choose(students: Sequence[Image], teachers: Sequence[Image] | None, num_clas
                        best((objects[:, 1] > 0) & (missed[:, 1] == 0) & (total == 0), -objects[:, 1]))]
     rest = [place for place in range(len(students)) if place not in used]
     drawn = np.random.default_rng(seed).permutation(len(rest))[:number]
-    kinds.append(Kind('Drawn at random', f'from all other images, by seed {seed}', tuple(sorted(rest[place] for place in drawn))))
+    kinds.append(Kind('Drawn at random', f'from all other images, by seed {seed}',
+                      tuple(sorted(rest[place] for place in drawn))))
     return [kind for kind in kinds if kind.images]

@@ -91,8 +91,8 @@ def curve_section(run: Run, pair: Pair | None, before: Mapping[str, float | None
         panels[name] = {'teacher': precision_recall(pair.teacher, label)} if pair.teacher is not None else {}
         panels[name]['this run'] = precision_recall(pair.student, label)
     return Section(title, [Chart(
-        charts.precision_recall_curves(panels), 'Precision over recall at IoU 0.5, each point a score. The line of this run lies '
-        'below the dark one of the teacher where it was forgotten.' if pair.teacher is not None else
+        charts.precision_recall_curves(panels), 'Precision over recall at IoU 0.5, each point a score. The line of this run '
+        'lies below the dark one of the teacher where it was forgotten.' if pair.teacher is not None else
         'Precision over recall at IoU 0.5, each point a score.')], intro)
 
 
@@ -124,12 +124,12 @@ def confusion_section(pair: Pair | None, settings: Settings) -> Section:
         columns.append('its teacher')
         rows = [[*row, str(hers[row[0]]) if 'new' not in row[0] else '-'] for row in rows]
     if not num_old:
-        rows = [[row[0].removeprefix('new ').replace('another new', 'another class').replace('for new', 'for a class'), *row[1:]]
-                for row in rows if row[0].startswith(('new', 'background taken for new')) and 'old' not in row[0]]
+        rows = [[row[0].removeprefix('new ').replace('another new', 'another class').replace('for new', 'for a class'),
+                 *row[1:]] for row in rows if row[0].startswith(('new', 'background taken for new')) and 'old' not in row[0]]
     shown.append(Table([['block', *columns], *rows], 'All blocks of the matrix, and detections on top of found objects',
                        folded=True))
-    return Section(title, shown, f'At a score of {settings.score_thr:g}: detections, the surest first, each take the free object '
-                   'of highest IoU, 0.5 or more, whatever its class. A detection without one is taken for background.')
+    return Section(title, shown, f'At a score of {settings.score_thr:g}: detections, the surest first, each take the free '
+                   'object of highest IoU, 0.5 or more, whatever its class. A detection without one is taken for background.')
 
 
 def _confusion(images: Sequence[Image], stage: Stage, settings: Settings) -> Confusion:
@@ -211,8 +211,8 @@ def teacher_boxes(pair: Pair | None, score_thr: float | None) -> list[object]:
     series = {name: (at, [None if figures[one][place] is None else 100 * figures[one][place] for one in at])
               for place, name in enumerate(('precision', 'recall'))}
     blocks.append(Chart(charts.curves(series, 'score', 'per cent', bounds=(0, 100)),
-                        "The teacher's boxes of old classes on the test's images, at IoU 0.5, over the score from which they are "
-                        'taken.'))
+                        "The teacher's boxes of old classes on the test's images, at IoU 0.5, over the score from which they "
+                        'are taken.'))
     return blocks
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..table_layout import markdown_table
@@ -136,9 +136,9 @@ class Page:
     def html(self) -> str:
         """The page as one file that needs nothing else."""
         charts = iter(numbered([block.svg for section in self.sections for block in section.blocks if block.kind == 'chart']))
-        sections = [replace(section, blocks=_grouped([replace(block, svg=Markup(next(charts))) if block.kind == 'chart' else block
-                                                      for block in section.blocks]))
-                    for section in self.sections if section.blocks]
+        sections = [replace(section, blocks=_grouped([
+            replace(block, svg=Markup(next(charts))) if block.kind == 'chart' else block for block in section.blocks]))
+            for section in self.sections if section.blocks]
         return _environment().get_template('page.html.j2').render(page=self, sections=sections, counter=_Counter)
 
     def markdown(self) -> str:
@@ -182,7 +182,7 @@ class _Counter:
 
 @lru_cache
 def _environment() -> Environment:
-    return Environment(loader=PackageLoader('mmilmil.report'), autoescape=select_autoescape(default=True, default_for_string=True),
+    return Environment(loader=PackageLoader('mmilmil.report'), autoescape=True,
                        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 

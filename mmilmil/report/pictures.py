@@ -97,9 +97,11 @@ def found_marks(image: Image, stage: Stage, size: tuple[int, int], score_thr: fl
     missed = (('missed-' + _group(label, stage), box, f'{stage.classes[label]} missed')
               for box, label, found in zip(image.boxes, image.labels, verdict.found) if not found and label < classes)
     order = np.argsort(image.detections[:, 4], kind='stable')
-    shown = ((_group(image.detected_labels[index], stage) if verdict.right[index] else 'wrong', image.detections[index, :4],
-              f'{stage.classes[image.detected_labels[index]]} {image.detections[index, 4]:.2f}{"" if verdict.right[index] else " ✕"}')
-             for index in order if verdict.chosen[index])
+    shown = []
+    for index in order[verdict.chosen[order]]:
+        label, score, right = image.detected_labels[index], image.detections[index, 4], verdict.right[index]
+        shown.append((_group(label, stage) if right else 'wrong', image.detections[index, :4],
+                      f'{stage.classes[label]} {score:.2f}{"" if right else " ✕"}'))
     return _placed([*missed, *shown], size)
 
 

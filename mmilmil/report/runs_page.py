@@ -164,8 +164,8 @@ def stage_sections(family: Family) -> list[Section]:
     series = {name: (list(range(len(main))), _gaps(column)) for name, column in zip(groups, values.T)}
     numbers = [str(index + 1) for index in range(len(main))]
     blocks = [
-        Chart(charts.group_heat(told, groups, values, f'{measure} (%)'), f'{family.called(main[-1])}: each row is a stage, each '
-              'column a group of classes.', wide=len(groups) > 6),
+        Chart(charts.group_heat(told, groups, values, f'{measure} (%)'), f'{family.called(main[-1])}: each row is a stage, '
+              'each column a group of classes.', wide=len(groups) > 6),
         Chart(charts.curves(series, 'stage', f'{measure} (%)', bounds=(0, 100), marks=True, ticks=numbers, columns=3),
               'The same as curves, one a group.')]
     same = [chain for chain in chains if len(chain) == len(main)]
@@ -198,7 +198,7 @@ def class_section(family: Family) -> Section:
     shown = [name for name in classes if name in set(shown)]
     rule = '' if len(shown) == len(classes) else f' Of {len(classes)} classes the {_CLASSES} that lost most; the table has all.'
     blocks = [Chart(charts.class_bars({name: (old.get(name), after[name]) for name in shown},
-                                      sum(name in stage.old for name in shown), (family.called(before) if before else '', main.name),
+                                      sum(name in stage.old for name in shown), family.called(before) if before else '',
                                       f'{measure_name(main.figures)} (%)'),
                     f'{family.called(main)}{", the dark line is that of its teacher" if before else ""}.{rule}')]
     if 1 < len(columns) <= 12:
@@ -286,8 +286,8 @@ def costs_section(runs: Sequence[Run]) -> Section:
         cost, kept = run.cost, run.cost['kept']
         size = (run.folder / 'final.pth').stat().st_size if (run.folder / 'final.pth').is_file() else None
         rows.append([name, _number(cost.get('step_seconds'), 3), _number(cost.get('peak_memory_mib'), 0),
-                     size_told(kept.get('memory_bytes', 0)), str(kept.get('images', 0)), '-' if size is None else size_told(size),
-                     str(cost.get('device', '-'))])
+                     size_told(kept.get('memory_bytes', 0)), str(kept.get('images', 0)),
+                     '-' if size is None else size_told(size), str(cost.get('device', '-'))])
     return Section('Cost, and what is kept', [Table(rows)] if len(rows) > 1 else [])
 
 
@@ -309,6 +309,8 @@ def made_of_runs(runs: Sequence[Run]) -> Section:
         seed = (run.training_config.get('randomness') or {}).get('seed')
         rows.append([name, str(run.folder.resolve()), run.config_file.name if run.config_file else '-', str(seed),
                      run.teacher.name if run.teacher else '-'])
+    if not runs:
+        return Section('What was run', [])
     command = shlex.join(['python', 'tools/report.py', *(str(run.folder.resolve()) for run in runs), '--out', 'FOLDER'])
     facts = [('report by', f'mmilmil {__version__}')]
     return Section('What was run', [Table(rows), Facts(facts), Commands(command, 'To set these runs side by side once more:')])
@@ -340,8 +342,8 @@ def comparison_page(folder: Path, figures: Path, seeds: Sequence[Path], settings
     methods = len({row['method'] for row in content['rows']}) if content else len(runs)
     what = f'{methods} method{"s" * (methods != 1)}' if content else f'{methods} runs'
     return Page(title, f'A comparison of {what} over {len(seeds)} seed{"s" * (len(seeds) != 1)}.{seed}',
-                [Section('What lacks', notes), *sections, costs_section(runs), links_section(runs, out), made_of_runs(runs) if runs
-                 else Section('What was run', []), problems_section(runs)],
+                [Section('Not complete', notes), *sections, costs_section(runs), links_section(runs, out), made_of_runs(runs),
+                 problems_section(runs)],
                 {'rows': content['rows'] if content else []})
 
 
@@ -376,16 +378,18 @@ def comparison_sections(content: Mapping[str, Any]) -> list[Section]:
         mine = [row for row in rows if row.split == split]
         blocks.append(Chart(charts.method_dots(
             {row.method: {name: (row.figures[name].mean, row.figures[name].spread) for name in ('old', 'new', 'all')}
-             for row in mine}, f'{measure} (%)'), f'{split}{": bars are half of the range over seeds" * (len(mine[0].seeds) > 1)}.'))
+             for row in mine}, f'{measure} (%)'),
+            f'{split}{": bars are half of the range over seeds" * (len(mine[0].seeds) > 1)}.'))
     blocks += [Note(line) for line in lines_below(runs, content.get('split') == 'val')]
     blocks += [Note(f'failed: {line}', missing=True) for line in content['failed']]
     made = content.get('made') or {}
     told = [Section('Methods', blocks)]
     if made:
         versions = ', '.join(f'{name} {value}' for name, value in (made.get('versions') or {}).items())
-        changed = ' with changes' if made.get('changed') else ''
+        machine = made.get('machine') or {}
         told.append(Section('How it was made', [
-            Facts([('versions', versions), ('machine', ', '.join(map(str, (
-                made['machine'].get('cpu'), made['machine'].get('system'), *made['machine'].get('gpus', ())))) if made.get('machine')
-                else '-'), ('commit', f'{made.get("commit") or "-"}{changed}')]), Commands(made.get('command', ''))]))
+            Facts([('versions', versions),
+                   ('machine', ', '.join(map(str, (machine.get('cpu'), machine.get('system'), *machine.get('gpus', ()))))),
+                   ('commit', f'{made.get("commit") or "-"}{" with changes" if made.get("changed") else ""}')]),
+            Commands(made.get('command', ''))]))
     return told

@@ -45,7 +45,8 @@ def stage_page(run: Run, settings: Settings) -> Page:
             picture_section(pair, settings)]
     else:
         pair, sections = None, [Section('At a glance', [Note('The run has no figures yet.', missing=True)])]
-    sections += [training_section(run), teacher_section(run, pair), cost_section(run), pruned_section(run), made_of_section(run)]
+    sections += [training_section(run), teacher_section(run, pair), cost_section(run), pruned_section(run),
+                 made_of_section(run)]
     return Page(f'{run.name}', subtitle(run), [*sections, problems_section([run, *chain[:-1]])],
                 {'name': run.name, 'figures': run.figures})
 
@@ -58,7 +59,7 @@ def subtitle(run: Run) -> str:
     if len(stage.groups) == 1:
         kind = f'First stage: {_number(len(stage.classes), "class")}'
     elif run.is_joint:
-        kind = f'Joint training on all {_number(len(stage.classes), "class")}, the upper bound of {"+".join(map(str, stage.split))}'
+        kind = f'Joint training on all {len(stage.classes)} classes, the upper bound of {"+".join(map(str, stage.split))}'
     else:
         kind = (f'Stage {len(stage.groups)}: {_number(len(stage.new), "new class")} beside {_number(len(stage.old), "old one")}'
                 f' ({"+".join(map(str, stage.split))})')
@@ -86,7 +87,8 @@ def tiles(run: Run, teacher: Run | None, others: Sequence[Run]) -> Tiles:
         shown = [(f'{measure}, all classes', f'{percent(figures["all"])} %', '')]
     else:
         shown = [
-            (f'{measure}, old classes', f'{percent(figures["old"])} %', _against(figures['old'], _old_of(run, teacher), 'teacher')),
+            (f'{measure}, old classes', f'{percent(figures["old"])} %',
+             _against(figures['old'], _old_of(run, teacher), 'teacher')),
             (f'{measure}, new classes', f'{percent(figures["new"])} %', _against(figures['new'], _of(joint, 'new'), 'joint')),
             (f'{measure}, all classes', f'{percent(figures["all"])} %', _against(figures['all'], _of(joint, 'all'), 'joint'))]
     if run.cost:
@@ -122,8 +124,8 @@ def glance(run: Run, teacher: Run | None, others: Sequence[Run]) -> str:
         told.append(f'It keeps {100 * figures["old"] / old:.1f} % of what its teacher knew.')
     joint = joint_of(others)
     if joint and joint.figures['new'] and joint.figures['all']:
-        told.append(f'It learns the new classes to {100 * figures["new"] / joint.figures["new"]:.1f} % of joint training, and has '
-                    f'{100 * figures["all"] / joint.figures["all"]:.1f} % of its AP over all classes.')
+        told.append(f'It learns the new classes to {100 * figures["new"] / joint.figures["new"]:.1f} % of joint training, and '
+                    f'has {100 * figures["all"] / joint.figures["all"]:.1f} % of its AP over all classes.')
     known = {name: ap for name, ap in figures['per_class'].items() if ap is not None}
     if known:
         low, high = min(known, key=known.get), max(known, key=known.get)
@@ -139,7 +141,7 @@ def figures_section(run: Run, teacher: Run | None, others: Sequence[Run]) -> Sec
     rows = {name: one.row for name, one in zip(names, runs)}
     joint = joint_of([*others, run])
     table = results_table(rows, teacher=names[0] if teacher else None, joint=names[runs.index(joint)] if joint else None)
-    intro = 'Per cent. Beside it stand the runs in the same folder that know the same classes and are measured on the same sets.'
+    intro = 'Per cent. Beside it stand the runs in the same folder that know the same classes, measured on the same sets.'
     if not others:
         intro = ('Per cent. Nothing stands beside it: `tools/train_chain.py CONFIG --methods finetune joint --work-dir FOLDER` '
                  'trains a lower and an upper bound.') if len(run.stage.groups) > 1 else 'Per cent.'
@@ -212,7 +214,7 @@ def classes_section(run: Run, teacher: Run | None) -> Section:
             rows.append([name, str(index), *([percent(old)] if before else []), percent(new), *([change] if before else [])])
     return Section('Classes', [
         Chart(charts.class_bars({name: (before.get(name), after[name]) for name in shown}, num_old,
-                                (teacher.name if teacher else '', run.name), f'{measure} (%)'), caption),
+                                teacher.name if teacher else '', f'{measure} (%)'), caption),
         Table(rows, f'All {len(names)} classes', folded=True)])
 
 

@@ -24,8 +24,9 @@ def training_section(run: Run) -> Section:
     """Losses by term and learning rate over the steps."""
     steps = run.steps
     if not steps:
-        return Section('Training', [Note('No log of the training is there (vis_data/scalars.json in the folders of its starts); '
-                                         'it is written while train.py runs and cannot be added later.', missing=True)])
+        return Section('Training', [Note('There is no log of the training (vis_data/scalars.json in the folders of its '
+                                         'starts): it is written while train.py runs and cannot be added '
+                                         'later.', missing=True)])
     places = [line['step'] for line in steps]
     names = [name for name in dict.fromkeys(key for line in steps for key in line)
              if name.startswith('loss_') and all(isinstance(line.get(name), int | float) for line in steps)]
@@ -43,8 +44,8 @@ def training_section(run: Run) -> Section:
                             'The learning rate.'))
     if len(run.validations) > 1:
         epochs = [step for step, _ in run.validations]
-        series = {name: (epochs, [100 * line[name] if isinstance(line.get(name), float) else None for _, line in run.validations])
-                  for name in ('old', 'new', 'all')}
+        series = {name: (epochs, [100 * line[name] if isinstance(line.get(name), float) else None
+                                  for _, line in run.validations]) for name in ('old', 'new', 'all')}
         series = {name: one for name, one in series.items() if any(value is not None for value in one[1])}
         blocks.append(Chart(charts.curves(series, 'epoch or step', 'AP (%)', bounds=(0, 100), marks=True,
                                           inks=('old', 'new', 'all')), 'Figures of the validations.'))
@@ -64,13 +65,14 @@ def teacher_section(run: Run, pair: Pair | None) -> Section:
     score_thr = float(merging.get('score_thr', 0.5)) if isinstance(merging, dict) else None
     blocks: list[object] = []
     if score_thr is None:
-        blocks.append(Note('In this run the teacher\'s boxes are not merged into the ground truth.'))
+        blocks.append(Note("In this run the teacher's boxes are not merged into the ground truth."))
     measured = _json(run, TEACHER_BOXES_FILE)
     if measured:
         boxes, images = measured['right'] + measured['wrong'], measured['images']
         batch = (run.training_config.get('train_dataloader') or {}).get('batch_size', 1)
         blocks.append(Tiles([
-            ('Precision, training images', _share(measured['right'], boxes), f'of {boxes} boxes with a score above {measured.get("score_thr", 0.5):g} on {images} images'),
+            ('Precision, training images', _share(measured['right'], boxes),
+             f'of {boxes} boxes with a score above {measured.get("score_thr", 0.5):g} on {images} images'),
             ('Recall, training images', _share(measured['found'], measured['objects']),
              f'of {measured["objects"]} old objects that the stage hides'),
             ('Boxes a step', f'{boxes / images * batch:.1f}' if images else '-',
@@ -78,16 +80,16 @@ def teacher_section(run: Run, pair: Pair | None) -> Section:
     elif score_thr is not None:
         command = shlex.join(['python', 'tools/analysis_tools/teacher_boxes.py', str(run.config_file or 'CONFIG'), '--out',
                               str(run.folder / TEACHER_BOXES_FILE)])
-        blocks.append(Note(f'How many boxes a step the training images get, and how many are right there, tells: {command}; then build the '
-                           'report again.', missing=True))
+        blocks.append(Note('How many boxes a step the training images get, and how many are right there, tells: '
+                           f'{command}; then build the report again.', missing=True))
     logged = {name: [line[name] for line in run.steps] for name in (run.steps[0] if run.steps else ())
               if name.startswith('teacher') and all(isinstance(line.get(name), int | float) for line in run.steps)}
     blocks += teacher_boxes(pair, score_thr)
     if logged:
         blocks.append(Chart(charts.small_curves(logged, [line['step'] for line in run.steps], 'step'),
                             'What the training logged of the teacher.'))
-    return Section("The teacher's boxes", blocks, 'Old objects are not annotated in a new stage: the teacher\'s detections stand '
-                   'for them.')
+    return Section("The teacher's boxes", blocks, "In a new stage old objects are not annotated: the teacher's detections "
+                   'stand for them.')
 
 
 def _share(part: int, whole: int) -> str:
@@ -107,7 +109,8 @@ def cost_section(run: Run) -> Section:
         tiles.append(('Memory of old classes', size_told(kept.get('memory_bytes', 0)), 'replayed in this training'))
         tiles.append(('Replayed images', str(kept.get('images', 0)), size_told(kept.get('image_bytes', 0))))
         blocks += [Tiles(tiles), Facts([
-            ('device', f'{cost.get("device", "-")}, {cost.get("threads", "-")} thread(s), {cost.get("processes", "-")} process(es)'),
+            ('device', f'{cost.get("device", "-")}, threads: {cost.get("threads", "-")}, '
+             f'processes: {cost.get("processes", "-")}'),
             ('steps', f'{cost.get("iterations", "-")}, of which {cost.get("timed_steps", "-")} were timed')])]
     sizes = [(name, what) for name, what in ((FINAL_CHECKPOINT, 'the detector'), (
         MEMORY_FILE, 'what it leaves of its classes to the next stage')) if (run.folder / name).is_file()]
@@ -136,7 +139,8 @@ def pruned_section(run: Run) -> Section:
 
 def _json(run: Run, name: str) -> dict[str, Any] | None:
     found = _read(run.folder / name)
-    if found is not None and not all(isinstance(found.get(key), int) for key in ('right', 'wrong', 'found', 'objects', 'images')):
+    if found is not None and not all(
+            isinstance(found.get(key), int) for key in ('right', 'wrong', 'found', 'objects', 'images')):
         run.problems.append(f'{run.folder / name} is no file of tools/analysis_tools/teacher_boxes.py: remove it')
         return None
     return found

@@ -43,8 +43,8 @@ def write_report(folder: Path, settings: Settings = _DEFAULT, out: Path | None =
         return write_page(comparison_page(folder, figures, seeds, settings, out), out)
     if runs := runs_in(folder):
         return write_page(runs_page(folder.resolve().name, runs, settings, out), out)
-    raise InputError(f'{folder} is no work dir: it has neither metrics.json, final.pth or logs of a run, nor folders with these, '
-                     f'nor {COMPARISON_FILE}. Give the folder of a training, a chain or a comparison')
+    raise InputError(f'{folder} is no work dir: it has neither metrics.json, final.pth or logs of a run, nor folders with '
+                     f'these, nor {COMPARISON_FILE}. Give the folder of a training, a chain or a comparison')
 
 
 def write_several(folders: Sequence[Path], out: Path, settings: Settings = _DEFAULT, title: str = '') -> Path:

@@ -34,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--proposals', nargs='+', type=number(int, 1),
         help='of a two-stage detector, proposals an image to try; default 32 64 128')
-    parser.add_argument('--out', help='write the counts to this .json file; the report shows those of teacher_boxes.json in the '
-                        'work dir')
+    parser.add_argument('--out', help='write the counts to this .json file; the report shows those of teacher_boxes.json in '
+                        'the work dir')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
@@ -77,8 +77,8 @@ def main() -> None:
     if counts.on_ignored:
         print(f'{counts.on_ignored} detections on ignored objects (difficult, crowd) of new classes: in no band, never merged')
     if out:
-        content = dict(images=len(indices), right=int(counts.right.sum()), wrong=int(counts.wrong.sum()), objects=counts.objects,
-                       found=counts.found, score_thr=SCORE_BANDS[0])
+        content = dict(images=len(indices), right=int(counts.right.sum()), wrong=int(counts.wrong.sum()),
+                       objects=counts.objects, found=counts.found, score_thr=SCORE_BANDS[0])
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically((json.dumps(content, indent=2) + '\n').encode(), out)
     for count, found in by_number.items():
