@@ -1,4 +1,4 @@
-"""mmilmil.report and tools/report.py: what a test leaves, what a report makes of it, and what it does where something is missing."""
+"""mmilmil.report and tools/report.py: what a test leaves, what a report makes of it, and what it does where something lacks."""
 
 import json
 import re
@@ -13,12 +13,14 @@ import pytest
 
 from mmilmil import InputError
 from mmilmil.evaluation.average_precision import Image, class_results, precision_recall
+from mmilmil.evaluation.class_groups import group_figures
 from mmilmil.evaluation.detections_file import DetectionsFile, read_detections
 from mmilmil.evaluation.error_kinds import error_counts
-from mmilmil.report import Settings, report_after, write_report, write_several
+from mmilmil.report import Settings, charts, report_after, write_report, write_several
 from mmilmil.report.choice import choose, judge
 from mmilmil.report.relatives import ancestors, beside
 from mmilmil.report.run import Run
+from mmilmil.stage import Stage
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 
@@ -46,8 +48,8 @@ def sample(path, found, truth=((0, 1., 2., 30., 40.), ), ignored=()):
 def test_detections_come_back(tmp_path):
     metric = DetectionsFile(str(tmp_path / 'd.npz'))
     metric.dataset_meta = dict(classes=('a', '<螺丝>'), split=(1, 1))
-    metric.process(None, [sample('/x/1.jpg', [(1, 0., 0., 9., 9., 0.5), (0, 1., 2., 30., 40.5, 0.25)], ignored=[(1, 3., 3., 5., 5.)]),
-                          sample('/x/2.jpg', [], truth=[])])
+    found = [(1, 0., 0., 9., 9., 0.5), (0, 1., 2., 30., 40.5, 0.25)]
+    metric.process(None, [sample('/x/1.jpg', found, ignored=[(1, 3., 3., 5., 5.)]), sample('/x/2.jpg', [], truth=[])])
     assert metric.evaluate(2) == {}
     read = read_detections(tmp_path / 'd.npz')
     assert read.stage.classes == ('a', '<螺丝>') and read.stage.split == (1, 1) and read.annotated
@@ -59,7 +61,8 @@ def test_detections_come_back(tmp_path):
     assert len(second.boxes) == len(second.detections) == 0
 
 
-@pytest.mark.parametrize('content, told', [(b'no file of numpy', 'is no file of detections'), (None, 'does not exist: test again')])
+@pytest.mark.parametrize('content, told', [(b'no file of numpy', 'is no file of detections'),
+                                           (None, 'does not exist: test again')])
 def test_detections_that_cannot_be_read(tmp_path, content, told):
     if content:
         (tmp_path / 'd.npz').write_bytes(content)
@@ -125,6 +128,13 @@ def test_choice_of_pictures():
     assert kinds == {'Forgotten worst': (0, ), 'Learned worst': (3, ), 'Kept best': (1, ), 'Learned best': (2, ),
                      'Drawn at random': (4, )}
     assert judge(students[1], .95).found.tolist() == [False]
+
+
+def test_charts_say_what_they_draw():
+    svg = charts.curves({'rate <1>': ([0, 1], [0., .0004])}, 'step', 'rate')
+    ticks = [float(text.replace('−', '-')) for text in re.findall(r'>([−\d.]+)</text>', svg)]
+    assert {0., .0001, .0004} <= set(ticks)  # as they are, while lines are rounded
+    assert 'var(--' in svg and '#010' not in svg and '<style' not in svg and 'rate &lt;1&gt;' not in svg  # one line, no legend
 
 
 # Pages
@@ -259,8 +269,7 @@ def test_half_finished_and_without_teacher(copy):
     for name in ('metrics.json', 'metrics_val.json', 'detections.npz', 'final.pth', 'cost.json'):
         (copy / name).unlink()
     shutil.rmtree(copy.parent / 'base')
-    config = next((copy / start / 'vis_data/config.py' for start in sorted(path.name for path in copy.glob('2*'))
-                   if (copy / start / 'vis_data/scalars.json').is_file()))
+    config = next(path.with_name('config.py') for path in sorted(copy.glob('2*/vis_data/scalars.json')))
     config.write_text(re.sub(r"checkpoint='[^']*base/final.pth'", "checkpoint='/gone/base/final.pth'", config.read_text()))
     with open(config.with_name('scalars.json'), 'a') as file:
         file.write('{"loss": 1.0, "st')  # where it was stopped
@@ -327,13 +336,11 @@ def made_up(folder: Path, classes, split, teacher=None, seed=0):
     metric.evaluate(3)
     results = class_results(read_detections(folder / 'detections.npz').images, len(classes))
     aps = [None if np.isnan(result.ap['area']) else result.ap['area'] for result in results]
-    from mmilmil.evaluation.class_groups import group_figures
-    from mmilmil.stage import Stage
     figures = group_figures(Stage(tuple(classes), tuple(split)), [np.nan if ap is None else ap for ap in aps])
     (folder / 'metrics.json').write_text(json.dumps(dict(
         figures, classes=list(classes), split=list(split), eval_mode='area', iou_thr=.5, images=3, boxes=len(classes))))
     model = dict(type='FasterRCNN', **({'teacher': dict(checkpoint=str(teacher / 'final.pth'))} if teacher else {}))
-    (folder / f'{folder.name}.py').write_text(f"metainfo = dict(classes={tuple(classes)!r}, split={tuple(split)!r})\n"
+    (folder / f'{folder.name}.py').write_text(f'metainfo = dict(classes={tuple(classes)!r}, split={tuple(split)!r})\n'
                                               f'model = {model!r}\nwork_dir = {str(folder)!r}\n')
     return folder
 
@@ -396,7 +403,7 @@ console.error = (...all) => errors.push(all.join(' '));
   const dialog = document.querySelector('dialog'), opened = dialog.open, panels = dialog.querySelectorAll('svg').length;
   dialog.close();
   parent.postMessage({errors, opened, panels, wide: document.documentElement.scrollWidth, inner: innerWidth,
-    figure: JSON.parse(document.getElementById('figures').textContent).figures.all,
+    figure: JSON.parse(document.getElementById('data').textContent).figures.all,
     tile: [...document.querySelectorAll('.tile .value')].map((one) => one.textContent)}, '*');
 });</script>"""
     (tmp_path / 'page.html').write_text(page.replace('<head>', f'<head>{probe}', 1).replace('</body>', f'{told}</body>'),

@@ -61,7 +61,8 @@ def _themed(text: str) -> str:
     for name, ink in _INKS.items():
         text = text.replace(ink, f'var(--{name})')
     text = re.sub(r'(font: [^;"]*?[\d.]+px) [^;"]*', r'\1 var(--font)', text)
-    return re.sub(r'(?<=\d\.\d\d)\d+', '', text)
+    # Lines, most of a chart's size, in hundredths of a point.
+    return re.sub(r' d="[^"]*"', lambda found: re.sub(r'(?<=\d\.\d\d)\d+', '', found[0]), text)
 
 
 def _unique(text: str, prefix: str) -> str:

@@ -50,9 +50,11 @@ def training_section(run: Run) -> Section:
         blocks.append(Chart(charts.curves(series, 'epoch or step', 'AP (%)', bounds=(0, 100), marks=True,
                                           inks=('old', 'new', 'all')), 'Figures of the validations.'))
     if names:
-        blocks.append(Chart(charts.small_curves({name.removeprefix('loss_'): [line[name] for line in steps] for name in names},
-                                                places, 'step'),
-                            'Each term, weighted as in the total, with a scale of its own.', wide=False))
+        for title, mine in sums.items():
+            if mine:
+                panels = {name.removeprefix('loss_'): [line[name] for line in steps] for name in mine}
+                blocks.append(Chart(charts.small_curves(panels, places, 'step'),
+                                    f'Terms of {title}, weighted as in the total, each with a scale of its own.'))
     return Section('Training', blocks, f'{steps[-1]["step"]} steps, {len(steps)} lines of log.')
 
 
@@ -107,7 +109,8 @@ def cost_section(run: Run) -> Section:
             of = 'of the GPU' if cost.get('peak_memory_of') == 'max_memory_allocated' else 'of the process'
             tiles.append(('Peak memory', f'{cost["peak_memory_mib"]:.0f} MiB', of))
         tiles.append(('Memory of old classes', size_told(kept.get('memory_bytes', 0)), 'replayed in this training'))
-        tiles.append(('Replayed images', str(kept.get('images', 0)), size_told(kept.get('image_bytes', 0))))
+        tiles.append(('Replayed images', str(kept.get('images', 0)),
+                      size_told(kept['image_bytes']) if kept.get('image_bytes') else 'of old classes'))
         blocks += [Tiles(tiles), Facts([
             ('device', f'{cost.get("device", "-")}, threads: {cost.get("threads", "-")}, '
              f'processes: {cost.get("processes", "-")}'),
@@ -115,8 +118,8 @@ def cost_section(run: Run) -> Section:
     sizes = [(name, what) for name, what in ((FINAL_CHECKPOINT, 'the detector'), (
         MEMORY_FILE, 'what it leaves of its classes to the next stage')) if (run.folder / name).is_file()]
     if sizes:
-        blocks.append(Table([['file', 'size', ''], *(
-            [name, size_told((run.folder / name).stat().st_size), what] for name, what in sizes)]))
+        blocks.append(Table([['file', 'size'], *(
+            [f'{name}, {what}', size_told((run.folder / name).stat().st_size)] for name, what in sizes)]))
     return Section('Cost, and what is kept', blocks)
 
 
