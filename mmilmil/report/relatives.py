@@ -70,7 +70,8 @@ def chains_among(runs: Sequence[Run]) -> list[list[Run]]:
         while (place := teacher_of.get(place)) in by_folder and by_folder[place] not in chain:
             chain.insert(0, by_folder[place])
         chains.append(chain)
-    return chains
+    # Of a circle, as folders that were copied over one another may make, no run is the end.
+    return [*chains, *([run] for run in runs if not any(run in chain for chain in chains))]
 
 
 def runs_in(folder: Path) -> list[Run]:
