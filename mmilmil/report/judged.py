@@ -92,7 +92,7 @@ def curve_section(run: Run, pair: Pair | None, before: Mapping[str, float | None
         panels[name]['this run'] = precision_recall(pair.student, label)
     return Section(title, [Chart(
         charts.precision_recall_curves(panels), 'Precision over recall at IoU 0.5, each point a score. The line of this run '
-        'lies below the dark one of the teacher where it was forgotten.' if pair.teacher is not None else
+        'lies below its teacher where it forgot.' if pair.teacher is not None else
         'Precision over recall at IoU 0.5, each point a score.')], intro)
 
 

@@ -200,7 +200,7 @@ def class_section(family: Family) -> Section:
     blocks = [Chart(charts.class_bars({name: (old.get(name), after[name]) for name in shown},
                                       sum(name in stage.old for name in shown), family.called(before) if before else '',
                                       f'{measure_name(main.figures)} (%)'),
-                    f'{family.called(main)}{", the dark line is that of its teacher" if before else ""}.{rule}')]
+                    f'{family.called(main)}{", upright lines are its teacher" if before else ""}.{rule}')]
     if 1 < len(columns) <= 12:
         values = np.array([[run.figures['per_class'].get(name) for run in columns] for name in shown], dtype=float)
         blocks.append(Chart(charts.group_heat(shown, [str(index + 1) for index in range(len(columns))], values,

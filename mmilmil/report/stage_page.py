@@ -205,7 +205,7 @@ def classes_section(run: Run, teacher: Run | None) -> Section:
         rule = (f' Of {len(names)} classes the {_SHOWN_CLASSES} are drawn that changed most, or where none was there before, '
                 'have the lowest AP; the table has all.')
     num_old = sum(name in stage.old for name in shown)
-    caption = f'{measure} of each class{", the dark line is that of the teacher" if before else ""}.{rule}'
+    caption = f'{measure} of each class{", upright lines are its teacher" if before else ""}.{rule}'
     rows = [['class', 'group', *(['before'] if before else []), 'after', *(['change'] if before else [])]]
     for index, group in enumerate(stage.groups):
         for name in group:

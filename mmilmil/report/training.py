@@ -13,7 +13,7 @@ from ..version import __version__
 from . import charts
 from .judged import Pair, teacher_boxes
 from .page import Chart, Commands, Facts, Note, Section, Table, Tiles
-from .run import Run
+from .run import Run, is_run
 
 PRUNING_FILE = 'pruning.json'
 TEACHER_BOXES_FILE = 'teacher_boxes.json'
@@ -128,8 +128,8 @@ def pruned_section(run: Run) -> Section:
     pruned = (run.training_config.get('model') or {}).get('pruned')
     if not isinstance(pruned, str):
         return Section('Pruned', [])
-    measured = next((found for folder in (Path(pruned).parent, run.folder) if (found := _read(folder / PRUNING_FILE))), None)
-    if not measured:
+    measured = _pruning(pruned)
+    if not measured or not all(isinstance(measured.get(name), dict) for name in ('before', 'after')):
         return Section('Pruned', [Note(f'The structure is that of {pruned}; sizes and latency are in a {PRUNING_FILE} that '
                                        'tools/prune.py writes beside it: prune again to have them.', missing=True)])
     rows = [['', 'before', 'after', 'after / before']]
@@ -138,6 +138,15 @@ def pruned_section(run: Run) -> Section:
         if isinstance(before, int | float) and isinstance(after, int | float):
             rows.append([name, f'{before:.4g}', f'{after:.4g}', f'{after / before:.3f}' if before else '-'])
     return Section('Pruned', [Table(rows)], f'Measured when {pruned} was made.')
+
+
+def _pruning(checkpoint: str, steps: int = 20) -> dict[str, Any] | None:
+    """What prune.py measured of a pruned checkpoint, or of the one that it was trained further from."""
+    folder = Path(checkpoint).parent
+    if found := _read(folder / PRUNING_FILE):
+        return found
+    before = (Run(folder).training_config.get('model') or {}).get('pruned') if is_run(folder) and steps else None
+    return _pruning(before, steps - 1) if isinstance(before, str) else None
 
 
 def _json(run: Run, name: str) -> dict[str, Any] | None:
