@@ -29,6 +29,7 @@ from mmilmil.engine.processes import ending_with_this_process
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS
+from mmilmil.report import report_after_all
 from mmilmil.visualization import draw_comparison
 
 TOOLS = own_tools(__file__)
@@ -134,6 +135,7 @@ def main() -> None:
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'
     draw({title: stage for title, stage in stages.items() if title != JOINT}, args.data, args.images, picture)
+    report_after_all([stage.work_dir for stage in stages.values()], out, stages[TEACHER].work_dir)
     print(f'\n{table}\n\npicture: {picture}\ntable: {out / "table.md"}\ntime: {(time.monotonic() - start) / 60:.1f} minutes')
 
 
