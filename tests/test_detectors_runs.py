@@ -1,5 +1,6 @@
 """Runs of detectors other than Faster R-CNN: stopped and resumed, in two processes, what they leave, what is refused."""
 
+import json
 import os
 import shutil
 import socket
@@ -228,9 +229,12 @@ def test_cached_boxes_are_merged(stage_of, run_of, tool, tmp_path):
     assert not same(merged, other)
 
 
-def test_proposals_are_of_two_stage_detectors(stage_of, tool):
+def test_proposals_are_of_two_stage_detectors(stage_of, tool, tmp_path):
     """``analysis_tools/teacher_boxes.py`` counts a one-stage teacher's boxes without trying numbers of proposals."""
-    done = tool('analysis_tools/teacher_boxes.py', stage_of('gfl') / 'student.py', '--cfg-options', 'randomness=None')
+    done = tool('analysis_tools/teacher_boxes.py', stage_of('gfl') / 'student.py', '--out', tmp_path / 'new/boxes.json',
+                '--cfg-options', 'randomness=None')
+    counts = json.loads((tmp_path / 'new/boxes.json').read_text())
+    assert (counts['objects'], counts['images'], counts['score_thr']) == (6, 4, 0.5) and f'found: {counts["found"]}' in done.out
     assert done.status == 0 and 'old objects that the stage hides: 6' in done.out and 'proposals' not in done.out
     done = tool('analysis_tools/teacher_boxes.py', stage_of('cascade') / 'student.py')
     assert done.status == 0 and '128 proposals: ' in done.out

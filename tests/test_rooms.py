@@ -22,6 +22,7 @@ MAY_IMPORT = {
     'engine': {'.', 'datasets', 'models'},
     'data_tools': {'.', 'datasets'},
     'config_writing': {'.', 'data_tools', 'datasets', 'models'},
+    'report': {'.', 'engine', 'evaluation', 'models'},
     'deploy': {'.', 'data_tools', 'datasets', 'evaluation', 'models', 'runtime'},
 }
 

@@ -2,8 +2,8 @@
 
 Trains and tests what is missing, in `WORK_DIR/seed<N>/<stage>`, with `--jobs N` several runs at a time. Finished runs are
 skipped and stopped ones resumed, so the same command goes on after whatever stopped it. A run that fails is told with the end
-of its log and stops only what stands on it. Writes table.md, comparison.json and picture.png into `--out`. `default` among the
-methods stands for the stages as their configs say.
+of its log and stops only what stands on it. Writes table.md, comparison.json and picture.png into `--out`, and a report into
+`WORK_DIR/report`. `default` among the methods stands for the stages as their configs say.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.errors import InputError
 from mmilmil.evaluation.comparison_table import MethodRow, MethodRun, comparison_table, lines_below, method_rows, rows_for_json
 from mmilmil.evaluation.tables import measure_name
+from mmilmil.report import refresh, report_after
 from mmilmil.text_files import write_all
 from mmilmil.visualization import MethodPoints, draw_methods
 
@@ -126,6 +127,9 @@ def main() -> int:
     measure = ' or '.join(dict.fromkeys(measure_name(run.stages[-1]) for run in finished))
     draw_methods(points(rows), f'{measure} (%) on {args.split}', str(out / PICTURE))
     print(f'{table}\n\nwritten: {", ".join(str(out / name) for name in (TABLE, FIGURES, PICTURE))}')
+    if not on_val:
+        refresh(sorted({stage.work_dir for chain in chains for stage in chain.stages} - failed.keys()))
+    report_after(work_dir, figures=out / FIGURES)
     whole = [chain for chain in chains if not any(stage.work_dir in failed for stage in chain.stages)]
     best = next((chain for chain in whole if chain.method == DEFAULT), whole[0])
     print(f'\n{closing_lines(best.stages[-1], own_tools(__file__), out, work_dir)}')

@@ -28,6 +28,7 @@ from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.errors import InputError
 from mmilmil.evaluation import results_table
 from mmilmil.registry import DATASETS
+from mmilmil.report import report_after_all
 from mmilmil.visualization import draw_comparison
 
 TOOLS = own_tools(__file__)
@@ -103,6 +104,7 @@ def main() -> None:
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'
     draw({title: stage for title, stage in stages.items() if title != JOINT}, args.data, args.images, picture)
+    report_after_all([stage.work_dir for stage in stages.values()], out, stages[TEACHER].work_dir)
     print(f'\n{table}\n\npicture: {picture}\ntable: {out / "table.md"}\ntime: {(time.monotonic() - start) / 60:.1f} minutes')
     print(f'\n{closing_lines(stages["ILMIL"], TOOLS, out)}')
 

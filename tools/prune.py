@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch import nn
 
+from mmilmil.atomic_write import write_atomically
 from mmilmil.checkpoint import to_plain
 from mmilmil.class_names import checkpoint_classes
 from mmilmil.engine.atomic_file import save_atomically
@@ -36,6 +37,7 @@ from mmilmil.table_layout import markdown_table
 
 PRUNED = 'pruned.pth'
 CHANNELS = 'channels.json'
+PRUNING = 'pruning.json'
 
 
 def parse_args() -> argparse.Namespace:
@@ -166,6 +168,7 @@ def main() -> None:
     } for detector, taken in zip((full, pruned), seconds)]
     if not args.no_eval:
         add_figures(cfg, (args.checkpoint, str(path)), rows)
+    write_atomically((json.dumps(dict(zip(('before', 'after'), rows)), indent=2) + '\n').encode(), out / PRUNING)
     print(f'\n{table(*rows)}\n\n{path}: train it further with a config whose model has type="PrunedFasterRCNN" and '
           f'pruned="{path}"')
 

@@ -1,7 +1,7 @@
 """Test a checkpoint: `python tools/test.py CONFIG CHECKPOINT`. Flags are those of MMDetection's own tool.
 
-An exported model is tested by `python tools/test.py CONFIG --onnx DIR`. Writes metrics.json into the work dir. No teacher is
-needed.
+An exported model is tested by `python tools/test.py CONFIG --onnx DIR`. Writes metrics.json, detections.npz and what they tell,
+report/index.html, into the work dir. No teacher is needed.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
 from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmilmil.deploy.packages import check_packages
@@ -21,6 +22,7 @@ from mmilmil.engine.hooks.progress import report_progress
 from mmilmil.engine.launch import end_together, use_launcher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
+from mmilmil.report import report_after
 from mmilmil.runtime import Detector
 from mmilmil.runtime.backends import BACKENDS
 from mmilmil.weights import may_exist
@@ -104,6 +106,8 @@ def main() -> None:
         runner.register_hook(hook)
     report_progress(runner)
     runner.test()
+    if is_main_process():
+        report_after(work_dir)
     end_together()
 
 

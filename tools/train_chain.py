@@ -1,8 +1,9 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
 Finished stages are skipped, a stopped one is resumed; a finished one that its config no longer describes stops the run. Every
-stage is tested; the figures, and what the chain forgot, end the run as tables. `--methods finetune joint` trains the chain by
-these too, for the same tables. `--gpus N` runs each stage in N processes, `--launcher slurm` inside an allocation of Slurm.
+stage is tested; the figures, and what the chain forgot, end the run as tables, and as a report in `WORK_DIR/report`.
+`--methods finetune joint` trains the chain by these too, for the same tables. `--gpus N` runs each stage in N processes,
+`--launcher slurm` inside an allocation of Slurm.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from mmilmil.engine.processes import start_by
 from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.engine.unlabelled import add_unlabelled_option
 from mmilmil.evaluation import chains_table, results_table
+from mmilmil.report import report_after_all
 
 
 def parse_args() -> argparse.Namespace:
@@ -87,6 +89,7 @@ def main() -> None:
     if later:
         runs = {chain[-1].name: [rows[stage.name] for stage in chain] for chain in chains if len(chain) > 1}
         print(f'\n{chains_table(runs, rows.get(joint))}')
+    report_after_all([stage.work_dir for stage in stages.values()], args.work_dir, chains[0][-1].work_dir)
     print(f'\n{closing_lines(chains[0][-1], tools, args.work_dir)}')
 
 

@@ -75,6 +75,14 @@ def class_results(images: Sequence[Image], num_classes: int, iou_thr: float = 0.
 
 
 def _class_result(images: Sequence[Image], label: int, iou_thr: float) -> ClassResult:
+    boxes, scores, right, wrong = _matched(images, label, iou_thr)
+    if not boxes:
+        return ClassResult(0, len(scores), np.nan, dict.fromkeys(MODES, np.nan))
+    return ClassResult(boxes, len(scores), *averaged(scores, right, wrong, boxes))
+
+
+def _matched(images: Sequence[Image], label: int, iou_thr: float) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Number of boxes of a class, and of its detections in the order of the images the columns that :func:`averaged` takes."""
     boxes = 0
     # Empty arrays first: there may be no detection at all.
     scores, right, wrong = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
@@ -88,10 +96,24 @@ def _class_result(images: Sequence[Image], label: int, iou_thr: float) -> ClassR
             scores.append(detections[:, 4])
             right.append(tp[0])
             wrong.append(fp[0])
-    scores, right, wrong = map(np.concatenate, (scores, right, wrong))
+    return boxes, *map(np.concatenate, (scores, right, wrong))
+
+
+def precision_recall(images: Sequence[Image], label: int, iou_thr: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """The curve behind a class's average precision.
+
+    Args:
+        images: All images of all sets.
+        label: The class.
+        iou_thr: IoU from which a detection matches a box.
+
+    Returns:
+        Recall and precision after each detection, the highest score first, (D,) each; empty for a class without a box.
+    """
+    boxes, scores, right, wrong = _matched([image for image in images if image.evaluated.measures(label)], label, iou_thr)
     if not boxes:
-        return ClassResult(0, len(scores), np.nan, dict.fromkeys(MODES, np.nan))
-    return ClassResult(boxes, len(scores), *averaged(scores, right, wrong, boxes))
+        return np.zeros(0), np.zeros(0)
+    return _curve(scores, right, wrong, boxes)
 
 
 def averaged(scores: np.ndarray, right: np.ndarray, wrong: np.ndarray, boxes: int) -> tuple[float, dict[str, float]]:
@@ -103,12 +125,15 @@ def averaged(scores: np.ndarray, right: np.ndarray, wrong: np.ndarray, boxes: in
         wrong: 1 where it finds none, (D,); of an ignored box both are 0.
         boxes: Number of boxes to find, at least 1.
     """
-    order = np.argsort(-scores, kind='stable')
-    if not len(order):
+    if not len(scores):
         return 0., dict.fromkeys(MODES, 0.)
+    recall, precision = _curve(scores, right, wrong, boxes)
+    return float(recall[-1]), {mode: float(average_precision(recall, precision, mode)) for mode in MODES}
+
+
+def _curve(scores: np.ndarray, right: np.ndarray, wrong: np.ndarray, boxes: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, kind='stable')
     right = right[order].cumsum()
     wrong = wrong[order].cumsum()
-    recall = right / boxes
     # Detections of difficult boxes are neither right nor wrong; before the first other one precision is 0 / 0.
-    precision = right / np.maximum(right + wrong, np.finfo(np.float32).eps)
-    return float(recall[-1]), {mode: float(average_precision(recall, precision, mode)) for mode in MODES}
+    return right / boxes, right / np.maximum(right + wrong, np.finfo(np.float32).eps)

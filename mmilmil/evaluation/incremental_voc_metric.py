@@ -84,11 +84,11 @@ class IncrementalVOCMetric(BaseMetric):
             found = sample['pred_instances']
             self.results.append(
                 Image(
-                    _numpy(truth['bboxes']).reshape(-1, 4), _numpy(truth['labels']),
-                    _numpy(ignored.get('bboxes', np.zeros((0, 4)))).reshape(-1, 4),
-                    _numpy(ignored.get('labels', np.zeros(0, int))),
-                    np.column_stack([_numpy(found['bboxes']).reshape(-1, 4), _numpy(found['scores'])]),
-                    _numpy(found['labels']), EvaluatedSet.of(sample)))
+                    to_numpy(truth['bboxes']).reshape(-1, 4), to_numpy(truth['labels']),
+                    to_numpy(ignored.get('bboxes', np.zeros((0, 4)))).reshape(-1, 4),
+                    to_numpy(ignored.get('labels', np.zeros(0, int))),
+                    np.column_stack([to_numpy(found['bboxes']).reshape(-1, 4), to_numpy(found['scores'])]),
+                    to_numpy(found['labels']), EvaluatedSet.of(sample)))
 
     def compute_metrics(self, results: list[Image]) -> dict[str, float]:
         """The figures of a whole split."""
@@ -159,6 +159,7 @@ def _other(mode: str) -> str:
     return MODES[1 - MODES.index(mode)]
 
 
-def _numpy(values: Any) -> np.ndarray:
+def to_numpy(values: Any) -> np.ndarray:
+    """An array of a tensor, of MMDetection's boxes, or of an array."""
     values = getattr(values, 'tensor', values)  # boxes may still be of MMDetection's box type
     return values if isinstance(values, np.ndarray) else values.cpu().numpy()

@@ -6,14 +6,16 @@ many of its detections fewer proposals would find. The annotation must name the 
 """
 
 import argparse
+import json
 
 import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
+from mmilmil.atomic_write import write_atomically
 from mmilmil.config import random_seed
-from mmilmil.engine.cli import CfgOptions, number, own_tools, read_config, user_errors
+from mmilmil.engine.cli import CfgOptions, check_file, number, own_tools, read_config, user_errors
 from mmilmil.engine.hooks.stage_check import check_teacher
 from mmilmil.engine.methods import add_method_option
 from mmilmil.errors import InputError
@@ -32,6 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--proposals', nargs='+', type=number(int, 1),
         help='of a two-stage detector, proposals an image to try; default 32 64 128')
+    parser.add_argument('--out', help='write the counts to this .json file; the report shows those of teacher_boxes.json in '
+                        'the work dir')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
     return parser.parse_args()
@@ -39,6 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    out = check_file(args.out, '--out') if args.out else None
     cfg = read_config(args.config, args.cfg_options, method=args.method)
     if not cfg.model.get('teacher'):
         raise InputError(f"{args.config} has no teacher (model.teacher): give the config of a student's stage")
@@ -71,6 +76,11 @@ def main() -> None:
     print(counts.table())
     if counts.on_ignored:
         print(f'{counts.on_ignored} detections on ignored objects (difficult, crowd) of new classes: in no band, never merged')
+    if out:
+        content = dict(images=len(indices), right=int(counts.right.sum()), wrong=int(counts.wrong.sum()),
+                       objects=counts.objects, found=counts.found, score_thr=SCORE_BANDS[0])
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically((json.dumps(content, indent=2) + '\n').encode(), out)
     for count, found in by_number.items():
         print(f'{count} proposals: {found} of {every} detections{share(found, every)}')
 

@@ -10,11 +10,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...errors import InputError
-from ...registry import HOOKS
+from ...registry import HOOKS, METRICS
 from ...weights import is_url
 
 TEST_FILE = 'metrics.json'
 VAL_FILE = 'metrics_val.json'
+DETECTIONS_FILE = 'detections.npz'
 
 
 @HOOKS.register_module()
@@ -26,11 +27,20 @@ class MetricsFileHook(Hook):
     undefined; ``iou_thr`` and ``eval_mode`` tell which AP), the same six of the metric's other figures, the settings
     behind them, and as ``sets`` the evaluated sets, each its ``file``, ``images``, ``boxes`` that count and ``classes`` that
     are measured there; after a test also ``checkpoint``, the tested file, relative to the work dir where it stands there, and
-    ``fused``, the files whose detections were fused with its own, if any. A file is written whole, under a temporary name
-    first. Without such a metric nothing is written.
+    ``fused``, the files whose detections were fused with its own, if any. A test leaves ``detections.npz`` beside it, see
+    :class:`mmilmil.evaluation.DetectionsFile`. A file is written whole, under a temporary name first. Without such a metric
+    nothing is written.
     """
 
     priority = 'LOW'
+
+    def before_test(self, runner: Runner) -> None:
+        """Have the detections kept."""
+        evaluator = runner.test_evaluator
+        if any(hasattr(metric, 'summary') for metric in evaluator.metrics):
+            keep = METRICS.build(dict(type='mmilmil.DetectionsFile', out_file=str(Path(runner.work_dir) / DETECTIONS_FILE)))
+            keep.dataset_meta = evaluator.dataset_meta
+            evaluator.metrics.append(keep)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write ``metrics_val.json``."""

@@ -1,0 +1,424 @@
+"""mmilmil.report and tools/report.py: what a test leaves, what a report makes of it, and what it does where something lacks."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmilmil import InputError
+from mmilmil.evaluation.average_precision import Image, class_results, precision_recall
+from mmilmil.evaluation.class_groups import group_figures
+from mmilmil.evaluation.detections_file import DetectionsFile, read_detections
+from mmilmil.evaluation.error_kinds import error_counts
+from mmilmil.report import Settings, charts, report_after, write_report, write_several
+from mmilmil.report.choice import choose, judge
+from mmilmil.report.relatives import ancestors, beside
+from mmilmil.report.run import Run
+from mmilmil.stage import Stage
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+
+
+def image(objects, detections, ignored=()):
+    """Objects as ``(label, x1, y1, x2, y2)``, detections as ``(label, score, x1, y1, x2, y2)``."""
+    boxes = np.array([one[1:] for one in objects], dtype=float).reshape(-1, 4)
+    found = np.array([(*one[2:], one[1]) for one in detections], dtype=float).reshape(-1, 5)
+    others = np.array([one[1:] for one in ignored], dtype=float).reshape(-1, 4)
+    return Image(boxes, np.array([one[0] for one in objects], int), others, np.array([one[0] for one in ignored], int), found,
+                 np.array([one[0] for one in detections], int))
+
+
+# What a test leaves
+
+
+def sample(path, found, truth=((0, 1., 2., 30., 40.), ), ignored=()):
+    def part(rows, scores=None):
+        rows = np.array(rows, dtype=float).reshape(-1, 5)
+        return dict(bboxes=rows[:, 1:], labels=rows[:, 0].astype(int), **({} if scores is None else dict(scores=scores)))
+    return dict(img_path=path, ori_shape=(48, 64), gt_instances=part(truth), ignored_instances=part(ignored),
+                pred_instances=part([row[:5] for row in found], np.array([row[5] for row in found])))
+
+
+def test_detections_come_back(tmp_path):
+    metric = DetectionsFile(str(tmp_path / 'd.npz'))
+    metric.dataset_meta = dict(classes=('a', '<螺丝>'), split=(1, 1))
+    found = [(1, 0., 0., 9., 9., 0.5), (0, 1., 2., 30., 40.5, 0.25)]
+    metric.process(None, [sample('/x/1.jpg', found, ignored=[(1, 3., 3., 5., 5.)]), sample('/x/2.jpg', [], truth=[])])
+    assert metric.evaluate(2) == {}
+    read = read_detections(tmp_path / 'd.npz')
+    assert read.stage.classes == ('a', '<螺丝>') and read.stage.split == (1, 1) and read.annotated
+    assert read.paths == ('/x/1.jpg', '/x/2.jpg') and read.sizes.tolist() == [[48, 64]] * 2
+    first, second = read.images
+    assert first.boxes.tolist() == [[1, 2, 30, 40]] and first.labels.tolist() == [0]
+    assert first.ignored_boxes.tolist() == [[3, 3, 5, 5]] and first.ignored_labels.tolist() == [1]
+    assert first.detections.tolist() == [[0, 0, 9, 9, 0.5], [1, 2, 30, 40.5, 0.25]] and first.detected_labels.tolist() == [1, 0]
+    assert len(second.boxes) == len(second.detections) == 0
+
+
+@pytest.mark.parametrize('content, told', [(b'no file of numpy', 'is no file of detections'),
+                                           (None, 'does not exist: test again')])
+def test_detections_that_cannot_be_read(tmp_path, content, told):
+    if content:
+        (tmp_path / 'd.npz').write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        read_detections(tmp_path / 'd.npz')
+
+
+def test_detections_of_another_version(tmp_path):
+    np.savez(tmp_path / 'd.npz', format=np.int64(9))
+    with pytest.raises(InputError, match='has the format 9, of another version'):
+        read_detections(tmp_path / 'd.npz')
+
+
+def test_a_test_keeps_what_its_figures_are_of(chain):
+    for name in ('base', 'student'):
+        figures = json.loads((chain.runs / name / 'metrics.json').read_text())
+        read = read_detections(chain.runs / name / 'detections.npz')
+        results = class_results(read.images, len(read.stage.classes))
+        assert {one: result.ap[figures['eval_mode']] for one, result in zip(read.stage.classes, results)} == pytest.approx(
+            figures['per_class'], nan_ok=True)
+        assert len(read.paths) == figures['images'] == 4 and all(Path(path).is_file() for path in read.paths)
+
+
+# Counts
+
+
+BOX, NEAR, FAR = (10, 10, 50, 50), (10, 30, 50, 70), (200, 200, 240, 240)  # IoU of the first two: 1/3
+
+
+@pytest.mark.parametrize('objects, detections, kinds', [
+    ([(0, *BOX)], [(0, .9, *BOX)], dict(found=1)),
+    ([(0, *BOX)], [(0, .9, *BOX), (0, .8, *BOX)], dict(found=1, twice=1)),
+    ([(0, *BOX)], [(1, .9, *BOX)], {'new class': 1}),
+    ([(0, *BOX)], [(0, .9, *NEAR)], dict(place=1)),
+    ([(0, *BOX)], [(1, .9, *NEAR)], {'missed': 1, 'new both': 1}),
+    ([(0, *BOX)], [(0, .9, *FAR)], dict(missed=1, background=1)),
+    ([(0, *BOX)], [(0, .2, *BOX)], dict(missed=1)),
+])
+def test_errors_by_kind(objects, detections, kinds):
+    counts = error_counts([image(objects, detections)], 2, 1)
+    told = {name: value for name, value in counts['old'].items() if value and name != 'objects'}
+    told |= {f'new {name}': value for name, value in counts['new'].items() if value}
+    assert told == kinds and counts['old']['objects'] == 1
+
+
+def test_an_ignored_object_is_neither_right_nor_wrong():
+    counts = error_counts([image([], [(0, .9, *BOX)], ignored=[(0, *BOX)])], 2, 1)
+    assert not any(counts['old'].values())
+
+
+def test_precision_recall():
+    images = [image([(0, *BOX), (0, *FAR)], [(0, .9, *BOX), (0, .8, *NEAR), (0, .7, *FAR)])]
+    recall, precision = precision_recall(images, 0)
+    assert recall.tolist() == [.5, .5, 1] and precision == pytest.approx([1, .5, 2 / 3])
+    assert len(precision_recall(images, 1)[0]) == 0
+
+
+def test_choice_of_pictures():
+    old, new = (0, *BOX), (1, *FAR)
+    students = [image([old], []), image([old], [(0, .9, *BOX)]), image([new], [(1, .9, *FAR)]), image([new], []), image([], [])]
+    teachers = [image([old], [(0, .9, *BOX)]), image([old], [(0, .9, *BOX)]), *students[2:]]
+    kinds = {kind.title: kind.images for kind in choose(students, teachers, 2, 1, 3, 0.3)}
+    assert kinds == {'Forgotten worst': (0, ), 'Learned worst': (3, ), 'Kept best': (1, ), 'Learned best': (2, ),
+                     'Drawn at random': (4, )}
+    assert judge(students[1], .95).found.tolist() == [False]
+
+
+def test_charts_say_what_they_draw():
+    svg = charts.curves({'rate <1>': ([0, 1], [0., .0004])}, 'step', 'rate')
+    ticks = [float(text.replace('−', '-')) for text in re.findall(r'>([−\d.]+)</text>', svg)]
+    assert {0., .0001, .0004} <= set(ticks)  # as they are, while lines are rounded
+    assert 'var(--' in svg and '#010' not in svg and '<style' not in svg and 'rate &lt;1&gt;' not in svg  # one line, no legend
+
+
+# Pages
+
+
+class Page(HTMLParser):
+    """Words of a page, and every address that it names."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.words, self.addresses, self.ids, self.tags = [], [], [], []
+        self.feed(path.read_text(encoding='utf-8'))
+        self.text = ' '.join(' '.join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ('src', 'href', 'xlink:href')]
+        self.ids += [value for name, value in attrs if name == 'id']
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope='module')
+def runs(chain, tmp_path_factory):
+    """A copy of the finished chain whose pages may be written."""
+    folder = tmp_path_factory.mktemp('moved') / "it's <runs> 运行"
+    shutil.copytree(chain.runs, folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def student(runs):
+    return Page(write_report(runs / 'student'))
+
+
+def figures_of(folder):
+    return json.loads((folder / 'metrics.json').read_text())
+
+
+def test_tools_leave_reports(chain):
+    for name in ('base', 'student', '.'):
+        assert (chain.runs / name / 'report/index.html').is_file() and (chain.runs / name / 'report/report.md').is_file()
+    assert 'report: runs/report/index.html' in chain.output and 'Traceback' not in chain.output
+    assert 'href="../student/report/index.html"' in (chain.runs / 'report/index.html').read_text()
+
+
+def test_page_of_a_stage(runs, student):
+    figures = figures_of(runs / 'student')
+    for name in ('old', 'new', 'all'):
+        assert f'{100 * figures[name]:.1f} %' in student.text
+    # One file that needs nothing else, in which no id stands twice.
+    assert all(address.startswith(('#', 'data:image/')) for address in student.addresses)
+    assert len(student.ids) == len(set(student.ids))
+    for title in ('Figures', 'Over the stages', 'Classes', 'Precision and recall', 'Taken for what', 'Errors by kind',
+                  'Pictures', 'Training', "The teacher's boxes", 'Cost, and what is kept', 'What was run'):
+        assert title in student.words
+    assert 'this run' in student.words and 'ground truth' in student.words and 'teacher' in student.words
+    assert student.tags.count('image') >= 4 and 'What is missing' not in student.words
+    assert str(runs) in student.text and '4 of 4 images kept' in student.text  # escaped, and told by the log
+    text = (runs / 'student/report/report.md').read_text(encoding='utf-8')
+    assert "it's &lt;runs> 运行" in text and f'| {100 * figures["old"]:.1f} |' in text
+    assert (runs / 'student/report/index.html').stat().st_size < 2e6
+
+
+def test_moved_teacher_is_found(runs):
+    chain = ancestors(Run(runs / 'student'))
+    assert [run.folder for run in chain] == [runs / 'base', runs / 'student'] and not chain[-1].problems
+
+
+def test_page_of_a_chain(runs):
+    page = Page(write_report(runs))
+    assert 'chains of 2 stages' in page.text and 'forgot of group 0' in page.words
+    assert f'{100 * figures_of(runs / "student")["all"]:.1f} %' in page.text
+
+
+def test_several_side_by_side(runs, tool, tmp_path):
+    done = tool('report.py', runs / 'base', runs / 'student')
+    assert done.status == 1 and 'name it by --out' in done.err
+    done = tool('report.py', runs / 'base', runs / 'student', '--out', tmp_path / 'both', '--images', '1')
+    assert done.status == 0, done.err
+    assert done.out.split() == [str(tmp_path / 'both/index.html'), str(tmp_path / 'both/report.md')]
+    assert 'base and student' in Page(tmp_path / 'both/index.html').words
+
+
+def test_page_of_a_comparison(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / 'c/seed0')
+    figures = {name: dict(values={'0': value}) for name, value in dict(
+        old=.5, new=.25, all=.4, avg=None).items() if value is not None} | {name: dict(values={}) for name in (
+            'avg', 'forgetting', 'fpp', 'gap', 'all/joint', 'omega', 'rsd', 'rpd', 'step', 'step_seconds', 'peak_memory_mib',
+            'memory_bytes', 'images', 'image_bytes')}
+    row = dict(split='student', method='default', is_joint=False, seeds=[0], figures=figures)
+    one = dict(split='student', method='default', seed=0, is_joint=False, cost=None, stages=[figures_of(runs / 'student')])
+    content = dict(rows=[row], runs=[one], failed=['x: its teacher failed'], configs=[], split='test', made=dict(
+        command='python tools/compare.py', commit=None, changed=None, versions=dict(torch='2'), machine={}))
+    (tmp_path / 'c/comparison.json').write_text(json.dumps(content))
+    page = Page(write_report(tmp_path / 'c'))
+    assert '50.0' in page.words and '25.0' in page.words and 'failed: x: its teacher failed' in page.words
+    (tmp_path / 'c/comparison.json').write_text('{"rows": 1}')
+    page = Page(write_report(tmp_path / 'c'))
+    assert 'cannot be used (it holds no figures by method)' in page.text and 'Over the stages' in page.words
+
+
+# What is missing or broken
+
+
+@pytest.fixture
+def copy(runs, tmp_path):
+    shutil.copytree(runs / 'base', tmp_path / 'base')
+    shutil.copytree(runs / 'student', tmp_path / 'student')
+    return tmp_path / 'student'
+
+
+def test_without_detections(copy):
+    """As a test of an earlier version left it."""
+    (copy / 'detections.npz').unlink()
+    (copy / 'cost.json').unlink()
+    page = Page(write_report(copy))
+    assert 'detections.npz is missing, so curves, confusions, errors and pictures are too: python tools/test.py' in page.text
+    assert 'has no cost.json' in page.text and f'{100 * figures_of(copy)["all"]:.1f} %' in page.text
+
+
+def test_detections_of_another_test_are_not_used(copy):
+    figures = figures_of(copy)
+    name = next(name for name, ap in figures['per_class'].items() if ap is not None)
+    figures['per_class'][name] = .123
+    (copy / 'metrics.json').write_text(json.dumps(figures))
+    assert f'is of another test than metrics.json (AP of {name} differs)' in Page(write_report(copy)).text
+
+
+def test_half_finished_and_without_teacher(copy):
+    for name in ('metrics.json', 'metrics_val.json', 'detections.npz', 'final.pth', 'cost.json'):
+        (copy / name).unlink()
+    shutil.rmtree(copy.parent / 'base')
+    config = next(path.with_name('config.py') for path in sorted(copy.glob('2*/vis_data/scalars.json')))
+    config.write_text(re.sub(r"checkpoint='[^']*base/final.pth'", "checkpoint='/gone/base/final.pth'", config.read_text()))
+    with open(config.with_name('scalars.json'), 'a') as file:
+        file.write('{"loss": 1.0, "st')  # where it was stopped
+    page = Page(write_report(copy))
+    assert 'The run has no figures yet.' in page.words and 'has no metrics.json: test the run' in page.text
+    assert "the teacher's folder /gone/base is not there" in page.text and 'Training' in page.words
+
+
+def test_of_another_version(copy):
+    (copy / 'metrics.json').write_text('{"mAP": 0.5}')
+    (copy / 'metrics_val.json').unlink()
+    assert 'metrics.json: metainfo' in (text := Page(write_report(copy)).text) or 'classes is empty' in text
+    figures = dict(classes=['a'], split=[1], per_class=dict(a=.5))
+    (copy / 'metrics.json').write_text(json.dumps(figures))
+    assert 'has no old, new, all, avg, groups, so it is of another version' in Page(write_report(copy)).text
+
+
+def test_images_that_are_gone(copy):
+    read = read_detections(copy / 'detections.npz')
+    with np.load(copy / 'detections.npz') as file:
+        arrays = dict(file)
+    arrays['images'] = np.array([read.paths[0], *('/gone/' + Path(path).name for path in read.paths[1:])])
+    np.savez(copy / 'detections.npz', **arrays)
+    page = Page(write_report(copy))
+    assert '3 of 4 image files are gone' in page.text and f'/gone/{Path(read.paths[1]).name}: the file is gone' in page.text
+    assert page.tags.count('image') >= 1 and 'Taken for what' in page.words
+
+
+def test_no_work_dir(tool, tmp_path):
+    done = tool('report.py', tmp_path / 'none')
+    assert done.status == 1 and done.err.startswith('error: the work dir') and 'does not exist' in done.err
+    done = tool('report.py', tmp_path)
+    assert done.status == 1 and 'is no work dir: it has neither metrics.json' in done.err
+    done = tool('report.py', tmp_path, '--score-thr', '2')
+    assert done.status == 2
+
+
+def test_a_failure_is_a_line(copy, monkeypatch, capsys):
+    """Whatever goes wrong in a page, the run has its results and says so."""
+    def broken(*args):
+        raise ZeroDivisionError('a fault of\nthe page')
+    monkeypatch.setattr('mmilmil.report.write.stage_page', broken)
+    report_after(copy)
+    out = capsys.readouterr().out
+    assert out.count('\n') == 1
+    assert 'no report could be written, the results stand (ZeroDivisionError: a fault of the page)' in out
+
+
+# Any classes, any number of stages
+
+
+def made_up(folder: Path, classes, split, teacher=None, seed=0):
+    """A tested run of three images without a training."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    metric = DetectionsFile(str(folder / 'detections.npz'))
+    metric.dataset_meta = dict(classes=classes, split=split)
+    for place in range(3):
+        path = folder.parent / f'{place} "image".jpg'
+        if not path.is_file():
+            cv2.imwrite(str(path), rng.integers(0, 255, (48, 64, 3), np.uint8))
+        truth = [(label, 5., 5., 30., 30.) for label in range(place, len(classes), 3)]
+        metric.process(None, [sample(str(path), [(*row, rng.uniform(.2, 1)) for row in truth], truth)])
+    metric.evaluate(3)
+    results = class_results(read_detections(folder / 'detections.npz').images, len(classes))
+    aps = [None if np.isnan(result.ap['area']) else result.ap['area'] for result in results]
+    figures = group_figures(Stage(tuple(classes), tuple(split)), [np.nan if ap is None else ap for ap in aps])
+    (folder / 'metrics.json').write_text(json.dumps(dict(
+        figures, classes=list(classes), split=list(split), eval_mode='area', iou_thr=.5, images=3, boxes=len(classes))))
+    model = dict(type='FasterRCNN', **({'teacher': dict(checkpoint=str(teacher / 'final.pth'))} if teacher else {}))
+    (folder / f'{folder.name}.py').write_text(f'metainfo = dict(classes={tuple(classes)!r}, split={tuple(split)!r})\n'
+                                              f'model = {model!r}\nwork_dir = {str(folder)!r}\n')
+    return folder
+
+
+def test_two_hundred_classes_with_odd_names(tmp_path):
+    classes = [f'<b>class "{index}" 螺丝 $x_{index}$ | \'' for index in range(200)]
+    base = made_up(tmp_path / 'a b', classes[:150], [150])
+    page = Page(write_report(made_up(tmp_path / 'c & d', classes, [150, 50], base)))
+    assert 'All 200 classes' in page.words and classes[199] in page.words and 'b' not in page.tags
+    assert 'Of 200 classes the 40 are drawn' in page.text
+    assert classes[199].replace('<', '&lt;').replace('|', '\\|') in (tmp_path / 'c & d/report/report.md').read_text()
+
+
+def test_one_class(tmp_path):
+    page = Page(write_report(made_up(tmp_path / 'one', ['nut'], [1])))
+    assert 'First stage: 1 class.' in page.text and 'nut' in page.words
+
+
+def test_eleven_stages(tmp_path):
+    classes = [f'c{index}' for index in range(11)]
+    teacher = None
+    for stage in range(1, 12):
+        teacher = made_up(tmp_path / 'runs' / f's{stage:02}', classes[:stage], [1] * stage, teacher, seed=stage)
+    assert [run.name for run in ancestors(Run(teacher))] == [f's{stage:02}' for stage in range(1, 12)]
+    page = Page(write_report(tmp_path / 'runs'))
+    assert 'chains of 11 stages' in page.text and '11 s11' in page.words and 'group 10' in page.words
+
+
+def test_a_circle_of_teachers_ends(tmp_path):
+    one = made_up(tmp_path / 'one', ['a'], [1], tmp_path / 'two')
+    made_up(tmp_path / 'two', ['a'], [1], one)
+    assert [run.name for run in ancestors(Run(one))] == ['two', 'one']
+    assert write_report(tmp_path).is_file()
+
+
+def test_what_stands_beside(tmp_path):
+    one = made_up(tmp_path / 'one', ['a', 'b'], [1, 1])
+    made_up(tmp_path / 'two', ['a', 'b'], [1, 1])
+    made_up(tmp_path / 'other classes', ['b', 'a'], [1, 1])
+    assert [run.name for run in beside(Run(one))] == ['two']
+    with pytest.raises(InputError, match='has no run'):
+        write_several([one, tmp_path / 'one/report'.replace('report', 'nothing')], tmp_path / 'out', Settings())
+
+
+# In a browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='no chromium to open a page with')
+@pytest.mark.parametrize('width', [1280, 390])
+def test_in_a_browser(runs, student, tmp_path, width):
+    """A frame of that width, as a window of a headless browser has a least one, reports what the page is like."""
+    page = (runs / 'student/report/index.html').read_text(encoding='utf-8')
+    probe = """<script>
+const errors = [];
+addEventListener('error', (event) => errors.push(String(event.message || event.target.outerHTML)), true);
+console.error = (...all) => errors.push(all.join(' '));
+</script>"""
+    told = """<script>addEventListener('load', () => {
+  document.querySelector('button.shown').click();
+  const dialog = document.querySelector('dialog'), opened = dialog.open, panels = dialog.querySelectorAll('svg').length;
+  dialog.close();
+  parent.postMessage({errors, opened, panels, wide: document.documentElement.scrollWidth, inner: innerWidth,
+    figure: JSON.parse(document.getElementById('data').textContent).figures.all,
+    tile: [...document.querySelectorAll('.tile .value')].map((one) => one.textContent)}, '*');
+});</script>"""
+    (tmp_path / 'page.html').write_text(page.replace('<head>', f'<head>{probe}', 1).replace('</body>', f'{told}</body>'),
+                                        encoding='utf-8')
+    (tmp_path / 'frame.html').write_text(
+        f'<iframe src="page.html" width="{width}" height="900" style="border:0"></iframe><pre></pre><script>'
+        "addEventListener('message', (e) => { document.querySelector('pre').textContent = JSON.stringify(e.data); });</script>")
+    done = subprocess.run(
+        [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=5000', '--dump-dom',
+         f'--user-data-dir={tmp_path / "profile"}', f'--window-size={width + 100},1000', f'file://{tmp_path}/frame.html'],
+        capture_output=True, text=True, timeout=120, check=False)
+    found = re.search(r'<pre>(\{.*\})</pre>', done.stdout)
+    assert found, done.stdout[-500:] + done.stderr[-2000:]
+    seen = json.loads(found[1].replace('&lt;', '<').replace('&gt;', '>').replace('&amp;', '&'))
+    assert seen['errors'] == [] and seen['inner'] == width and seen['wide'] <= width
+    assert seen['opened'] and seen['panels'] == 3
+    figures = figures_of(runs / 'student')
+    assert seen['figure'] == figures['all'] and f'{100 * figures["all"]:.1f} %' in seen['tile']
