@@ -92,7 +92,7 @@ def main() -> None:
     find = method_option(TOOLS)
     chains = {title: stages_of(str(CONFIG), args.work_dir, name and find(name)) for title, name in METHODS.items()}
     stages = {TEACHER: chains['ILMIL'][0], **{title: chain[-1] for title, chain in chains.items()}}
-    # Joint training, which waits for nobody, goes on beside the others. Two at once would not be read.
+    # Joint training, which waits for nobody, goes on beside the others; its log is not shown, as two at once cannot be read.
     with screen_for(stages.values(), 'demo.py', args.verbose) as screen:
         failed = run_together(list(stages.values()), screen, lambda stage: args.cfg_options, jobs=2, tools=TOOLS, go_on=False,
                               shown=lambda stage: args.verbose and stage is not stages[JOINT])
