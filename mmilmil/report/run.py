@@ -38,6 +38,7 @@ class Run:
 
     folder: Path
     problems: list[str] = field(default_factory=list)
+    _of_a_test: bool = field(default=False, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -84,6 +85,7 @@ class Run:
             except InputError as error:
                 self.problems.append(str(error))
                 continue
+            self._of_a_test = name == TEST_FILE
             return figures
         self.problems.append(f'{self.folder} has no {TEST_FILE}: test the run, {self.test_command}')
         return None
@@ -91,7 +93,7 @@ class Run:
     @property
     def tested(self) -> bool:
         """Whether the figures are those of a test."""
-        return (self.folder / TEST_FILE).is_file()
+        return self.figures is not None and self._of_a_test
 
     @property
     def test_command(self) -> str:
