@@ -69,7 +69,7 @@ def test_one_table_tells_before_and_after(cut_chain):
     measured = json.loads((cut_chain.folder / 'pruned/pruning.json').read_text())
     assert f'{measured["after"]["parameters (M)"]:.4g}' == rows['parameters (M)'][1].strip()
     # The report of the stage that the recovered detector taught tells the same.
-    assert f'| {measured["after"]["parameters (M)"]:.4g} |' in (cut_chain.runs / 'small/report/report.md').read_text()
+    assert f' {measured["after"]["parameters (M)"]:.4g} |' in (cut_chain.runs / 'small/report/report.md').read_text()
 
 
 def test_structure_travels_through_every_stage(cut_chain):

@@ -129,10 +129,10 @@ def main() -> int:
     print(f'{table}\n\nwritten: {", ".join(str(out / name) for name in (TABLE, FIGURES, PICTURE))}')
     if not on_val:
         refresh(sorted({stage.work_dir for chain in chains for stage in chain.stages} - failed.keys()))
-    report_after(work_dir, figures=out / FIGURES)
+    report = report_after(work_dir, figures=out / FIGURES)
     whole = [chain for chain in chains if not any(stage.work_dir in failed for stage in chain.stages)]
     best = next((chain for chain in whole if chain.method == DEFAULT), whole[0])
-    print(f'\n{closing_lines(best.stages[-1], own_tools(__file__), out, work_dir)}')
+    print(f'\n{closing_lines(best.stages[-1], own_tools(__file__), report)}')
     return 1 if failed else 0
 
 

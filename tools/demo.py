@@ -104,9 +104,9 @@ def main() -> None:
     (out / 'table.md').write_text(f'{table}\n')
     picture = out / 'comparison.png'
     draw({title: stage for title, stage in stages.items() if title != JOINT}, args.data, args.images, picture)
-    report_after_all([stage.work_dir for stage in stages.values()], out, stages[TEACHER].work_dir)
+    report = report_after_all([stage.work_dir for stage in stages.values()], out, stages[TEACHER].work_dir)
     print(f'\n{table}\n\npicture: {picture}\ntable: {out / "table.md"}\ntime: {(time.monotonic() - start) / 60:.1f} minutes')
-    print(f'\n{closing_lines(stages["ILMIL"], TOOLS, out)}')
+    print(f'\n{closing_lines(stages["ILMIL"], TOOLS, report)}')
 
 
 if __name__ == '__main__':

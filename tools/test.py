@@ -106,8 +106,8 @@ def main() -> None:
         runner.register_hook(hook)
     report_progress(runner)
     runner.test()
-    if is_main_process():
-        report_after(work_dir)
+    if is_main_process() and (page := report_after(work_dir)):
+        print(f'report: {page}', flush=True)
     end_together()
 
 

@@ -89,8 +89,8 @@ def main() -> None:
     if later:
         runs = {chain[-1].name: [rows[stage.name] for stage in chain] for chain in chains if len(chain) > 1}
         print(f'\n{chains_table(runs, rows.get(joint))}')
-    report_after_all([stage.work_dir for stage in stages.values()], args.work_dir, chains[0][-1].work_dir)
-    print(f'\n{closing_lines(chains[0][-1], tools, args.work_dir)}')
+    report = report_after_all([stage.work_dir for stage in stages.values()], args.work_dir, chains[0][-1].work_dir)
+    print(f'\n{closing_lines(chains[0][-1], tools, report)}')
 
 
 if __name__ == '__main__':

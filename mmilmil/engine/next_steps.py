@@ -12,26 +12,21 @@ from ..models.pruned import check_prunable
 from .chain_stages import ChainStage
 from .cli import tool_command
 
-REPORT = Path('report/index.html')
-"""A report in the folder that it is about."""
-
 _VOC_IMAGES = 'JPEGImages'
 
 
-def closing_lines(stage: ChainStage, tools: Path, *folders: Optional[str | Path]) -> str:
+def closing_lines(stage: ChainStage, tools: Path, report: Optional[Path] = None) -> str:
     """Where the report is, and what to do with a model: a line each.
 
     Args:
         stage: The stage of the model, a finished one.
         tools: Folder of tools, see :func:`mmilmil.engine.cli.own_tools`.
-        folders: Where the report may be; the stage's own folder is the last of them. ``None`` is left out.
+        report: The report, where one was written.
 
     Returns:
         The lines. What does not fit the detector is left out; of the data that a user is to bring the place is called
         ``path/to/your/data``.
     """
-    reports = [Path(folder) / REPORT for folder in (*folders, stage.work_dir) if folder is not None]
-    report = next((path for path in reports if path.is_file()), None)
     lines = [('report', shlex.quote(str(report)))] if report else []
     model = [str(path) for path in (_config(stage), stage.checkpoint)]
     cfg = Config.fromfile(model[0])

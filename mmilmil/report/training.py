@@ -137,7 +137,7 @@ def pruned_section(run: Run) -> Section:
         after = measured['after'].get(name)
         if isinstance(before, int | float) and isinstance(after, int | float):
             rows.append([name, f'{before:.4g}', f'{after:.4g}', f'{after / before:.3f}' if before else '-'])
-    return Section('Pruned', [Table(rows)], f'Measured when {pruned} was made.')
+    return Section('Pruned', [Table(rows)], f'Of {pruned}, measured when tools/prune.py cut it.')
 
 
 def _pruning(checkpoint: str, steps: int = 20) -> dict[str, Any] | None:

@@ -87,8 +87,8 @@ def write_page(page: Page, out: Path) -> Path:
     return out / PAGE
 
 
-def report_after(folder: Path, out: Path | None = None, figures: Path | None = None) -> None:
-    """Write the report of what has just ended, and say in a line where it is, or why there is none.
+def report_after(folder: Path, out: Path | None = None, figures: Path | None = None) -> Path | None:
+    """Write the report of what has just ended.
 
     Whatever happens here, the run has ended well: nothing is raised.
 
@@ -96,38 +96,45 @@ def report_after(folder: Path, out: Path | None = None, figures: Path | None = N
         folder: Its work dir.
         out: Folder to write; by default ``report`` in the work dir.
         figures: The ``comparison.json`` of a comparison, where that lies elsewhere.
+
+    Returns:
+        The page, as somebody here would name it; ``None`` where there is none, and a line has told why.
     """
-    _told(lambda: write_report(folder, out=out, figures=figures), folder)
+    return _written(lambda: write_report(folder, out=out, figures=figures), folder)
 
 
 def refresh(folders: Sequence[Path]) -> None:
-    """Build the reports of runs again, beside which others have ended since; only a failure is told."""
+    """Build the reports of runs again, beside which others have ended since; a failure is told in a line."""
     for folder in folders:
-        _told(lambda folder=folder: write_report(folder), folder, silent=True)
+        _written(lambda folder=folder: write_report(folder), folder)
 
 
-def report_after_all(folders: Sequence[Path], work_dir: str | Path | None, last: Path) -> None:
+def report_after_all(folders: Sequence[Path], work_dir: str | Path | None, last: Path) -> Path | None:
     """Write the reports of a chain: of each stage anew, now that all figures stand beside each other, and of the whole.
 
     Args:
         folders: Work dirs of its stages and of what stands beside them.
         work_dir: Folder that holds them all; ``None`` where each lies where its config puts it.
         last: The last stage's; without ``work_dir`` the chain's report is the folder ``chain`` in its own.
+
+    Returns:
+        The page of the chain, of a single stage without ``work_dir`` its own; ``None`` as of :func:`report_after`.
     """
+    if not work_dir and len(folders) == 1:
+        return report_after(last)
     refresh(folders)
     if work_dir:
-        report_after(Path(work_dir))
-    elif len(folders) > 1:
-        _told(lambda: write_several(folders, last / REPORT_FOLDER / 'chain', title=f'The chain of {last.name}'), *folders)
+        return report_after(Path(work_dir))
+    title = f'The chain of {last.name}'
+    return _written(lambda: write_several(folders, last / REPORT_FOLDER / 'chain', title=title), *folders)
 
 
-def _told(write: Callable[[], Path], *folders: Path, silent: bool = False) -> None:
+def _written(write: Callable[[], Path], *folders: Path) -> Path | None:
     try:
         path = write()
-        if not silent:
-            shown = os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else path
-            print(f'report: {shown}', flush=True)
+        return Path(os.path.relpath(path)) if path.resolve().is_relative_to(Path.cwd()) else path
     except Exception as error:  # a fault in a page must not pass for one of the training
         reason = ' '.join(str(error).split())[:500]
         print(f'no report could be written, the results stand ({type(error).__name__}: {reason}); build it again by '
               f'{shlex.join(["python", "tools/report.py", *map(str, folders)])}', flush=True)
+        return None
