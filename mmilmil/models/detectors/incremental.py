@@ -109,7 +109,7 @@ class IncrementalDetector:
             raise InputError(f'model.teacher.max_proposals = {number!r} is of two-stage detectors, and {type(self).__name__} '
                              'has no proposals: leave it out')
         self.distiller = None if distiller is None else _distiller(distiller, self)
-        self.merging = None if merging is None else _merging(merging)
+        self.merging = None if merging is None else merging_settings(merging)
         self.replay = None if memory is None else _replay(memory, self)
         self.frozen = check_frozen(frozen, self)
         self.norm_eval = check_switch(norm_eval, 'model.norm_eval')
@@ -350,7 +350,12 @@ def _distiller(cfg: dict, student: IncrementalDetector) -> nn.Module:
     return distiller
 
 
-def _merging(cfg: dict) -> dict:
+def merging_settings(cfg: dict) -> dict:
+    """``model.merging`` with what it leaves to the defaults.
+
+    Raises:
+        InputError: it is not set, lacks a threshold, or has one that is unknown or out of range.
+    """
     if cfg is UNSET:
         raise InputError(f'model.merging is not set: {_INHERIT}, or set it to None to merge nothing')
     if not isinstance(cfg, Mapping):
