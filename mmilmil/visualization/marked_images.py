@@ -121,7 +121,7 @@ def marked_page(pictures: Sequence[MarkedImage], title: str, legend: Legend, sid
     wide = panels * max(width for width, _ in sizes) + (panels - 1) * _GAP // 2
     width = max(2 * _MARGIN + columns * wide + (columns - 1) * 2 * _GAP, 720)
     top = _MARGIN + 34
-    heights = [3 * _HEAD + max(sizes[index][1] for index in row) + _GAP for row in rows]
+    heights = [max(sizes[index][1] + _head(pictures[index]) for index in row) + 1.5 * _GAP for row in rows]
     legend_top = top + sum(heights)
     entries = list(_entries(Sheet(width, 1, fonts), legend))
     page = Sheet(width, legend_top + _LINE * (entries[-1][2] + 1 if entries else 0) + _MARGIN, fonts)
@@ -140,14 +140,19 @@ def _size(image: np.ndarray, side: int) -> tuple[int, int]:
     return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
 
 
+def _head(picture: MarkedImage) -> int:
+    """The height of what stands above an image."""
+    return _HEAD * (3 if picture.note else 2)
+
+
 def _draw(page: Sheet, picture: MarkedImage, size: tuple[int, int], left: float, top: float, wide: float, must: bool) -> None:
     page.text(page.fitted(picture.caption, wide, 14, weight='bold'), left, top + _HEAD / 2, 14, weight='bold')
     if picture.note:
         page.text(page.fitted(picture.note, wide, 13), left, top + _HEAD * 1.5, 13, color=_ALERT)
     for index, (title, marks) in enumerate(picture.panels.items()):
         x = left + index * (size[0] + _GAP / 2)
-        page.text(page.fitted(title, size[0], 12), x, top + _HEAD * (2.5 if picture.note else 1.5), 12, color='#444444')
-        cell = Cell(page, x, top + _HEAD * (3 if picture.note else 2), *size, size[0] / picture.image.shape[1])
+        page.text(page.fitted(title, size[0], 12), x, top + _head(picture) - _HEAD / 2, 12, color='#444444')
+        cell = Cell(page, x, top + _head(picture), *size, size[0] / picture.image.shape[1])
         cell.picture(picture.image)
         boxes = np.array([mark.box for mark in marks], dtype=float).reshape(-1, 4)
         for mark in marks:

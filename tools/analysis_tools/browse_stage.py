@@ -1,4 +1,4 @@
-"""Draw the data as a stage sees it: `python tools/analysis_tools/browse_stage.py configs/ilmil/frcnn_pcb_4+2.py --teacher CKPT`.
+"""Draw the data as a stage sees it: `python tools/analysis_tools/browse_stage.py CONFIG --teacher CKPT`.
 
 Beside each other: the annotation, with the boxes that are trained on, those that the stage does not get to see (objects of old
 classes and of later ones) and those that are ignored; and what the teacher finds, its boxes that will be merged and those that
@@ -45,7 +45,7 @@ from mmilmil.visualization.sheet import fonts_for
 from mmilmil.weights import may_exist
 
 COUNTS, SHEET = 'counts.json', 'sheet.jpg'
-REFUSED = dict(score='score', annotated='on an annotated box', ignored='on an ignored box', nms='NMS')
+REFUSED = dict(score='low score', annotated='on an annotated box', ignored='on an ignored box', nms='NMS')
 
 
 def parse_args() -> argparse.Namespace:
@@ -87,7 +87,8 @@ def merging_of(cfg: Config, args: argparse.Namespace, stage: Stage) -> tuple[Mer
     """What asks the teacher, or ``None`` and why there is nothing to ask."""
     if args.split != 'train':
         if args.teacher:
-            raise InputError(f'--teacher with --split {args.split}: boxes are merged in training alone, so leave one of them out')
+            raise InputError(f'--teacher with --split {args.split}: boxes are merged in training alone, so leave one of the '
+                             'two out')
         return None, f'boxes are merged in training alone, not on {args.split}'
     if not cfg.model.get('teacher'):
         return None, 'this stage has no teacher (model.teacher)'
@@ -158,8 +159,9 @@ def picture_of(image: StageImage, colors: dict[str, str], with_teacher: bool) ->
     pixels = load_image(image_loader(image.dataset.pipeline.transforms, image.dataset.backend_args), filtered.path)
     pixels = np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels[:, :, 2::-1]
     styles = dict(kept='kept', ignored='ignored', hidden='hidden')
-    marks = [Mark(one.bbox, colors[one.name], styles[one.fate], shown(one.name) + (' (ignored)' if one.fate == 'ignored' else ''))
-             for one in sorted(filtered.objects, key=lambda one: [*styles, 'left out'].index(one.fate)) if one.fate in styles]
+    more = dict(ignored=' (ignored)')
+    drawn = sorted((one for one in filtered.objects if one.fate in styles), key=lambda one: [*styles].index(one.fate))
+    marks = [Mark(one.bbox, colors[one.name], styles[one.fate], shown(one.name) + more.get(one.fate, '')) for one in drawn]
     total = {fate: sum(one.fate == fate for one in filtered.objects) for fate in (*styles, 'left out')}
     panels = {f'annotation: {", ".join(f"{count} {fate}" for fate, count in total.items() if count) or "no object"}': marks}
     if image.found:

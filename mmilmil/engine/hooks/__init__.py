@@ -1,5 +1,6 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .final_model import FinalModelHook
+from .live_view import LiveViewHook
 from .memory import MemoryHook
 from .metrics_file import MetricsFileHook
 from .null_space import NullSpaceHook
@@ -14,7 +15,7 @@ from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook', 'PlainCheckpointHook',
-    'PrecisionHook', 'PrototypeCalibrationHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook', 'StageCheckHook',
-    'StructureHook', 'WorkDirLockHook'
+    'AtomicCheckpointHook', 'FinalModelHook', 'LiveViewHook', 'MemoryHook', 'MetricsFileHook', 'NullSpaceHook',
+    'PlainCheckpointHook', 'PrecisionHook', 'PrototypeCalibrationHook', 'RandomStateHook', 'ResumeCheckHook', 'RunCostHook',
+    'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
 ]
