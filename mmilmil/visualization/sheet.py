@@ -196,11 +196,12 @@ class Cell:
     def _free(self, width: float, height: float, box: Sequence[float], taken: np.ndarray, others: np.ndarray
               ) -> np.ndarray | None:
         """The place nearest to a box that is free of labels; None where none is."""
-        x = np.arange(self.left, self.left + self.width - width + 1, 8)
-        y = np.arange(self.top, self.top + self.height - height + 1, 6)
+        x = np.arange(self.left, self.left + self.width - width + 1, 12)
+        y = np.arange(self.top, self.top + self.height - height + 1, height / 2)
         places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         places = np.hstack([places, places + (width, height)])
-        places = places[~shared(places, taken).any(axis=1)]
+        for other in taken:  # one by one, so that few places are left to look at
+            places = places[~shared(places, other[None]).any(axis=1)]
         if not len(places):
             return None
         gap = np.maximum(np.maximum(box[:2] - places[:, 2:], places[:, :2] - np.asarray(box[2:])), 0)
@@ -244,16 +245,22 @@ def fonts_for(texts: Iterable[str]) -> tuple[list[str], str]:
     """
     families, lacking = [_FONT], {letter for text in texts for letter in text if letter.isprintable()} - _letters(
         font_manager.findfont(_FONT))
-    if lacking:
-        for entry in sorted(font_manager.fontManager.ttflist, key=lambda one: ('Sans' not in one.name, one.weight != 400,
-                                                                               one.style != 'normal', one.name)):
-            has = lacking & _letters(entry.fname) if 'Last Resort' not in entry.name else set()
-            if has:
-                families.append(entry.name)
-                lacking -= has
-            if not lacking:
-                break
+    for file in _system_fonts() if lacking else ():
+        if has := lacking & _letters(file):
+            font_manager.fontManager.addfont(file)  # its list may be older than the font
+            families.append(FT2Font(file).family_name)
+            lacking -= has
+        if not lacking:
+            break
     return families, ''.join(sorted(lacking))
+
+
+def _system_fonts() -> list[str]:
+    """Font files of the system, upright ones without serifs first."""
+    def order(file: str) -> tuple:
+        name = file.rpartition('/')[2].lower()
+        return 'sans' not in name, any(word in name for word in ('serif', 'mono')), 'regular' not in name, name
+    return sorted(font_manager.findSystemFonts(), key=order)
 
 
 @lru_cache(maxsize=256)

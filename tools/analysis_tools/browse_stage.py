@@ -137,7 +137,7 @@ def main() -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     write_atomically(marked_page(pictures, title, legend, 380, columns, must_label=False).content('jpg'), out / SHEET)
     for picture, name in zip(tqdm(pictures, unit='picture', desc='pictures', disable=None), names):
-        write_atomically(marked_page([picture], title, legend, 760).content('jpg'), out / name)
+        write_atomically(marked_page([picture], title, legend, 760, must_label=False).content('jpg'), out / name)
     content = dict(config=args.config, method=args.method.stem if args.method else None, split=args.split,
                    classes=stage.classes, groups=stage.split, merging=merging.thresholds if merging else None,
                    without_teacher=without or None, **counts.to_dict(), not_shown=sorted(unseen), files=[SHEET, *names],
