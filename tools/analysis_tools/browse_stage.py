@@ -128,7 +128,7 @@ def main() -> None:
 
     by = f', {args.method.stem}' if args.method else ''
     title = f'{Path(args.config).name}{by}: {args.split} as the stage sees it'
-    legend = legend_of(counts, class_names(chosen, stage), colors, stage, merging, without)
+    legend = legend_of(counts, chosen, colors, stage, merging, without)
     columns = min(2 if merging else 4, len(pictures))
     stems = [re.sub(r'[^\w.-]+', '_', Path(image.filtered.path).stem)[:60] for image in chosen]
     names = [f'{index + 1:02d}_{stem}.jpg' for index, stem in enumerate(stems)]
@@ -191,17 +191,18 @@ def teacher_panel(image: StageImage, marks: list[Mark], colors: dict[str, str]) 
     return f'teacher: {merged} merged, {len(order) - merged} refused', drawn
 
 
-def legend_of(counts: StageCounts, names: dict[str, list[str]], colors: dict[str, str], stage: Stage, merging: Merging | None,
+def legend_of(counts: StageCounts, chosen: list[StageImage], colors: dict[str, str], stage: Stage, merging: Merging | None,
               without: str) -> Legend:
-    """What lines and colours mean, with the counts of the set."""
+    """What lines and colours mean on the chosen images, with the counts of the set."""
+    names = class_names(chosen, stage)
     total = {kind: found.total() for kind, found in counts.objects.items()}
     some = {group: colors[found[0]] for group, found in names.items() if found}
     new = some.get('new') or some.get('old') or LATER_COLOR
     old = some.get('old') or new
     hidden = [f'{total[f"hidden {group}"]} of {group} classes' for group in ('old', 'new', LATER) if total[f'hidden {group}']]
     kinds = [('kept', new, f'kept: {total["kept"]} objects')]
-    if hidden:
-        kinds.append(('hidden', old, f'annotated, but hidden from the stage: {", ".join(hidden)}'))
+    if hidden or any(one.fate == 'hidden' for image in chosen for one in image.filtered.objects):
+        kinds.append(('hidden', old, f'annotated, but hidden from the stage: {", ".join(hidden) or "none on the kept images"}'))
     if total['ignored']:
         kinds.append(('ignored', new, f'ignored: {total["ignored"]}'))
     if merging:

@@ -117,12 +117,12 @@ class LiveViewHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Show detections of the epoch."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._show_detections(runner, runner.epoch + 1)
+            self._show_detections(runner, runner.epoch + 1, 'epoch')
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
         """Show detections of a training by iterations."""
         if not isinstance(runner._train_loop, EpochBasedTrainLoop | dict | None):
-            self._show_detections(runner, runner.iter)
+            self._show_detections(runner, runner.iter, 'iteration')
 
     def after_train(self, runner: Runner) -> None:
         """Look no longer."""
@@ -130,7 +130,7 @@ class LiveViewHook(Hook):
         if isinstance(model, IncrementalDetector):
             model.watch_merging(None)
 
-    def _show_detections(self, runner: Runner, step: int) -> None:
+    def _show_detections(self, runner: Runner, step: int, unit: str) -> None:
         if not self.images or not is_main_process() or runner.val_loop is None:
             return
         loader = runner.val_loop.dataloader
@@ -144,7 +144,7 @@ class LiveViewHook(Hook):
             with torch.no_grad():
                 for place, index in enumerate(indices):
                     sample = model.test_step(loader.collate_fn([dataset[index]]))[0]
-                    picture = detections_picture(sample, stage, self.score_thr, f'step {step}')
+                    picture = detections_picture(sample, stage, self.score_thr, f'after {unit} {step}')
                     runner.visualizer.add_image(f'val_{place + 1}', picture, step=step)
         finally:
             model.train(training)
@@ -165,7 +165,7 @@ def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.
         sample: A tested data sample, whose boxes are in pixels of the image file.
         stage: Its classes.
         score_thr: Detections with a lower score are not drawn.
-        when: What stands behind the name of the image.
+        when: What stands on top.
 
     Returns:
         (height, width, 3), RGB, uint8.
@@ -173,6 +173,7 @@ def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.
     colors = class_colors(stage.split)
     found = sample.pred_instances
     found = found[found.scores >= score_thr]
+    found = found[found.scores.argsort(descending=True)]  # the surest are labelled first
     # Annotated boxes are in pixels of the input.
     scale = np.tile(sample.get('scale_factor', (1., 1.)), 2)
     boxes = getattr(sample.gt_instances.bboxes, 'tensor', sample.gt_instances.bboxes).cpu().numpy() / scale
@@ -186,4 +187,4 @@ def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.
     legend = Legend(classes={f'{name} classes': {one: of[one] for one in group} for name, group in names.items()})
     panels = {'annotation': truth, f'detections from a score of {score_thr:g}': marks}
     image = imread(sample.img_path, channel_order='rgb')
-    return marked_page([MarkedImage(image, sample.img_path.rpartition('/')[2], panels)], when, legend, side=420).pixels()
+    return marked_page([MarkedImage(image, sample.img_path.rpartition('/')[2], panels)], when, legend, side=420, must_label=False).pixels()
