@@ -187,4 +187,5 @@ def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.
     legend = Legend(classes={f'{name} classes': {one: of[one] for one in group} for name, group in names.items()})
     panels = {'annotation': truth, f'detections from a score of {score_thr:g}': marks}
     image = imread(sample.img_path, channel_order='rgb')
-    return marked_page([MarkedImage(image, sample.img_path.rpartition('/')[2], panels)], when, legend, side=420, must_label=False).pixels()
+    picture = MarkedImage(image, sample.img_path.rpartition('/')[2], panels)
+    return marked_page([picture], when, legend, side=420, must_label=False).pixels()
