@@ -1,6 +1,8 @@
 """A page of pictures with boxes and labels, measured in pixels."""
 
+import contextlib
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,10 +16,17 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 
+from ..log_level import at_level
+
 _DPI = 100  # only a unit: everything below is in pixels
 _FONT = 'DejaVu Sans'  # matplotlib's own
 # Dash and gap in pixels.
 _DASHES = dict(solid=None, dashed=(8, 5), dotted=(2.5, 3.5))
+
+
+def _quietly() -> contextlib.AbstractContextManager:
+    """Without a line for each font of the system that has no bold letters."""
+    return at_level(logging.getLogger('matplotlib.font_manager'), logging.ERROR)
 
 
 class Sheet:
@@ -44,7 +53,8 @@ class Sheet:
     def measure(self, text: str, size: float, **kwargs) -> tuple[float, float]:
         """Width and height that ``text`` will take."""
         probe = self.text(text, 0, 0, size, **kwargs)
-        extent = probe.get_window_extent(self.renderer)
+        with _quietly():
+            extent = probe.get_window_extent(self.renderer)
         probe.remove()
         return extent.width, extent.height
 
@@ -94,17 +104,19 @@ class Sheet:
 
     def save(self, out_file: str) -> None:
         """Write it to a file, whose ending is the format."""
-        self.figure.savefig(out_file, dpi=_DPI)
+        with _quietly():
+            self.figure.savefig(out_file, dpi=_DPI)
 
     def content(self, kind: str) -> bytes:
         """What a file of it holds, in a format such as ``png`` or ``jpg``."""
-        with io.BytesIO() as buffer:
+        with io.BytesIO() as buffer, _quietly():
             self.figure.savefig(buffer, dpi=_DPI, format=kind, pil_kwargs=dict(quality=92) if kind == 'jpg' else {})
             return buffer.getvalue()
 
     def pixels(self) -> np.ndarray:
         """It as (height, width, 3), RGB, uint8."""
-        self.figure.canvas.draw()
+        with _quietly():
+            self.figure.canvas.draw()
         return np.asarray(self.figure.canvas.buffer_rgba())[:, :, :3].copy()
 
 

@@ -202,7 +202,9 @@ def legend_of(counts: StageCounts, chosen: list[StageImage], colors: dict[str, s
     hidden = [f'{total[f"hidden {group}"]} of {group} classes' for group in ('old', 'new', LATER) if total[f'hidden {group}']]
     kinds = [('kept', new, f'kept: {total["kept"]} objects')]
     if hidden or any(one.fate == 'hidden' for image in chosen for one in image.filtered.objects):
-        kinds.append(('hidden', old, f'annotated, but hidden from the stage: {", ".join(hidden) or "none on the kept images"}'))
+        color = old if total['hidden old'] or not hidden else LATER_COLOR
+        where = ', '.join(hidden) or 'none on the kept images'
+        kinds.append(('hidden', color, f'annotated, but hidden from the stage: {where}'))
     if total['ignored']:
         kinds.append(('ignored', new, f'ignored: {total["ignored"]}'))
     if merging:
