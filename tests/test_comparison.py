@@ -7,6 +7,7 @@ import pytest
 
 from mmilmil.stage import Stage
 from mmilmil.visualization import comparison, draw_comparison
+from mmilmil.visualization.sheet import Cell, Sheet, shared
 
 STAGE = Stage(('circle', 'square', 'star'), (2, 1))
 CELL = 200
@@ -84,15 +85,15 @@ def test_missed_boxes_are_dashed(tmp_path, images, columns):
 
 
 def test_labels_do_not_overlap():
-    sheet = comparison._Sheet(400, 400)
-    cell = comparison._Cell(sheet, 0, 0, 400, 400, 1.)
+    page = Sheet(400, 400)
+    cell = Cell(page, 0, 0, 400, 400, 1.)
     boxes = np.array([[100, 100, 160, 160], [105, 98, 165, 158], [98, 104, 158, 164], [0, 0, 30, 30],
                       [370, 370, 400, 400]])
     for index, one in enumerate(boxes):
         cell.label(f'square 0.9{index}', one, boxes, '#0072b2')
     placed = np.array(cell.labels)
-    shared = comparison._shared(placed, placed)
-    assert np.count_nonzero(shared) == len(boxes)  # each with itself
+    common = shared(placed, placed)
+    assert np.count_nonzero(common) == len(boxes)  # each with itself
     assert placed.min() >= 0 and placed.max() <= 400
 
 

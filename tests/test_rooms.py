@@ -19,7 +19,7 @@ MAY_IMPORT = {
     'visualization': {'.'},
     'runtime': {'.'},
     'pruning': {'.', 'models'},
-    'engine': {'.', 'datasets', 'models'},
+    'engine': {'.', 'datasets', 'models', 'visualization'},
     'data_tools': {'.', 'datasets'},
     'config_writing': {'.', 'data_tools', 'datasets', 'models'},
     'report': {'.', 'engine', 'evaluation', 'models'},

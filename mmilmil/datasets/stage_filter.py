@@ -11,6 +11,7 @@ from mmengine.structures import BaseDataElement
 
 from ..errors import InputError
 from ..stage import Stage
+from .filtered import FilteredImage
 from .image_files import IMAGE_EXTENSIONS
 from .image_loading import image_loader
 from .masks import UNUSED, mask_loaders, read_mask
@@ -230,6 +231,10 @@ class StageFilterMixin:
     report: StageReport | None = None
     """What was kept and hidden; None until the dataset is fully initialised."""
 
+    record: list[FilteredImage] | None = None
+    """Where a list is put before the dataset is initialised (``lazy_init=True``), what becomes of each listed image and of its
+    objects is added to it."""
+
     mask_remedy: str = 'correct its segmentation in the file, or take the object out'
     """What to do where an object has no mask that can be read."""
 
@@ -350,7 +355,6 @@ class StageFilterMixin:
             raise InputError(f'{self.ann_file} lists no image: an empty file, or not the one you meant as ann_file')
         kept_classes = self.kept_classes
         label_of = {name: label for label, name in enumerate(self.stage.classes)}
-        min_image = (self.filter_cfg or {}).get('min_size', 0)
         report = StageReport(self.ann_file, self._purpose(), len(images), notes=[*notes, *self._unknown_names()])
         boxes, ignored, found = Counter(), Counter(), Counter()
         left_out = defaultdict(Counter)
@@ -364,9 +368,10 @@ class StageFilterMixin:
             old = exemplars.get(image['img_id'], ())
             kept, others = split_instances(image['instances'], (*kept_classes, *old))
             report.unlisted.update({name: count for name, count in others.items() if name not in label_of})
-            instances = []
+            instances, fates = [], []
             for instance in kept:
                 fitted, reason = self._fitted(instance, image, right_edge)
+                fates.append((instance, fitted, reason))
                 if reason:
                     left_out[instance['name']][reason] += 1
                 if fitted is None:
@@ -375,15 +380,13 @@ class StageFilterMixin:
                 if fitted['bbox'] != list(instance['bbox']):
                     report.count_clipped(image['source'])
                 instances.append(fitted)
-            if not self.test_mode:
-                # Not `if not instances`: an image with nothing but ignored boxes has nothing to train on.
-                if all(instance['ignore_flag'] for instance in instances):
-                    continue
-                if min(image['width'], image['height']) < min_image:
-                    for instance in instances:
-                        if not instance['ignore_flag']:
-                            left_out[instance['name']][f"in images too small, below filter_cfg['min_size'] = {min_image}"] += 1
-                    continue
+            dropped = self._dropped(instances, image)
+            if dropped:
+                for instance in instances:
+                    if not instance['ignore_flag']:
+                        left_out[instance['name']][f'in {dropped}'] += 1
+                self._note(image, fates, dropped=dropped)
+                continue
             if old:
                 report.replayed += 1
                 report.replayed_bytes += self._bytes(image['img_path'])
@@ -391,6 +394,8 @@ class StageFilterMixin:
                 report.replayed_new += is_new
                 if not is_new:  # nobody has looked for new objects there, difficult ones included
                     instances = [instance for instance in instances if instance['name'] not in kept_classes]
+                    fates = [fate for fate in fates if fate[0]['name'] not in kept_classes]
+            self._note(image, fates, replayed=bool(old))
             for instance in instances:
                 if loaders:
                     instance['mask'] = self._mask_of(instance, image, polygons_only)
@@ -417,6 +422,8 @@ class StageFilterMixin:
             more, told = images_in(self.unlabelled, [image['img_path'] for image in data_list], loader)
             report.unlabelled, report.notes = len(more), [*report.notes, *told]
             data_list += more
+            for image in more:
+                self._note(image, (), unlabelled=True)
         report.boxes = {name: boxes[name] for name in kept_classes}
         if self.replay is not None:
             report.replayed_boxes = {name: boxes[name] for name in self.stage.old}
@@ -439,6 +446,24 @@ class StageFilterMixin:
         if not self.test_mode and min(box[2] - box[0], box[3] - box[1]) < min_box:
             return {**fitted, 'ignore_flag': 1}, f"below filter_cfg['bbox_min_size'] = {min_box}"
         return fitted, ''
+
+    def _dropped(self, instances: Sequence[Mapping], image: Mapping) -> str:
+        """Why an image with these objects is not trained on; empty where it is, as every image is in testing."""
+        min_image = (self.filter_cfg or {}).get('min_size', 0)
+        if self.test_mode:
+            return ''
+        if not instances:
+            return 'images without an object of the stage'
+        # An image with nothing but ignored boxes has nothing to train on.
+        if all(instance['ignore_flag'] for instance in instances):
+            return 'images whose objects of the stage are all ignored'
+        if min(image['width'], image['height']) < min_image:
+            return f"images too small, below filter_cfg['min_size'] = {min_image}"
+        return ''
+
+    def _note(self, image: Mapping, fates: Sequence[tuple[Mapping, Mapping | None, str]], **more: str | bool) -> None:
+        if self.record is not None:
+            self.record.append(FilteredImage.of(image, fates, **more))
 
     def _draw(self, images: Sequence[dict], right_edge: int, report: StageReport) -> dict[Hashable, list[str]]:
         """By id of an exemplar, the classes whose boxes it has: those of the groups in whose stages it is kept.

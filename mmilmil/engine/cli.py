@@ -18,6 +18,7 @@ from ..arguments import TRACEBACK, check_file, check_folder, fail, number, one_l
 from ..config import building_error, config_file, read_file, set_options
 from ..errors import InputError
 from . import failures
+from .live_backends import complete_visualizer
 from .methods import lay_over
 from .required_hooks import complete_hooks
 from .work_dir import default_work_dir
@@ -122,8 +123,9 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
 
     Raises:
         InputError: the file does not exist, a teacher is named that the config has no use for, or see
-            :mod:`mmilmil.config`, :func:`mmilmil.engine.methods.lay_over` and
-            :func:`mmilmil.engine.required_hooks.complete_hooks`.
+            :mod:`mmilmil.config`, :func:`mmilmil.engine.methods.lay_over`,
+            :func:`mmilmil.engine.required_hooks.complete_hooks` and
+            :func:`mmilmil.engine.live_backends.complete_visualizer`.
     """
     if not config_file(path).is_file():
         raise InputError(f'the config {path} does not exist: give the path of a file such as '
@@ -142,6 +144,7 @@ def read_config(path: str, options: Optional[dict] = None, work_dir: Optional[st
     if not isinstance(cfg.work_dir, str):
         raise InputError(f'work_dir = {cfg.work_dir!r}: it must be the path of a folder')
     complete_hooks(cfg)
+    complete_visualizer(cfg)
     return cfg
 
 

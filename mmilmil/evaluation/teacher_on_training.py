@@ -4,6 +4,7 @@ import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.structures import InstanceData
 from torch.utils.data import ConcatDataset
 
 from ..loaders import innermost_dataset, innermost_datasets, test_loader
@@ -27,13 +28,28 @@ def training_images(cfg: Config) -> tuple[ConcatDataset, list[int]]:
     return ConcatDataset(sets), indices
 
 
+def in_file_pixels(teacher: Teacher, data: dict, score_thr: float = 0.5) -> InstanceData:
+    """What a teacher finds in an image, of scores above ``score_thr``.
+
+    Args:
+        teacher: The teacher.
+        data: A batch of the image, as the teacher's data preprocessor gives it.
+        score_thr: Detections with a lower score are left out.
+
+    Returns:
+        ``bboxes`` (D, 4) in pixels of the image file, ``labels`` (D,) and ``scores`` (D,).
+    """
+    found = teacher.observe(data['inputs'], data['data_samples'], score_thr).detections[0]
+    scale = found.bboxes.new_tensor(data['data_samples'][0].get('scale_factor', (1., 1.))).repeat(2)
+    return InstanceData(bboxes=found.bboxes / scale, labels=found.labels, scores=found.scores)
+
+
 def detect(teacher: Teacher, data: dict, proposals: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Boxes with scores (D, 5) in pixels of the image file, and labels (D,), out of so many proposals; by default its own."""
     if isinstance(teacher.view, TwoStageView):
         teacher.max_proposals = proposals or teacher.detector.test_cfg.rpn.max_per_img
-    found = teacher.observe(data['inputs'], data['data_samples']).detections[0]
-    scale = found.bboxes.new_tensor(data['data_samples'][0].scale_factor).repeat(2)
-    return np.column_stack([(found.bboxes / scale).cpu().numpy(), found.scores.cpu().numpy()]), found.labels.cpu().numpy()
+    found = in_file_pixels(teacher, data)
+    return np.column_stack([found.bboxes.cpu().numpy(), found.scores.cpu().numpy()]), found.labels.cpu().numpy()
 
 
 def ground_truth(sample: DetDataSample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

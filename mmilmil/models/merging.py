@@ -15,6 +15,9 @@ MERGING = ('score_thr', 'iou_thr', 'nms_iou_thr')
 SAMPLING = dict(rpn=True, annotated_share=0.0)
 """What ``model.merging`` may say of how merged boxes are sampled, and what holds where it does not; see
 :func:`mmilmil.models.sampling.room_for_new`."""
+FATES = ('merged', 'score', 'annotated', 'ignored', 'nms')
+"""What becomes of a teacher's detection: it is merged, or refused by its score, as it lies on an annotated or ignored box, or
+as a better one is there; see :func:`fates`."""
 IGNORED_IOF = 0.5
 """A box with this share of its own area, or more, in an ignored box lies on it, however much larger that is."""
 
@@ -37,6 +40,46 @@ def on_annotation(bboxes: Tensor, annotated: Tensor, ignored: Tensor, iou_thr: f
     on = bbox_overlaps(bboxes, torch.cat([annotated, ignored])) >= iou_thr
     inside = bbox_overlaps(bboxes, ignored, mode='iof') >= IGNORED_IOF
     return on.any(dim=1) | inside.any(dim=1)
+
+
+def joining(detections: InstanceData, annotated: Tensor, ignored: Tensor, score_thr: float, iou_thr: float,
+            nms_iou_thr: Optional[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """Which detections join the ground truth of an image; the thresholds are those of :func:`merge_teacher_boxes`.
+
+    Args:
+        detections: The teacher's, ``bboxes`` (D, 4) and ``scores`` (D,).
+        annotated: Boxes that are trained on, (G, 4), in the same coordinates.
+        ignored: Difficult objects and crowds, (K, 4).
+
+    Returns:
+        Their indices, in the order in which they join, and of all detections whether the score is too low and whether they lie
+        on an object of the annotation, (D,) each, bool. What is neither and does not join is suppressed by a better one.
+    """
+    low = ~(detections.scores > score_thr)
+    on = on_annotation(detections.bboxes, annotated, ignored, iou_thr)
+    index = (~low & ~on).nonzero().squeeze(1)
+    if nms_iou_thr is not None and len(index):
+        index = index[nms(detections.bboxes[index], detections.scores[index], nms_iou_thr)[1]]
+    return index, low, on
+
+
+def fates(detections: InstanceData, annotated: Tensor, ignored: Tensor, score_thr: float, iou_thr: float,
+          nms_iou_thr: Optional[float] = None) -> list[str]:
+    """What merging makes of each detection, one of :data:`FATES`; of several reasons the first of them.
+
+    Args:
+        detections, annotated, ignored, score_thr, iou_thr, nms_iou_thr: See :func:`joining`.
+    """
+    index, low, on = joining(detections, annotated, ignored, score_thr, iou_thr, nms_iou_thr)
+    on_ignored = on_annotation(detections.bboxes, annotated[:0], ignored, iou_thr)
+    on_annotated = on_annotation(detections.bboxes, annotated, ignored[:0], iou_thr)
+    found = ['nms'] * len(low)
+    for reason, mine in (('ignored', on & on_ignored), ('annotated', on & on_annotated), ('score', low)):
+        for place in mine.nonzero().squeeze(1).tolist():
+            found[place] = reason
+    for place in index.tolist():
+        found[place] = 'merged'
+    return found
 
 
 def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Optional[Tensor] = None, score_thr: float = 0.5,
@@ -62,10 +105,7 @@ def merge_teacher_boxes(gt: InstanceData, detections: InstanceData, ignored: Opt
         masks are the annotated ones and the teacher's.
     """
     ignored = gt.bboxes.new_zeros((0, 4)) if ignored is None else ignored
-    on = on_annotation(detections.bboxes, gt.bboxes, ignored, iou_thr)
-    added = detections[(detections.scores > score_thr) & ~on]
-    if nms_iou_thr is not None and len(added):
-        added = added[nms(added.bboxes, added.scores, nms_iou_thr)[1]]
+    added = detections[joining(detections, gt.bboxes, ignored, score_thr, iou_thr, nms_iou_thr)[0]]
     merged = InstanceData(
         bboxes=torch.cat([gt.bboxes, added.bboxes.to(gt.bboxes)]),
         labels=torch.cat([gt.labels, added.labels]),

@@ -1,17 +1,13 @@
 """One picture that shows what several detectors found in the same images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from mmdet.evaluation.functional import bbox_overlaps
 
 from ..stage import Stage
+from .sheet import Cell, Sheet
 
 # Boxes of one image, (N, 4) as (x1, y1, x2, y2) in pixels, labels (N,), scores (N,) or None for ground truth.
 Found = tuple[Sequence, Sequence, Sequence | None]
@@ -19,7 +15,6 @@ Found = tuple[Sequence, Sequence, Sequence | None]
 # First Okabe and Ito's colours, told apart by colour-blind readers too, then others dark enough for a thin line.
 _COLORS = ('#0072b2', '#e69f00', '#009e73', '#d55e00', '#cc79a7', '#56b4e9', '#8a6d3b', '#5b3fa0', '#7cb342', '#c2185b',
            '#00acc1', '#b71c1c', '#3f51b5', '#827717', '#9c27b0', '#455a64', '#00695c', '#ff7043', '#6d4c41', '#7986cb')
-_DPI = 100  # only a unit: everything below is in pixels
 _GAP = 10
 _MARGIN = 18
 _TITLE = 40
@@ -60,16 +55,16 @@ def draw_comparison(images: Sequence[np.ndarray],
     colors = [_COLORS[label % len(_COLORS)] for label in range(len(stage.classes))]
     width = _MARGIN * 2 + len(columns) * (cell_width + _GAP) - _GAP
     # The legend's height, and so the sheet's, is known only when its words are measured.
-    legend = list(_legend(_Sheet(width, 1), stage, colors, dashed=truth in columns))
+    legend = list(_legend(Sheet(width, 1), stage, colors, dashed=truth in columns))
     heights = [round(cell_width * image.shape[0] / image.shape[1]) for image in images]
     bottom = _TITLE + sum(heights) + _GAP * len(images) + 14
-    sheet = _Sheet(width, bottom + _LEGEND_ROW * (1 + legend[-1].row) + 10)
+    sheet = Sheet(width, bottom + _LEGEND_ROW * (1 + legend[-1].row) + 10)
     for index, (title, found) in enumerate(columns.items()):
         left = _MARGIN + index * (cell_width + _GAP)
         sheet.text(title, left + cell_width / 2, _TITLE / 2, size=17, weight='bold', ha='center')
         top = _TITLE
         for row, (image, height) in enumerate(zip(images, heights)):
-            cell = _Cell(sheet, left, top, cell_width, height, cell_width / image.shape[1])
+            cell = Cell(sheet, left, top, cell_width, height, cell_width / image.shape[1])
             cell.picture(image)
             expected = columns[truth][row] if truth in columns and title != truth else None
             _draw_found(cell, found[row], expected, stage.classes, colors, score_thr)
@@ -79,7 +74,7 @@ def draw_comparison(images: Sequence[np.ndarray],
     sheet.save(out_file)
 
 
-def _draw_found(cell: '_Cell', found: Found, expected: Found | None, classes: Sequence[str], colors: Sequence[str],
+def _draw_found(cell: Cell, found: Found, expected: Found | None, classes: Sequence[str], colors: Sequence[str],
                 score_thr: float) -> None:
     boxes, labels, scores = _arrays(found)
     if scores is not None:
@@ -119,7 +114,7 @@ class _Entry:
     color: str | None = None
     dashed: bool = False
 
-    def draw(self, sheet: '_Sheet', y: float) -> None:
+    def draw(self, sheet: Sheet, y: float) -> None:
         if self.color is None:
             sheet.text(self.text, self.left, y, size=13, weight='bold')
             return
@@ -127,7 +122,7 @@ class _Entry:
         sheet.text(self.text, self.left + 28, y, size=13)
 
 
-def _legend(sheet: '_Sheet', stage: Stage, colors: Sequence[str], dashed: bool) -> Iterator[_Entry]:
+def _legend(sheet: Sheet, stage: Stage, colors: Sequence[str], dashed: bool) -> Iterator[_Entry]:
     """A line for each group, broken where it is full; measured on ``sheet``, which stays empty."""
     row = 0
     label = 0
@@ -146,104 +141,3 @@ def _legend(sheet: '_Sheet', stage: Stage, colors: Sequence[str], dashed: bool) 
         row += 1
     if dashed:
         yield _Entry('not found', _MARGIN, row, '#555555', dashed=True)
-
-
-class _Sheet:
-    """A white page whose coordinates are pixels from its top left corner."""
-
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = round(width), round(height)
-        self.figure = Figure((self.width / _DPI, self.height / _DPI), dpi=_DPI, facecolor='white')
-        self.renderer = FigureCanvasAgg(self.figure).get_renderer()
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, self.width), ylim=(self.height, 0))
-        self.axes.axis('off')
-        self.axes.set_autoscale_on(False)
-
-    def text(self, text: str, x: float, y: float, size: float, color: str = 'black', **kwargs):
-        """Write ``text`` ``size`` pixels high; ``$`` is no formula."""
-        return self.axes.text(
-            x, y, text, fontsize=size * 72 / _DPI, color=color, parse_math=False, **{'va': 'center_baseline', **kwargs})
-
-    def measure(self, text: str, size: float, **kwargs) -> tuple[float, float]:
-        """Width and height that ``text`` will take."""
-        probe = self.text(text, 0, 0, size, **kwargs)
-        extent = probe.get_window_extent(self.renderer)
-        probe.remove()
-        return extent.width, extent.height
-
-    def box(self, x1: float, y1: float, x2: float, y2: float, color: str, dashed: bool = False, clip=None) -> None:
-        """The outline of a box, with a white rim that parts it from any picture."""
-        for edge, width in (('white', 4.2), (color, 2.4)):
-            # Dashes are counted in line widths: the same 8 and 5 pixels for the rim as for the line.
-            style = (0, (8 / width, 5 / width)) if dashed else '-'
-            patch = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=edge, linewidth=width * 72 / _DPI,
-                              linestyle=style, joinstyle='miter', alpha=0.55 if edge == 'white' else None)
-            self.axes.add_patch(patch)
-            if clip is not None:
-                patch.set_clip_path(clip)
-
-    def save(self, out_file: str) -> None:
-        self.figure.savefig(out_file, dpi=_DPI)
-
-
-@dataclass
-class _Cell:
-    """One picture of the grid; takes boxes in pixels of the image."""
-
-    sheet: _Sheet
-    left: float
-    top: float
-    width: float
-    height: float
-    scale: float
-    labels: list[np.ndarray] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.frame = Rectangle(
-            (self.left, self.top), self.width, self.height, fill=False, edgecolor='#bbbbbb', linewidth=1)
-        self.sheet.axes.add_patch(self.frame)
-
-    def picture(self, image: np.ndarray) -> None:
-        method = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
-        shown = cv2.resize(image, (round(self.width), round(self.height)), interpolation=method)
-        extent = (self.left, self.left + self.width, self.top + self.height, self.top)
-        self.sheet.axes.imshow(shown, extent=extent, aspect='auto', interpolation='none')
-
-    def box(self, box: np.ndarray, color: str, dashed: bool = False) -> None:
-        self.sheet.box(*self._place(box), color, dashed=dashed, clip=self.frame)
-
-    def label(self, text: str, box: np.ndarray, boxes: np.ndarray, color: str) -> None:
-        """Write ``text`` at ``box`` where it hides the least of other labels and boxes."""
-        width, height = self.sheet.measure(text, size=12)
-        width, height = width + 8, height + 5
-        x1, y1, x2, y2 = self._place(box)
-        corners = [(x1, y1 - height), (x2 - width, y1 - height), (x1, y2), (x2 - width, y2), (x2, y1), (x1 - width, y1),
-                   (x1, y1), (x1, y2 - height)]
-        right, bottom = self.left + self.width - width, self.top + self.height - height
-        places = np.array([(min(max(x, self.left), right), min(max(y, self.top), bottom)) for x, y in corners])
-        places = np.hstack([places, places + (width, height)])
-        area = width * height
-        cost = np.arange(len(places)) * 0.02
-        if self.labels:
-            cost += 100 * _shared(places, np.array(self.labels)).sum(axis=1) / area
-        cost += _shared(places, np.array([self._place(other) for other in boxes])).sum(axis=1) / area
-        place = places[cost.argmin()]
-        self.labels.append(place)
-        self.sheet.axes.add_patch(
-            Rectangle(place[:2], width, height, facecolor=color, edgecolor='white', linewidth=0.5))
-        self.sheet.text(text, place[0] + 4, (place[1] + place[3]) / 2, size=12, color=_ink(color))
-
-    def _place(self, box: np.ndarray) -> np.ndarray:
-        return np.asarray(box) * self.scale + (self.left, self.top, self.left, self.top)
-
-
-def _shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Areas that boxes (N, 4) and (M, 4) share, (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    return np.clip(high - low, 0, None).prod(axis=-1)
-
-
-def _ink(color: str) -> str:
-    red, green, blue = to_rgb(color)
-    return 'black' if 0.3 * red + 0.59 * green + 0.11 * blue > 0.55 else 'white'

@@ -1,5 +1,6 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .final_model import FinalModelHook
+from .live_view import LiveViewHook
 from .memory import MemoryHook
 from .metrics_file import MetricsFileHook
 from .model_card import ModelCardHook
@@ -16,7 +17,7 @@ from .structure import StructureHook
 from .work_dir_lock import WorkDirLockHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'FinalModelHook', 'MemoryHook', 'MetricsFileHook', 'ModelCardHook', 'NullSpaceHook',
-    'PlainCheckpointHook', 'PrecisionHook', 'ProgressHook', 'PrototypeCalibrationHook', 'RandomStateHook', 'ResumeCheckHook',
-    'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
+    'AtomicCheckpointHook', 'FinalModelHook', 'LiveViewHook', 'MemoryHook', 'MetricsFileHook', 'ModelCardHook',
+    'NullSpaceHook', 'PlainCheckpointHook', 'PrecisionHook', 'ProgressHook', 'PrototypeCalibrationHook', 'RandomStateHook',
+    'ResumeCheckHook', 'RunCostHook', 'StageCheckHook', 'StructureHook', 'WorkDirLockHook'
 ]

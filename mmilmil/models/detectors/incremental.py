@@ -1,7 +1,7 @@
 """The student: a stock detector with a teacher at its side."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +90,7 @@ class IncrementalDetector:
                  start: str = 'pruned',
                  **kwargs) -> None:
         self._keep_beside(None)
+        self.watch_merging(None)
         whose = f'the model of the student (type="{type(self).__name__}")'
         if not args:
             check_supported(dict(kwargs, type=type(self)), whose)
@@ -109,7 +110,7 @@ class IncrementalDetector:
             raise InputError(f'model.teacher.max_proposals = {number!r} is of two-stage detectors, and {type(self).__name__} '
                              'has no proposals: leave it out')
         self.distiller = None if distiller is None else _distiller(distiller, self)
-        self.merging = None if merging is None else _merging(merging)
+        self.merging = None if merging is None else merging_settings(merging)
         self.replay = None if memory is None else _replay(memory, self)
         self.frozen = check_frozen(frozen, self)
         self.norm_eval = check_switch(norm_eval, 'model.norm_eval')
@@ -131,6 +132,15 @@ class IncrementalDetector:
         object.__setattr__(self, '_channels', {})
         object.__setattr__(self, '_memory', UNSET)
         object.__setattr__(self, '_shared', None)
+
+    def watch_merging(self, watcher: Optional[Callable[[list, list], None]]) -> None:
+        """Have the teacher's boxes and the merged ground truth of each step looked at.
+
+        Args:
+            watcher: Called with both, by image, as :func:`mmilmil.models.merging.merge_teacher_boxes` gets and gives them;
+                ``None`` for nobody.
+        """
+        object.__setattr__(self, '_merging_watcher', watcher)
 
     @property
     def teacher(self) -> Teacher:
@@ -212,6 +222,8 @@ class IncrementalDetector:
         if self.merging is not None:
             found = knowledge.detections if self.teacher_boxes is None else self.cache.look_up(annotation.metas, batch_inputs)
             samples = merged_samples(samples, annotation, found, self.merging)
+            if self._merging_watcher is not None:
+                self._merging_watcher(found, [sample.gt_instances for sample in samples])
             annotation = replace(annotation, apart=tuple(
                 not bool((sample.gt_instances.labels < self.teacher.num_classes).any()) for sample in samples))
         if self.merging is not None or self.distiller is not None:
@@ -350,7 +362,12 @@ def _distiller(cfg: dict, student: IncrementalDetector) -> nn.Module:
     return distiller
 
 
-def _merging(cfg: dict) -> dict:
+def merging_settings(cfg: dict) -> dict:
+    """``model.merging`` with what it leaves to the defaults.
+
+    Raises:
+        InputError: it is not set, lacks a threshold, or has one that is unknown or out of range.
+    """
     if cfg is UNSET:
         raise InputError(f'model.merging is not set: {_INHERIT}, or set it to None to merge nothing')
     if not isinstance(cfg, Mapping):
