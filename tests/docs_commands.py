@@ -32,7 +32,8 @@ NOT_RUN = {
     ('*', '*slurm*'): 'needs Slurm; test_distributed.py and test_processes.py call it with stand-ins of srun',
     ('*', 'sbatch *'): 'needs Slurm',
     ('*', '*--gpus 4*'): 'four processes of R50-FPN; the line with --gpus 2 is run',
-    ('*', '* 0 --json*'): 'needs a camera',
+    ('*', '* 0 *--json*'): 'needs a camera',
+    ('*', 'tensorboard *'): 'serves until it is stopped; test_live_view.py reads what it reads',
     ('protocol.md', '--cfg-options *'): 'a part of a command',
     ('results.md', '*'): 'makes the recorded figures, by the code that the section names: hours on real sets',
     ('pruning.md', '*--no-eval*'): 'the figures recorded there, of R50-FPN; the command above it is run',
@@ -94,11 +95,12 @@ def _pieces(block: str) -> list[tuple[int, str]]:
 
 
 _PROGRAMS = ('python', 'bash', 'make', 'pip', 'mim', 'mkdir', 'cp', 'curl', 'source', 'sbatch', 'export', '.venv/bin/python',
-             '.venv/mutants/bin/mutmut', 'python3.11', '--cfg-options')
+             '.venv/mutants/bin/mutmut', 'python3.11', 'tensorboard', '--cfg-options')
 # Words parted by 0x1f, calls by 0x1e.
 _RECORDER = ["""record() { printf '%s\\x1f' "$at" "$@"; printf '\\x1e'; }""",
              *(f'function {name} {{ record {name} "$@"; }}' for name in _PROGRAMS),
-             'PATH=']
+             # A variable counts for the commands of the page below it.
+             'function export { record export "$@"; builtin export "$@"; }', 'PATH=']
 
 
 def calls(found: list[Command]) -> dict[Command, list[list[str]]]:

@@ -20,7 +20,7 @@ COMMANDS = commands()
 # Methods of earlier versions, by which the figures of the section were made; it says so.
 FORMER = {('results.md', 'heavy'), ('results.md', 'paper')}
 PLACEHOLDERS = {'CONFIG': 'configs/ilmil/frcnn_pcb_4+2.py', '[DIR': 'DIR', '...]': 'DIR'}
-PLAIN = {'mkdir', 'cp', 'curl', 'source', 'sbatch', 'export', '.venv/mutants/bin/mutmut'}
+PLAIN = {'mkdir', 'tensorboard', 'cp', 'curl', 'source', 'sbatch', 'export', '.venv/mutants/bin/mutmut'}
 
 
 @pytest.fixture(scope='module')
