@@ -8,11 +8,15 @@ import pytest
 import torch
 from conftest import make_voc
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import OBJECTS, OLD, teacher_file, write_configs
+from tiny import OBJECTS, OLD, SEEN, teacher_file, write_configs
 
+from mmilmil.datasets import IncrementalVOCDataset
 from mmilmil.engine import live_backends
 from mmilmil.engine.cli import parse_options, read_config
+from mmilmil.engine.hooks import live_view
 from mmilmil.engine.live_backends import complete_visualizer
 from mmilmil.errors import InputError
 
@@ -65,6 +69,28 @@ def test_a_training_shows_terms_boxes_and_detections_and_stays_the_same(tool, tm
     for tag in events.Tags()['images']:
         first, second = events.Images(tag)
         assert (first.step, second.step) == (1, 2) and first.width == second.width > 800 and first.height > 400
+
+
+def test_objects_are_drawn_where_the_file_has_them(tmp_path, monkeypatch):
+    """By the shipped test pipeline, at four times an image's size."""
+    init_default_scope('mmilmil')
+    data = make_voc(tmp_path / 'data', {'one': [('dog', 5, 9, 20, 40)]})
+    cfg = Config.fromfile(Path(__file__).parents[1] / 'configs/_base_/datasets/voc_style_small.py')
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    next(step for step in pipeline if step.type == 'Resize').scale = (256, 256)
+    dataset = IncrementalVOCDataset('ImageSets/Main/test.txt', data_root=str(data), metainfo=dict(classes=SEEN, split=(3, 2)),
+                                    pipeline=pipeline, test_mode=True)
+    sample = dataset[0]['data_samples']
+    assert sample.scale_factor == (4., 4.)
+    sample.pred_instances = InstanceData(bboxes=torch.tensor([[4., 8., 19., 39.]]), scores=torch.tensor([.9]),
+                                         labels=torch.tensor([3]))
+    drawn, page = [], live_view.marked_page
+    monkeypatch.setattr(live_view, 'marked_page', lambda pictures, *args, **more: drawn.extend(pictures) or page(
+        pictures, *args, **more))
+    assert live_view.detections_picture(sample, dataset.stage, .3, 'after epoch 1').shape[2] == 3
+    truth, found = drawn[0].panels.values()
+    assert [tuple(mark.box) for mark in truth] == [tuple(mark.box) for mark in found] == [(4, 8, 19, 39)]
+    assert truth[0].color == found[0].color and truth[0].text == 'dog'
 
 
 def test_nobody_who_did_not_ask_gets_the_hook():

@@ -162,7 +162,7 @@ def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.
     """Objects and detections of an image beside each other.
 
     Args:
-        sample: A tested data sample, whose boxes are in pixels of the image file.
+        sample: A tested data sample, whose objects and detections are in pixels of the image file, as metrics take them.
         stage: Its classes.
         score_thr: Detections with a lower score are not drawn.
         when: What stands on top.
@@ -174,9 +174,7 @@ def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.
     found = sample.pred_instances
     found = found[found.scores >= score_thr]
     found = found[found.scores.argsort(descending=True)]  # the surest are labelled first
-    # Annotated boxes are in pixels of the input.
-    scale = np.tile(sample.get('scale_factor', (1., 1.)), 2)
-    boxes = getattr(sample.gt_instances.bboxes, 'tensor', sample.gt_instances.bboxes).cpu().numpy() / scale
+    boxes = getattr(sample.gt_instances.bboxes, 'tensor', sample.gt_instances.bboxes).tolist()
     labels = sample.gt_instances.labels.tolist()
     truth = [Mark(box, colors[label], 'kept', stage.classes[label]) for box, label in zip(boxes, labels)]
     marks = [Mark(box, colors[label], 'kept', f'{stage.classes[label]} {score:.2f}')
