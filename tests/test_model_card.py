@@ -1,13 +1,16 @@
 """The card beside a final model: what it tells, whatever classes and files are called."""
 
 import json
+import logging
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import OLD, SEEN
 
+from mmilmil.engine.hooks.model_card import ModelCardHook
 from mmilmil.engine.model_card import CARD_FILE, card_text, write_card
 
 NASTY = ('traffic light', "driver's 'cap'", '<b>&', 'a|b', '汽车', '_under_ *star* `tick` [x](y)')
@@ -72,6 +75,24 @@ def test_before_it_is_tested(tmp_path):
     (tmp_path / 'metrics_val.json').write_text('{')  # cut off: a card is no place to stop a training
     write_card(tmp_path, meta('ab', (1, 1)), tested=False)
     assert 'None yet' in (tmp_path / CARD_FILE).read_text() and not list(tmp_path.glob('*.part'))
+
+
+@pytest.mark.parametrize('fault', ['InputError: .*model_card.md cannot be written', 'KeyError: .dataset_meta.'])
+def test_a_fault_in_the_card_ends_no_training(tmp_path, caplog, fault):
+    """It is told in one line; what comes after the hook, ``final.pth``, is written."""
+    told = meta(SEEN, (3, 2))
+    if 'KeyError' in fault:
+        del told['dataset_meta']
+    else:
+        (tmp_path / f'{CARD_FILE}.part').mkdir()
+    loader = SimpleNamespace(dataset=range(5))
+    runner = SimpleNamespace(work_dir=str(tmp_path), cfg=SimpleNamespace(filename='a.py'), train_dataloader=loader,
+                             logger=logging.getLogger('card'))
+    ModelCardHook().before_final_model(runner, dict(meta=told))
+    line, = caplog.records
+    assert line.levelname == 'WARNING' and re.match(rf'.*model_card.md is not written \({fault}', line.message)
+    assert '\n' not in line.message and told['card']['data'] == [dict(file='range', kept=5)]
+    assert not (tmp_path / CARD_FILE).exists()
 
 
 def test_names_of_all_kinds():

@@ -292,6 +292,22 @@ def test_plain_lines(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == 'one: done, 0:00:00, val AP old 81.3, new 68.0, all 78.0\n'
 
 
+def test_a_stage_is_looked_at_while_it_enters(tmp_path, monkeypatch):
+    """The watching thread may come as soon as the stage's state says that it trains."""
+    one, looked = stage(tmp_path), []
+    shown = PlainScreen([one])
+    enter = StageState.enter
+
+    def watched(row, state):
+        enter(row, state)
+        shown._look_at(row)
+        looked.append(state)
+
+    monkeypatch.setattr(StageState, 'enter', watched)
+    shown.enter(one, State.TRAINING)
+    assert looked == [State.TRAINING]
+
+
 def test_plain_lines_of_a_chain(chain):
     """A few a stage; the log has the rest."""
     before_tables = chain.output[:chain.output.index('\n|')].splitlines()

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
 
+from ..atomic_write import write_atomically
 from ..checkpoint import config_values
 from ..errors import InputError
 from ..stage import Stage
@@ -51,6 +52,9 @@ def write_card(work_dir: Path, meta: Mapping, tested: bool = True) -> None:
         work_dir: Folder of the run, with its figures so far.
         meta: See :func:`card_text`.
         tested: Whether ``metrics.json`` is of this model, where there is one.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     figures = {}
     for file in (TEST_FILE, VAL_FILE)[not tested:]:
@@ -58,9 +62,7 @@ def write_card(work_dir: Path, meta: Mapping, tested: bool = True) -> None:
             figures[file] = read_figures(work_dir / file)
     test = figures.get(TEST_FILE)
     test = test if test and test.get('checkpoint') == FINAL_CHECKPOINT and not test.get('fused') else None
-    draft = work_dir / f'{CARD_FILE}.part'
-    draft.write_text(card_text(_name(work_dir, meta), meta, test, figures.get(VAL_FILE)), encoding='utf-8')
-    draft.replace(work_dir / CARD_FILE)
+    write_atomically(card_text(_name(work_dir, meta), meta, test, figures.get(VAL_FILE)).encode(), work_dir / CARD_FILE)
 
 
 _BELOW = (f'*Written by mmilmil beside `{FINAL_CHECKPOINT}` and again by each test of it: keep text of your own in another '

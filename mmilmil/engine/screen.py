@@ -91,8 +91,9 @@ class PlainScreen(Screen):
     def enter(self, stage: ChainStage, state: State, line: str = '') -> None:
         """See :meth:`Screen.enter`; a stage that is done is told with its time and AP."""
         row = self._rows[stage.work_dir]
+        # First, as the watching thread looks at a stage from the moment that it trains.
+        self._told[stage.work_dir] = time.monotonic(), None
         row.enter(state)
-        self._told[stage.work_dir] = time.monotonic(), row.validated()
         self._line(row, line)
 
     def _line(self, row: StageState, line: str) -> None:
