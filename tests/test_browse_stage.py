@@ -2,12 +2,13 @@
 
 import json
 import random
+import runpy
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import make_voc
+from conftest import REPO, make_voc
 from tiny import OLD, SEEN, instances, teacher_file, write_configs
 
 from mmilmil.datasets import IncrementalVOCDataset
@@ -178,6 +179,30 @@ def test_the_tool(tool, student, tmp_path):
     (out / 'mine.txt').write_text('kept')
     done = tool(TOOL, base, '--out', out)
     assert done.status == 1 and 'has files of something else (mine.txt)' in done.err and (out / 'sheet.jpg').is_file()
+
+
+@pytest.mark.parametrize('stopped', [1, 2, 3, 4])
+def test_a_folder_of_a_stopped_run_is_taken_again(tmp_path, stopped):
+    """Stopped at each of its writes, which leaves a draft where the process was killed."""
+    tool = runpy.run_path(str(REPO / 'tools' / TOOL))
+    replace, before, write = tool['replace_files'], tool['written_before'], tool['write_atomically']
+    replace(tmp_path, before(tmp_path), {'sheet.jpg': b'old', '01_a.jpg': b'old'}, dict(images=3))
+    writes = []
+
+    def stopping(content, path):
+        writes.append(path)
+        if len(writes) == stopped:
+            path.with_name(f'{path.name}.part').write_bytes(b'dra')
+            raise KeyboardInterrupt
+        write(content, path)
+
+    replace.__globals__['write_atomically'] = stopping
+    with pytest.raises(KeyboardInterrupt):
+        replace(tmp_path, before(tmp_path), {'sheet.jpg': b'new', '02_b.jpg': b'new'}, dict(images=4))
+    replace.__globals__['write_atomically'] = write
+    replace(tmp_path, before(tmp_path), {'sheet.jpg': b'last'}, dict(images=5))
+    assert {path.name for path in tmp_path.iterdir()} == {'sheet.jpg', 'counts.json'}
+    assert json.loads((tmp_path / 'counts.json').read_text()) == dict(images=5, files=['sheet.jpg'])
 
 
 def test_a_users_mistakes_are_a_line(tool, student, tmp_path):

@@ -13,13 +13,13 @@ import argparse
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tqdm import tqdm
 
 from mmilmil.atomic_write import write_atomically
 from mmilmil.class_colors import class_colors
@@ -39,6 +39,7 @@ from mmilmil.evaluation.stage_images import (
     stage_images,
 )
 from mmilmil.models.teacher import Teacher, teacher_settings
+from mmilmil.progress_bar import tracked
 from mmilmil.stage import Stage
 from mmilmil.visualization.marked_images import LATER_COLOR, Legend, Mark, MarkedImage, marked_page
 from mmilmil.visualization.sheet import fonts_for
@@ -75,12 +76,38 @@ def written_before(folder: Path) -> list[Path]:
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     try:
         known = {*json.loads((folder / COUNTS).read_text(encoding='utf-8'))['files'], COUNTS}
+        known |= {f'{name}.part' for name in known}  # of one that was killed
     except (OSError, ValueError, KeyError, TypeError):
-        known = set()
+        known = {f'{COUNTS}.part'}
     if others := [path.name for path in there if path.name not in known]:
         raise InputError(f'--out {folder} has files of something else ({", ".join(others[:3])}{", ..." * (len(others) > 3)}): '
                          'name a folder that is new, empty, or was written by this tool')
     return there
+
+
+def replace_files(folder: Path, before: Sequence[Path], files: Mapping[str, bytes], counts: dict) -> None:
+    """Put files into the place of those that this tool left; however it ends, it knows those that are there as its own.
+
+    Args:
+        folder: Where they go.
+        before: What :func:`written_before` found.
+        files: Their content by name.
+        counts: Content of :data:`COUNTS`, which is written last.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    def write_counts(content: dict) -> None:
+        write_atomically((json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode(), folder / COUNTS)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_counts(dict(files=sorted({*files, *(path.name for path in before)} - {COUNTS})))
+    for path in before:
+        if path.name != COUNTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)  # a draft of the list is gone by now
+    for name, content in files.items():
+        write_atomically(content, folder / name)
+    write_counts(dict(counts, files=[*files]))
 
 
 def merging_of(cfg: Config, args: argparse.Namespace, stage: Stage) -> tuple[Merging | None, str]:
@@ -116,7 +143,7 @@ def main() -> None:
     merging, without = merging_of(cfg, args, stage)
     if merging:
         kept = [image for image in images if not image.filtered.dropped]
-        for image in tqdm(spread(kept, args.teacher_images), unit='image', desc='teacher', disable=None):
+        for image in tracked(spread(kept, args.teacher_images), 'teacher'):
             image.found = merging(image.filtered)
     else:
         print(f"the data alone is drawn, without a teacher's boxes: {without}")
@@ -132,18 +159,15 @@ def main() -> None:
     columns = min(2 if merging else 4, len(pictures))
     stems = [re.sub(r'[^\w.-]+', '_', Path(image.filtered.path).stem)[:60] for image in chosen]
     names = [f'{index + 1:02d}_{stem}.jpg' for index, stem in enumerate(stems)]
-    out.mkdir(parents=True, exist_ok=True)
-    for path in before:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_atomically(marked_page(pictures, title, legend, 380, columns, must_label=False).content('jpg'), out / SHEET)
-    for picture, name in zip(tqdm(pictures, unit='picture', desc='pictures', disable=None), names):
-        write_atomically(marked_page([picture], title, legend, 760, must_label=False).content('jpg'), out / name)
+    files = {SHEET: marked_page(pictures, title, legend, 380, columns, must_label=False).content('jpg')}
+    for name, picture in zip(names, tracked(pictures, 'pictures', unit='picture')):
+        files[name] = marked_page([picture], title, legend, 760, must_label=False).content('jpg')
     content = dict(config=args.config, method=args.method.stem if args.method else None, split=args.split,
                    classes=stage.classes, groups=stage.split, merging=merging.thresholds if merging else None,
-                   without_teacher=without or None, **counts.to_dict(), not_shown=sorted(unseen), files=[SHEET, *names],
+                   without_teacher=without or None, **counts.to_dict(), not_shown=sorted(unseen),
                    pictures={name: dict(image=image.filtered.path, reasons=sorted(image.reasons))
                              for name, image in zip(names, chosen)})
-    write_atomically((json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode(), out / COUNTS)
+    replace_files(out, before, files, content)
 
     print('\n'.join(told(counts)))
     if unseen:
