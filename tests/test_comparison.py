@@ -5,6 +5,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from mmilmil.class_colors import class_colors
 from mmilmil.stage import Stage
 from mmilmil.visualization import comparison, draw_comparison
 from mmilmil.visualization.sheet import Cell, Sheet, shared
@@ -50,7 +51,7 @@ def test_grid(tmp_path, images, columns):
     assert picture.shape == (comparison._TITLE + 200 + 100 + 2 * comparison._GAP + legend,
                              2 * comparison._MARGIN + 2 * CELL + comparison._GAP, 3)
     (truth, student), (empty, unsure) = cells(picture)
-    circle, square, star = comparison._COLORS[:3]
+    circle, square, star = class_colors(STAGE.split)  # cool, cool and warm, as in all pictures
     assert has(truth, circle) and not has(truth, star)
     assert has(student, circle) and has(student, star)
     # Nothing to draw: no box, and one below the threshold.
@@ -76,7 +77,7 @@ def test_red_stays_red(tmp_path, columns):
 def test_missed_boxes_are_dashed(tmp_path, images, columns):
     columns['student'][0] = ([[12, 23, 42, 63]], [1], [.9])  # the right place, the wrong class
     picture = draw(tmp_path / 'a.png', images, columns, STAGE)
-    circle = comparison._COLORS[0]
+    circle = class_colors(STAGE.split)[0]
     (truth, student), _ = cells(picture)
     assert has(student, circle)
     picture = draw(tmp_path / 'b.png', images, columns, STAGE, truth=None)
@@ -101,7 +102,7 @@ def test_many_classes(tmp_path, images):
     stage = Stage(tuple(f'quite a long name {label}' for label in range(23)), (10, 10, 3))
     found = [([[5, 5, 60, 45]], [22], [.5])] * 2
     picture = draw(tmp_path / 'a.png', images, {'one': found}, stage)
-    assert picture.shape[0] > 600 and has(cells(picture, 1)[0][0], comparison._COLORS[2])
+    assert picture.shape[0] > 600 and has(cells(picture, 1)[0][0], class_colors(stage.split)[22])
 
 
 def test_leaves_matplotlib_alone(tmp_path, images, columns):

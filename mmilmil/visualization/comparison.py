@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
 
+from ..class_colors import class_colors
 from ..stage import Stage
 from .sheet import Cell, Sheet
 
 # Boxes of one image, (N, 4) as (x1, y1, x2, y2) in pixels, labels (N,), scores (N,) or None for ground truth.
 Found = tuple[Sequence, Sequence, Sequence | None]
 
-# First Okabe and Ito's colours, told apart by colour-blind readers too, then others dark enough for a thin line.
-_COLORS = ('#0072b2', '#e69f00', '#009e73', '#d55e00', '#cc79a7', '#56b4e9', '#8a6d3b', '#5b3fa0', '#7cb342', '#c2185b',
-           '#00acc1', '#b71c1c', '#3f51b5', '#827717', '#9c27b0', '#455a64', '#00695c', '#ff7043', '#6d4c41', '#7986cb')
 _GAP = 10
 _MARGIN = 18
 _TITLE = 40
@@ -29,6 +27,8 @@ def draw_comparison(images: Sequence[np.ndarray],
                     truth: str | None = 'ground truth',
                     cell_width: int = 400) -> None:
     """Draw a grid: a row for each image, a column for each detector, the class colours below by old and new.
+
+    Old classes have cool colours, new ones warm ones; see :func:`~mmilmil.class_colors.class_colors`.
 
     Boxes of the ground truth that a detector did not find (no drawn detection of the class with an IoU of 0.5) are
     dashed in its column, the classes it never learnt included.
@@ -52,7 +52,7 @@ def draw_comparison(images: Sequence[np.ndarray],
     for title, found in columns.items():
         if len(found) != len(images):
             raise ValueError(f'column {title!r} has {len(found)} entries for {len(images)} images')
-    colors = [_COLORS[label % len(_COLORS)] for label in range(len(stage.classes))]
+    colors = class_colors(stage.split)
     width = _MARGIN * 2 + len(columns) * (cell_width + _GAP) - _GAP
     # The legend's height, and so the sheet's, is known only when its words are measured.
     legend = list(_legend(Sheet(width, 1), stage, colors, dashed=truth in columns))
