@@ -523,6 +523,19 @@ def test_group_fisher_importance_is_that_of_its_formula(files):
     torch.testing.assert_close(unit.importance().float(), wanted.detach())
 
 
+def test_group_fisher_tells_that_training_was_too_short(files, monkeypatch):
+    from mmilmil.pruning import training
+    told = []
+    monkeypatch.setattr(training, 'print_log', lambda text, *_: told.append(text))
+    model = training.GroupFisherPruning(stock_cfg(3), str(files[0]), target_flops=0.5, size=(64, 64), interval=7)
+    model.static()  # nothing is pruned yet
+    assert told == ['1.000 of the FLOPs are left, model.target_flops = 0.5 was not reached: train longer, or give a smaller '
+                    'model.interval than 7']
+    monkeypatch.setattr(model, 'target_flops', 1.0)
+    model.static()
+    assert len(told) == 1
+
+
 def test_group_fisher_target_out_of_range(files):
     from mmilmil.pruning.training import GroupFisherPruning
     with pytest.raises(InputError, match='model.target_flops = 1.0 is not between 0 and 1'):

@@ -1,4 +1,4 @@
-# The first stage of DeepPCB 4+2 by Group Fisher pruning, a channel every five iterations until half of the FLOPs are left.
+# The first stage of DeepPCB 4+2 by Group Fisher pruning, a channel every four iterations until half of the FLOPs are left.
 _base_ = './frcnn_pcb_4_iterative.py'
 model = dict(
     _delete_=True,
@@ -7,4 +7,4 @@ model = dict(
     checkpoint=_base_.model.checkpoint,
     target_flops=0.5,
     size=_base_.scale,
-    interval=5)
+    interval=4)

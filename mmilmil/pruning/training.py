@@ -4,9 +4,11 @@ Both are models for a runner. When training ends, ``final.pth`` holds the static
 (:class:`FinalModelHook`), as after ``tools/prune.py``.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
+from mmengine.logging import print_log
 from mmrazor.implementations.pruning.group_fisher import GroupFisherAlgorithm
 from mmrazor.models.algorithms import ItePruneAlgorithm
 from mmrazor.models.algorithms.base import BaseAlgorithm
@@ -119,6 +121,13 @@ class GroupFisherPruning(_PruningInTraining, GroupFisherAlgorithm):
     def share(self) -> float:
         """Share of the FLOPs that is left."""
         return flops_after(self.flops, current_structure(self), self.architecture) / sum(self.flops.values())
+
+    def static(self) -> nn.Module:
+        """The detector that is left; where training ended before the target was reached, that is told."""
+        if (share := self.share()) > self.target_flops:
+            print_log(f'{share:.3f} of the FLOPs are left, model.target_flops = {self.target_flops} was not reached: train '
+                      f'longer, or give a smaller model.interval than {self.interval}', 'current', logging.WARNING)
+        return super().static()
 
     def _train_step(self, data, optim_wrapper) -> dict[str, Tensor]:
         if self._reached is None:
