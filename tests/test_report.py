@@ -20,6 +20,7 @@ from mmilmil.report import Settings, charts, report_after, write_report, write_s
 from mmilmil.report.choice import choose, judge
 from mmilmil.report.relatives import ancestors, beside
 from mmilmil.report.run import Run
+from mmilmil.report.training import training_section
 from mmilmil.stage import Stage
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
@@ -376,6 +377,19 @@ def test_a_circle_of_teachers_ends(tmp_path):
     assert write_report(tmp_path).is_file()
 
 
+def test_a_folder_that_may_not_be_read_is_no_run(tmp_path, monkeypatch):
+    one = made_up(tmp_path / 'one', ['a', 'b'], [1, 1])
+    (tmp_path / 'closed').mkdir()
+    is_file = Path.is_file
+
+    def denied(path):
+        if path.parent.name == 'closed':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return is_file(path)
+    monkeypatch.setattr(Path, 'is_file', denied)
+    assert beside(Run(one)) == [] and Page(write_report(one)).text
+
+
 def test_what_stands_beside(tmp_path):
     one = made_up(tmp_path / 'one', ['a', 'b'], [1, 1])
     made_up(tmp_path / 'two', ['a', 'b'], [1, 1])
@@ -383,6 +397,51 @@ def test_what_stands_beside(tmp_path):
     assert [run.name for run in beside(Run(one))] == ['two']
     with pytest.raises(InputError, match='has no run'):
         write_several([one, tmp_path / 'one/report'.replace('report', 'nothing')], tmp_path / 'out', Settings())
+
+
+# What the logs tell
+
+
+def logged(folder, start, *lines):
+    """A start of a training with lines of its log; returns the folder."""
+    file = folder / start / 'vis_data/scalars.json'
+    file.parent.mkdir(parents=True)
+    file.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    return folder
+
+
+def test_all_terms_of_a_loss_are_shown(tmp_path):
+    """Those of a cascade too, and one that a line of the log lacks; the parts add up to the total."""
+    lines = [dict(step=10, loss=3., loss_rpn_cls=.5, **{'s0.loss_cls': 1., 's0.acc': 90., 's1.loss_cls': .5}, loss_kd_hint=1.),
+             dict(step=20, loss=2., loss_rpn_cls=.5, **{'s0.loss_cls': 1., 's0.acc': 90., 's1.loss_cls': .5})]
+    section = training_section(Run(logged(tmp_path / 'a', '20260101_000000', *lines)))
+    charts_of = [block for block in section.blocks if hasattr(block, 'caption')]
+    assert [chart.caption.split(',')[0] for chart in charts_of[1:]] == ['Terms of detector', 'Terms of distillation']
+    assert 's0.cls' in charts_of[1].svg and 's1.cls' in charts_of[1].svg and 'acc' not in charts_of[1].svg
+    assert 'hint' in charts_of[2].svg and not any('add up' in getattr(block, 'text', '') for block in section.blocks)
+    lines[0]['loss'] = 4.
+    section = training_section(Run(logged(tmp_path / 'b', '20260101_000000', *lines)))
+    assert any('In 1 of 2 lines of the log the terms do not add up to the total; furthest off at step 10: 3 of 4.'
+               in getattr(block, 'text', '') for block in section.blocks)
+
+
+def test_what_a_training_showed_of_its_teacher(tmp_path):
+    folder = made_up(tmp_path / 'student', ['a', 'b'], [1, 1], made_up(tmp_path / 'base', ['a'], [1]))
+    assert 'What the training showed' not in Page(write_report(folder)).text
+    logged(folder, '20260101_000000', {'loss': 1., 'step': 10}, {'teacher/found': 3., 'boxes/merged': 1., 'step': 10},
+           {'loss': 1., 'step': 20}, {'teacher/found': 4., 'teacher/mean_score': .9, 'boxes/merged': 2., 'step': 20})
+    assert [line['teacher/found'] for line in Run(folder).shown] == [3, 4]
+    assert 'What the training showed' in Page(write_report(folder)).text
+
+
+def test_a_training_that_was_started_afresh(tmp_path):
+    """What an earlier start went through later than the new one is gone, of validations too."""
+    def epochs(*numbers):
+        return [line for epoch in numbers for line in (dict(step=10 * epoch, loss=1.), dict(step=epoch, all=.5))]
+    run = Run(logged(logged(tmp_path, '20260101_000000', *epochs(1, 2, 3, 4)), '20260102_000000', *epochs(1, 2)))
+    assert [line['step'] for line in run.steps] == [10, 20] and [step for step, _ in run.validations] == [1, 2]
+    resumed = Run(logged(logged(tmp_path / 'r', '20260101_000000', *epochs(1, 2, 3)), '20260102_000000', *epochs(3, 4)))
+    assert [step for step, _ in resumed.validations] == [1, 2, 3, 4]
 
 
 # In a browser

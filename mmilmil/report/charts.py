@@ -174,17 +174,18 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float | None]]],
     return drawn[0]
 
 
-def small_curves(panels: Mapping[str, Sequence[float]], places: Sequence[float], x_label: str) -> str:
-    """A small panel for each series of values over common places, each with a scale of its own."""
+def small_curves(panels: Mapping[str, Sequence[float | None]], places: Sequence[float], x_label: str) -> str:
+    """A small panel for each series of values over common places, each with a scale of its own; ``None`` is a gap."""
     rows = -(-len(panels) // 2)
     with _figure(40 + 92 * rows) as (figure, drawn):
         grid = figure.subplots(rows, 2, squeeze=False, sharex=True).flat
         for axes, (name, values) in zip(grid, panels.items()):
-            axes.plot(places, values, color=_INKS['all'], linewidth=1.3)
+            known = [value for value in values if value is not None and np.isfinite(value)]
+            axes.plot(places, [np.nan if value is None else value for value in values], color=_INKS['all'], linewidth=1.3)
             axes.set_title(_short(name, 26), fontsize=10 * _PIXEL)
             axes.tick_params(labelsize=9 * _PIXEL)
             axes.locator_params(axis='y', nbins=3)
-            axes.set_ylim(bottom=min(0, *values), top=(max(values) or 1) * 1.08)
+            axes.set_ylim(bottom=min([0, *known]), top=(max(known, default=0) or 1) * 1.08)
             axes.grid(axis='y')
         for axes in list(figure.axes)[len(panels):]:
             axes.set_visible(False)

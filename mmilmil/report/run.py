@@ -186,25 +186,43 @@ class Run:
         keeps = [one.get('keep') for one in innermost_datasets(loader.get('dataset'))] if loader.get('dataset') else []
         return not self.has_teacher and 'seen' in keeps and self.stage is not None and len(self.stage.split) > 1
 
-    @cached_property
+    @property
     def steps(self) -> list[dict[str, Any]]:
-        """What training logged, by step: a resumed run's from where it went on."""
-        found: dict[int, dict] = {}
-        for path in self._of_starts('vis_data/scalars.json'):
-            lines = [line for line in _json_lines(path) if 'loss' in line and isinstance(line.get('step'), int)]
-            for step in [step for step in found if lines and step >= lines[0]['step']]:
-                del found[step]
-            found.update((line['step'], line) for line in lines)
-        return [found[step] for step in sorted(found)]
+        """What training logged, by step: a resumed run's, or one's that was started afresh, from where it went on."""
+        return self._logged['steps']
 
-    @cached_property
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """What :class:`mmilmil.engine.hooks.live_view.LiveViewHook` wrote of the boxes beside it, by step."""
+        return self._logged['shown']
+
+    @property
     def validations(self) -> list[tuple[int, dict[str, Any]]]:
         """Figures of the validations, each with the last step or epoch before it as it was logged."""
-        found: dict[int, dict] = {}
+        return [(line['step'], line) for line in self._logged['validations']]
+
+    @cached_property
+    def _logged(self) -> dict[str, list[dict[str, Any]]]:
+        """Lines of all starts in their order, without those that a later start went through again."""
+        # By step; a validation, whose own may be an epoch, by the step of training before it.
+        found: dict[str, dict[tuple[int, int], dict]] = {'steps': {}, 'shown': {}, 'validations': {}}
         for path in self._of_starts('vis_data/scalars.json'):
-            found.update((line['step'], line) for line in _json_lines(path)
-                         if 'loss' not in line and isinstance(line.get('step'), int) and isinstance(line.get('all'), float))
-        return sorted(found.items())
+            lines = [line for line in _json_lines(path) if isinstance(line.get('step'), int)]
+            first = next((line['step'] for line in lines if 'loss' in line), None)
+            if first is not None:
+                found = {kind: {key: line for key, line in of_kind.items() if key[0] < first}
+                         for kind, of_kind in found.items()}
+            before = max((step for step, _ in found['steps']), default=0)
+            for line in lines:
+                step = line['step']
+                if 'loss' in line:
+                    before = step
+                    found['steps'][step, 0] = line
+                elif any(name.startswith(('teacher/', 'boxes/')) for name in line):
+                    found['shown'][step, 0] = line
+                elif isinstance(line.get('all'), float):
+                    found['validations'][before, step] = line
+        return {kind: [of_kind[key] for key in sorted(of_kind)] for kind, of_kind in found.items()}
 
     @cached_property
     def log(self) -> list[str]:
@@ -241,12 +259,18 @@ class Run:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's work dir: it has figures, a final model, or what a start of MMEngine leaves."""
-    if not folder.is_dir():
+    """Whether a folder is a run's work dir: it has figures, a final model, or what a start of MMEngine leaves.
+
+    One that may not be read is none.
+    """
+    try:
+        if not folder.is_dir():
+            return False
+        if any((folder / name).is_file() for name in (TEST_FILE, VAL_FILE, FINAL_CHECKPOINT)):
+            return True
+        return any(_STARTED.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
+    except OSError:
         return False
-    if any((folder / name).is_file() for name in (TEST_FILE, VAL_FILE, FINAL_CHECKPOINT)):
-        return True
-    return any(_STARTED.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
 
 
 def _check_figures(figures: Mapping[str, Any], path: Path) -> None:
