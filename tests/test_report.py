@@ -249,6 +249,55 @@ def copy(runs, tmp_path):
     return tmp_path / 'student'
 
 
+def test_figures_of_a_validation_do_not_compare_with_those_of_a_test(copy):
+    """They stand neither beside each other nor over the stages, and a chain's page says which are of what."""
+    base = copy.parent / 'base'
+    (base / 'metrics.json').rename(base / 'metrics_val.json')
+    (base / 'detections.npz').unlink()
+    page = Page(write_report(copy))
+    assert 'Over the stages' not in page.words and not re.search(r'teacher \d', page.text) and 'base' not in page.words
+    assert 'those of student are of the test set, those of base of the validation set. Test it: python' in page.text
+    page = Page(write_report(copy.parent))
+    assert 'of runs that are not tested on the validation set' in page.text and 'base (validation)' in page.words
+    assert 'Over the stages' not in page.words and 'forgot of group 0' not in page.words
+
+
+def test_figures_of_other_sets_do_not_compare(copy):
+    figures = figures_of(copy.parent / 'base')
+    for one in figures['sets']:
+        one['file'] = '/another/test.json'
+    (copy.parent / 'base/metrics.json').write_text(json.dumps(figures))
+    page = Page(write_report(copy))
+    assert 'Over the stages' not in page.words and 'are of different sets' in page.text
+    del figures['sets']
+    (copy.parent / 'base/metrics.json').write_text(json.dumps(figures))
+    page = Page(write_report(copy))
+    assert 'Over the stages' not in page.words and 'those of base do not tell on which sets' in page.text
+
+
+@pytest.mark.parametrize('tested, told', [
+    (dict(checkpoint='epoch_1.pth'), 'student/epoch_1.pth --work-dir {folder}'),
+    (dict(checkpoint='final.pth', fused=['/x/other.pth']), 'student/final.pth --work-dir {folder} --fuse /x/other.pth'),
+])
+def test_figures_of_other_weights(copy, tested, told):
+    """The page says of which; the command tests the same ones."""
+    assert 'images, of final.pth.' in Page(write_report(copy)).text
+    (copy / 'metrics.json').write_text(json.dumps({**figures_of(copy), **tested}))
+    files = ' and '.join([tested['checkpoint'], *tested.get('fused', ())])
+    page = Page(write_report(copy))
+    assert f'images, of {files}.' in page.text and f'The figures of student are of {files}, not of final.pth.' in page.text
+    run = Run(copy)
+    assert run.figures and run.test_command.endswith(told.format(folder=copy))
+
+
+def test_a_teacher_that_is_found_by_its_name(copy):
+    """A folder that only has its name is told to be taken for it."""
+    config = next(path.with_name('config.py') for path in sorted(copy.glob('2*/vis_data/scalars.json')))
+    config.write_text(re.sub(r"checkpoint='[^']*base/final.pth'", "checkpoint='/gone/base/final.pth'", config.read_text()))
+    page = Page(write_report(copy))
+    assert f"the teacher's folder /gone/base is not there: {copy.parent / 'base'} is taken for it" in page.text
+
+
 def test_without_detections(copy):
     """As a test of an earlier version left it."""
     (copy / 'detections.npz').unlink()

@@ -74,7 +74,8 @@ def curve_section(run: Run, pair: Pair | None, before: Mapping[str, float | None
     if pair is None:
         return Section(title, [Note(NO_DETECTIONS, missing=True)])
     after = run.figures['per_class']
-    if pair.teacher is not None and before:
+    compared = pair.teacher is not None and bool(before)
+    if compared:
         lost = {name: before[name] - after[name] for name in pair.stage.classes[:pair.taught]
                 if before.get(name) is not None and after[name] is not None}
         chosen = [name for name in sorted(lost, key=lost.get, reverse=True) if lost[name] > 0][:_CURVES]
@@ -88,11 +89,11 @@ def curve_section(run: Run, pair: Pair | None, before: Mapping[str, float | None
     panels = {}
     for name in chosen:
         label = pair.stage.classes.index(name)
-        panels[name] = {'teacher': precision_recall(pair.teacher, label)} if pair.teacher is not None else {}
+        panels[name] = {'teacher': precision_recall(pair.teacher, label)} if compared else {}
         panels[name]['this run'] = precision_recall(pair.student, label)
     return Section(title, [Chart(
         charts.precision_recall_curves(panels), 'Precision over recall at IoU 0.5, each point a score. The line of this run '
-        'lies below its teacher where it forgot.' if pair.teacher is not None else
+        'lies below its teacher where it forgot.' if compared else
         'Precision over recall at IoU 0.5, each point a score.')], intro)
 
 

@@ -21,7 +21,7 @@ from . import charts
 from .choice import choose
 from .judged import Pair, galleries, picture_words
 from .page import Chart, Commands, Facts, Links, Note, Page, Section, Table, Tiles, rows_of
-from .relatives import Settings, aligned, chains_among, joint_of, runs_in
+from .relatives import Settings, aligned, apart, chains_among, comparable, joint_of, runs_in
 from .run import Run
 from .stage_page import group_matrix, percent, problems_section, table_blocks, unique_names
 
@@ -57,9 +57,16 @@ class Family:
 
     @property
     def chains(self) -> list[list[Run]]:
-        """Those that end in a final run."""
+        """Those that end in a final run, each from the stage on whose figures compare with its."""
         ends = {run.folder.resolve() for run in self.finals}
-        return [chain for chain in chains_among(self.runs) if chain[-1].folder.resolve() in ends and len(chain) > 1]
+        chains = [comparable(chain) for chain in chains_among(self.runs) if chain[-1].folder.resolve() in ends]
+        return [chain for chain in chains if len(chain) > 1]
+
+    @property
+    def joint(self) -> Run | None:
+        """Joint training, where its figures compare with the main run's."""
+        found = joint_of(self.finals)
+        return found if found and not apart(self.main, found) else None
 
     def title(self, words: str) -> str:
         """A heading."""
@@ -69,7 +76,9 @@ class Family:
 def families(runs: Sequence[Run]) -> list[Family]:
     """Runs that have figures, by the split that they belong to."""
     shown = [run for run in runs if run.figures]
-    names = {run.folder.resolve(): name for run, name in zip(shown, unique_names(shown))}
+    mixed = len({run.tested for run in shown}) > 1
+    names = {run.folder.resolve(): f'{name}{" (validation)" * (mixed and not run.tested)}'
+             for run, name in zip(shown, unique_names(shown))}
     chains = chains_among(shown)
     key = {run.folder.resolve(): (tuple(run.figures['classes']), tuple(run.figures['split'])) for run in shown}
     by_split: dict[tuple, list[list[Run]]] = {}
@@ -106,8 +115,11 @@ def runs_page(title: str, runs: Sequence[Run], settings: Settings, out: Path) ->
     stages = max((len(chain) for family in found for chain in family.chains), default=1)
     measure = ' or '.join(dict.fromkeys(measure_name(run.figures) for run in first.runs))
     sections = [section for family in found for section in family_sections(family, settings)]
-    return Page(title, f'{len(runs)} runs, chains of {stages} stage{"s" * (stages != 1)}. {measure} on the test set.'
-                if stages > 1 else f'{len(runs)} runs. {measure}.',
+    measured = {run.tested for family in found for run in family.runs}
+    where = ('the test set, of runs that are not tested on the validation set' if len(measured) > 1
+             else 'the test set' if True in measured else 'the validation set, as no run is tested')
+    return Page(title, f'{len(runs)} runs, chains of {stages} stage{"s" * (stages != 1)}. {measure} on {where}.'
+                if stages > 1 else f'{len(runs)} runs. {measure} on {where}.',
                 [*sections, costs_section(runs), links_section(runs, out), made_of_runs(runs), problems_section(runs)],
                 {'runs': {name: run.figures for family in found for run in family.runs for name in [family.called(run)]}})
 
@@ -121,7 +133,7 @@ def family_sections(family: Family, settings: Settings) -> list[Section]:
 
 def glance_section(family: Family) -> Section:
     """The figures of the main run."""
-    run, joint = family.main, joint_of(family.finals)
+    run, joint = family.main, family.joint
     figures = run.figures
     measure = measure_name(figures)
     tiles = []
@@ -130,13 +142,14 @@ def glance_section(family: Family) -> Section:
             bound = joint.figures[name] if joint and joint is not run else None
             under = f'joint {percent(bound)} ({100 * (figures[name] - bound):+.1f})' if bound is not None else ''
             tiles.append((f'{measure}, {name} classes', f'{percent(figures[name])} %', under))
-    return Section(family.title('At a glance'), [Tiles(tiles)], f'The run {family.called(run)}, after its last stage.')
+    warned = [Note(one.other_weights, missing=True) for one in family.runs if one.other_weights]
+    return Section(family.title('At a glance'), [Tiles(tiles), *warned], f'The run {family.called(run)}, after its last stage.')
 
 
 def figures_section(family: Family) -> Section:
     """All runs in a table, and what chains forgot."""
     rows = {family.called(run): run.row for run in family.runs}
-    joint, chains = joint_of(family.finals), family.chains
+    joint, chains = family.joint, family.chains
     main = next((chain for chain in chains if chain[-1] is family.main), None)
     blocks = table_blocks(results_table(rows, teacher=family.called(main[0]) if main else None,
                                         joint=family.called(joint) if joint else None))

@@ -44,8 +44,8 @@ def training_section(run: Run) -> Section:
                  if abs(summed - line['loss']) > _SHARE * abs(line['loss'])]
         if apart:
             step, summed, whole = max(apart, key=lambda one: abs(one[1] - one[2]))
-            blocks.append(Note(f'In {len(apart)} of {len(steps)} lines of the log the terms do not add up to the total; furthest '
-                               f'off at step {step}: {summed:.4g} of {whole:.4g}.', missing=True))
+            blocks.append(Note(f'In {len(apart)} of {len(steps)} lines of the log the terms do not add up to the total; '
+                               f'furthest off at step {step}: {summed:.4g} of {whole:.4g}.', missing=True))
     rates = [(line['step'], line['lr']) for line in steps if isinstance(line.get('lr'), int | float)]
     if rates:
         blocks.append(Chart(charts.curves({'learning rate': tuple(zip(*rates))}, 'step', 'learning rate', inks=('all', )),
@@ -64,7 +64,7 @@ def training_section(run: Run) -> Section:
 
 
 def _parts(steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float | None]]]:
-    """By group and term the values by line of the log, ``None`` where a line has none; groups without a term are left out."""
+    """By group that has a term, and by term, the values by line of the log, ``None`` where a line has none."""
     found: dict[str, dict[str, list[float | None]]] = {group: {} for group in LOSS_GROUPS}
     for name in dict.fromkeys(key for line in steps for key in line if is_loss_term(key)):
         group, term = loss_group(name)

@@ -85,7 +85,8 @@ class LiveViewHook(Hook):
         for name, value in (outputs or {}).items():
             if is_loss_term(name):
                 # Without its graph, which would stay until the log's line.
-                self._losses.setdefault('/'.join(loss_group(name)), []).append(value.detach() if isinstance(value, Tensor) else value)
+                tag = '/'.join(loss_group(name))
+                self._losses.setdefault(tag, []).append(value.detach() if isinstance(value, Tensor) else value)
         last = self.end_of_epoch(runner.train_dataloader, batch_idx) and len(runner.train_dataloader) <= self.interval
         if self.every_n_inner_iters(batch_idx, self.interval) or last:
             shown = {**self._loss_means(), **self._box_means()}
