@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from mmilmil.evaluation.average_precision import Image, class_results, precision
 from mmilmil.evaluation.class_groups import group_figures
 from mmilmil.evaluation.detections_file import DetectionsFile, read_detections
 from mmilmil.evaluation.error_kinds import error_counts
+from mmilmil.evaluation.evaluated_sets import EvaluatedSet
+from mmilmil.evaluation.matching import match_objects
 from mmilmil.report import Settings, charts, report_after, write_report, write_several
-from mmilmil.report.choice import choose, judge
+from mmilmil.report.choice import choose
+from mmilmil.report.pictures import found_marks
 from mmilmil.report.relatives import ancestors, beside
 from mmilmil.report.run import Run
 from mmilmil.report.training import training_section
@@ -114,6 +118,30 @@ def test_an_ignored_object_is_neither_right_nor_wrong():
     assert not any(counts['old'].values())
 
 
+def test_pictures_agree_with_the_counts():
+    """On an ignored object, and of a class that the set does not measure, a detection is neither right nor wrong."""
+    stage = Stage(('a', 'b'), (1, 1))
+    ignored = image([], [(0, .9, *BOX)], ignored=[(0, *BOX)])
+    not_measured = replace(image([(1, *FAR)], [(0, .9, *BOX), (1, .8, *FAR), (1, .7, *BOX)]), evaluated=EvaluatedSet(
+        annotated=frozenset({1})))
+    assert [mark.kind for mark in found_marks(ignored, stage, (300, 300), .3, 2)] == ['ignored']
+    marks = found_marks(not_measured, stage, (300, 300), .3, 2)
+    assert [(mark.kind, mark.text) for mark in marks] == [('wrong', 'b 0.70 ✕'), ('new', 'b 0.80'), ('ignored', 'a 0.90')]
+    counts = error_counts([not_measured], 2, 1)
+    assert not any(counts['old'].values()) and counts['new']['background'] == counts['new']['found'] == 1
+
+
+def test_a_single_group_has_the_colour_of_old_classes():
+    marks = found_marks(image([(0, *BOX)], [(0, .9, *BOX)]), Stage(('a', ), (1, )), (300, 300), .3, 1)
+    assert [mark.kind for mark in marks] == ['old']
+    assert 'var(--old)' in (svg := charts.class_bars({'a': (None, .5)}, 1, '', 'AP')) and 'var(--new)' not in svg
+
+
+def test_a_class_that_is_never_detected_has_no_curve():
+    none = np.zeros(0)
+    assert '<svg' in charts.precision_recall_curves({'a': {'teacher': (np.ones(1), np.ones(1)), 'this run': (none, none)}})
+
+
 def test_precision_recall():
     images = [image([(0, *BOX), (0, *FAR)], [(0, .9, *BOX), (0, .8, *NEAR), (0, .7, *FAR)])]
     recall, precision = precision_recall(images, 0)
@@ -128,7 +156,7 @@ def test_choice_of_pictures():
     kinds = {kind.title: kind.images for kind in choose(students, teachers, 2, 1, 3, 0.3)}
     assert kinds == {'Forgotten worst': (0, ), 'Learned worst': (3, ), 'Kept best': (1, ), 'Learned best': (2, ),
                      'Drawn at random': (4, )}
-    assert judge(students[1], .95).found.tolist() == [False]
+    assert match_objects(students[1], .95).found.tolist() == [False]
 
 
 def test_charts_say_what_they_draw():
@@ -437,6 +465,33 @@ def test_a_folder_that_may_not_be_read_is_no_run(tmp_path, monkeypatch):
         return is_file(path)
     monkeypatch.setattr(Path, 'is_file', denied)
     assert beside(Run(one)) == [] and Page(write_report(one)).text
+
+
+def comparison_of(folder, split='test', **seeds):
+    """A comparison's file with a run of one stage a seed, by its folder."""
+    values = {seed.removeprefix('seed'): .5 for seed in seeds}
+    names = ('old', 'new', 'all', 'avg', 'forgetting', 'fpp', 'gap', 'all/joint', 'omega', 'rsd', 'rpd', 'step', 'step_seconds',
+             'peak_memory_mib', 'memory_bytes', 'images', 'image_bytes')
+    figures = {name: dict(values=values if name in ('old', 'new', 'all') else {}) for name in names}
+    row = dict(split='mine', method='default', is_joint=False, seeds=[int(seed) for seed in values], figures=figures)
+    (folder / 'comparison.json').write_text(json.dumps(dict(
+        rows=[row], failed=[], configs=[], split=split, runs=[dict(
+            split='mine', method='default', seed=int(seed.removeprefix('seed')), is_joint=False, cost=None,
+            work_dirs=[f'{seed}/{run}'], stages=[figures_of(folder / seed / run)]) for seed, run in seeds.items()])))
+
+
+def test_a_comparison_is_of_the_runs_that_it_names(tmp_path):
+    """Not of what an earlier call left beside them, and by the figures of its split."""
+    for seed, name in (('seed0', 'mine'), ('seed0', 'left'), ('seed1', 'mine')):
+        made_up(tmp_path / seed / name, ['a', 'b'], [1, 1])
+    comparison_of(tmp_path, seed0='mine')
+    page = Page(write_report(tmp_path))
+    assert 'over 1 seed.' in page.text and 'left' not in page.words and str(tmp_path / 'seed1') not in page.text
+    figures = figures_of(tmp_path / 'seed0/mine')
+    (tmp_path / 'seed0/mine/metrics_val.json').write_text(json.dumps(dict(figures, all=.123)))
+    assert '12.3' not in page.words
+    comparison_of(tmp_path, 'val', seed0='mine')
+    assert '12.3' in Page(write_report(tmp_path)).words
 
 
 def test_what_stands_beside(tmp_path):

@@ -22,7 +22,7 @@ from .choice import choose
 from .judged import Pair, galleries, picture_words
 from .page import Chart, Commands, Facts, Links, Note, Page, Section, Table, Tiles, rows_of
 from .relatives import Settings, aligned, apart, chains_among, comparable, joint_of, runs_in
-from .run import Run
+from .run import Run, is_run
 from .stage_page import group_matrix, percent, problems_section, table_blocks, unique_names
 
 COMPARISON_FILE = 'comparison.json'
@@ -211,7 +211,8 @@ def class_section(family: Family) -> Section:
     shown = [name for name in classes if name in set(shown)]
     rule = '' if len(shown) == len(classes) else f' Of {len(classes)} classes the {_CLASSES} that lost most; the table has all.'
     blocks = [Chart(charts.class_bars({name: (old.get(name), after[name]) for name in shown},
-                                      sum(name in stage.old for name in shown), family.called(before) if before else '',
+                                      len(shown) if len(stage.groups) == 1 else sum(name in stage.old for name in shown),
+                                      family.called(before) if before else '',
                                       f'{measure_name(main.figures)} (%)'),
                     f'{family.called(main)}{", upright lines are its teacher" if before else ""}.{rule}')]
     if 1 < len(columns) <= 12:
@@ -335,26 +336,28 @@ def comparison_page(folder: Path, figures: Path, seeds: Sequence[Path], settings
     Args:
         folder: The comparison's work dir.
         figures: Its ``comparison.json``.
-        seeds: The folders with its runs, one a seed.
+        seeds: The folders with its runs, one a seed; used where there is no ``comparison.json`` that tells.
         settings: What is drawn.
         out: The folder that the page will lie in.
 
     Raises:
         InputError: there are neither figures nor runs with some.
     """
-    runs = [run for seed in seeds for run in runs_in(seed)]
     notes: list[object] = []
     content = _content(figures, notes)
     sections = comparison_sections(content) if content else []
-    found = families([run for run in runs if run.folder.parent == seeds[0]] if seeds else [])
+    by_seed = _runs_of(content, folder) if content else {seed.name: runs_in(seed) for seed in seeds}
+    runs = list({run.folder: run for of_seed in by_seed.values() for run in of_seed}.values())
+    first = next(iter(by_seed), '')
+    found = families(by_seed.get(first, []))
     if not content and not found:
         raise InputError(f'{folder} has neither {COMPARISON_FILE} nor runs with figures: let tools/compare.py end')
     sections += [section for family in found for section in family_sections(family, settings)]
-    seed = f' The sections of single runs are of {seeds[0].name}.' if len(seeds) > 1 else ''
+    seed = f' The sections of single runs are of {first}.' if len(by_seed) > 1 else ''
     title = folder.resolve().name
     methods = len({row['method'] for row in content['rows']}) if content else len(runs)
     what = f'{methods} method{"s" * (methods != 1)}' if content else f'{methods} runs'
-    return Page(title, f'A comparison of {what} over {len(seeds)} seed{"s" * (len(seeds) != 1)}.{seed}',
+    return Page(title, f'A comparison of {what} over {len(by_seed)} seed{"s" * (len(by_seed) != 1)}.{seed}',
                 [Section('Not complete', notes), *sections, costs_section(runs), links_section(runs, out), made_of_runs(runs),
                  problems_section(runs)],
                 {'rows': content['rows'] if content else []})
@@ -366,6 +369,9 @@ def _content(path: Path, notes: list[object]) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding='utf-8'))
         if not all(isinstance(content.get(key), list) for key in ('rows', 'runs', 'failed', 'configs')):
             raise ValueError('it holds no figures by method')
+        for one in content['runs']:
+            if not isinstance(one['seed'], int) or not all(isinstance(name, str) for name in one.get('work_dirs', ())):
+                raise ValueError('it holds no figures by seed and work dir')
         for row in content['rows']:
             _row(row)
         return content
@@ -373,6 +379,21 @@ def _content(path: Path, notes: list[object]) -> dict[str, Any] | None:
         notes.append(Note(f'{path} cannot be used ({error}): it is written when tools/compare.py ends; call it again.',
                           missing=True))
         return None
+
+
+def _runs_of(content: Mapping[str, Any], folder: Path) -> dict[str, list[Run]]:
+    """The runs that a comparison is of, by the folder of their seed: those that it names, with figures of its split.
+
+    Of a comparison that names no folders, as one of an earlier version, all of its seeds.
+    """
+    found: dict[str, dict[Path, None]] = {}
+    for one in content['runs']:
+        seed = f'seed{one["seed"]}'
+        named = [folder / name for name in one['work_dirs']] if 'work_dirs' in one else [
+            run.folder for run in runs_in(folder / seed)]
+        found.setdefault(seed, {}).update(dict.fromkeys(path for path in named if is_run(path)))
+    on_val = content.get('split') == 'val'
+    return {seed: [Run(path, on_val=on_val) for path in sorted(paths)] for seed, paths in found.items()}
 
 
 def _row(row: Mapping[str, Any]) -> MethodRow:

@@ -207,7 +207,7 @@ def classes_section(run: Run, teacher: Run | None) -> Section:
         shown = [name for name in names if name in set(order[:_SHOWN_CLASSES])]
         rule = (f' Of {len(names)} classes the {_SHOWN_CLASSES} are drawn that changed most, or where none was there before, '
                 'have the lowest AP; the table has all.')
-    num_old = sum(name in stage.old for name in shown)
+    num_old = len(shown) if len(stage.groups) == 1 else sum(name in stage.old for name in shown)
     caption = f'{measure} of each class{", upright lines are its teacher" if before else ""}.{rule}'
     rows = [['class', 'group', *(['before'] if before else []), 'after', *(['change'] if before else [])]]
     for index, group in enumerate(stage.groups):

@@ -56,7 +56,7 @@ def training_section(run: Run) -> Section:
                                   for _, line in run.validations]) for name in ('old', 'new', 'all')}
         series = {name: one for name, one in series.items() if any(value is not None for value in one[1])}
         blocks.append(Chart(charts.curves(series, 'epoch or step', 'AP (%)', bounds=(0, 100), marks=True,
-                                          inks=('old', 'new', 'all')), 'Figures of the validations.'))
+                                          inks=tuple(series)), 'Figures of the validations.'))
     for group, terms in parts.items():
         blocks.append(Chart(charts.small_curves(terms, places, 'step'),
                             f'Terms of {group}, weighted as in the total, each with a scale of its own.'))
