@@ -298,6 +298,9 @@ def test_killed_comparison_goes_on(chain, tool, tmp_path, monkeypatch):
     content = json.loads((tmp_path / 'out/here/comparison.json').read_text())
     assert content['made']['command'].startswith('python ') and str(chain.student) in content['made']['command']
     assert content['made']['versions']['mmdet'] and content['made']['machine']['cpu'] and content['failed'] == []
+    assert json.loads((runs / 'comparison.json').read_text()) == content  # where tools/report.py finds it
+    assert [run['work_dirs'] for run in content['runs']] == [
+        ['seed0/base', f'seed0/student{name}'] for name in ('_finetune', '')]
     assert content['methods'] == dict(finetune='configs/methods/finetune.py', default=None)
     told = [run['stages'][-1].pop('kept', None) for run in content['runs']]
     assert told == [json.loads((runs / f'seed0/student{name}/cost.json').read_text())['kept'] for name in ('_finetune', '')]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from mmilmil.evaluation.average_precision import Image, class_results, precision
 from mmilmil.evaluation.class_groups import group_figures
 from mmilmil.evaluation.detections_file import DetectionsFile, read_detections
 from mmilmil.evaluation.error_kinds import error_counts
+from mmilmil.evaluation.evaluated_sets import EvaluatedSet
+from mmilmil.evaluation.matching import match_objects
 from mmilmil.report import Settings, charts, report_after, write_report, write_several
-from mmilmil.report.choice import choose, judge
+from mmilmil.report.choice import choose
+from mmilmil.report.pictures import found_marks
 from mmilmil.report.relatives import ancestors, beside
 from mmilmil.report.run import Run
+from mmilmil.report.training import training_section
 from mmilmil.stage import Stage
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
@@ -113,6 +118,30 @@ def test_an_ignored_object_is_neither_right_nor_wrong():
     assert not any(counts['old'].values())
 
 
+def test_pictures_agree_with_the_counts():
+    """On an ignored object, and of a class that the set does not measure, a detection is neither right nor wrong."""
+    stage = Stage(('a', 'b'), (1, 1))
+    ignored = image([], [(0, .9, *BOX)], ignored=[(0, *BOX)])
+    not_measured = replace(image([(1, *FAR)], [(0, .9, *BOX), (1, .8, *FAR), (1, .7, *BOX)]), evaluated=EvaluatedSet(
+        annotated=frozenset({1})))
+    assert [mark.kind for mark in found_marks(ignored, stage, (300, 300), .3, 2)] == ['ignored']
+    marks = found_marks(not_measured, stage, (300, 300), .3, 2)
+    assert [(mark.kind, mark.text) for mark in marks] == [('wrong', 'b 0.70 ✕'), ('new', 'b 0.80'), ('ignored', 'a 0.90')]
+    counts = error_counts([not_measured], 2, 1)
+    assert not any(counts['old'].values()) and counts['new']['background'] == counts['new']['found'] == 1
+
+
+def test_a_single_group_has_the_colour_of_old_classes():
+    marks = found_marks(image([(0, *BOX)], [(0, .9, *BOX)]), Stage(('a', ), (1, )), (300, 300), .3, 1)
+    assert [mark.kind for mark in marks] == ['old']
+    assert 'var(--old)' in (svg := charts.class_bars({'a': (None, .5)}, 1, '', 'AP')) and 'var(--new)' not in svg
+
+
+def test_a_class_that_is_never_detected_has_no_curve():
+    none = np.zeros(0)
+    assert '<svg' in charts.precision_recall_curves({'a': {'teacher': (np.ones(1), np.ones(1)), 'this run': (none, none)}})
+
+
 def test_precision_recall():
     images = [image([(0, *BOX), (0, *FAR)], [(0, .9, *BOX), (0, .8, *NEAR), (0, .7, *FAR)])]
     recall, precision = precision_recall(images, 0)
@@ -127,7 +156,7 @@ def test_choice_of_pictures():
     kinds = {kind.title: kind.images for kind in choose(students, teachers, 2, 1, 3, 0.3)}
     assert kinds == {'Forgotten worst': (0, ), 'Learned worst': (3, ), 'Kept best': (1, ), 'Learned best': (2, ),
                      'Drawn at random': (4, )}
-    assert judge(students[1], .95).found.tolist() == [False]
+    assert match_objects(students[1], .95).found.tolist() == [False]
 
 
 def test_charts_say_what_they_draw():
@@ -246,6 +275,55 @@ def copy(runs, tmp_path):
     shutil.copytree(runs / 'base', tmp_path / 'base')
     shutil.copytree(runs / 'student', tmp_path / 'student')
     return tmp_path / 'student'
+
+
+def test_figures_of_a_validation_do_not_compare_with_those_of_a_test(copy):
+    """They stand neither beside each other nor over the stages, and a chain's page says which are of what."""
+    base = copy.parent / 'base'
+    (base / 'metrics.json').rename(base / 'metrics_val.json')
+    (base / 'detections.npz').unlink()
+    page = Page(write_report(copy))
+    assert 'Over the stages' not in page.words and not re.search(r'teacher \d', page.text) and 'base' not in page.words
+    assert 'those of student are of the test set, those of base of the validation set. Test it: python' in page.text
+    page = Page(write_report(copy.parent))
+    assert 'of runs that are not tested on the validation set' in page.text and 'base (validation)' in page.words
+    assert 'Over the stages' not in page.words and 'forgot of group 0' not in page.words
+
+
+def test_figures_of_other_sets_do_not_compare(copy):
+    figures = figures_of(copy.parent / 'base')
+    for one in figures['sets']:
+        one['file'] = '/another/test.json'
+    (copy.parent / 'base/metrics.json').write_text(json.dumps(figures))
+    page = Page(write_report(copy))
+    assert 'Over the stages' not in page.words and 'are of different sets' in page.text
+    del figures['sets']
+    (copy.parent / 'base/metrics.json').write_text(json.dumps(figures))
+    page = Page(write_report(copy))
+    assert 'Over the stages' not in page.words and 'those of base do not tell on which sets' in page.text
+
+
+@pytest.mark.parametrize('tested, told', [
+    (dict(checkpoint='epoch_1.pth'), 'student/epoch_1.pth --work-dir {folder}'),
+    (dict(checkpoint='final.pth', fused=['/x/other.pth']), 'student/final.pth --work-dir {folder} --fuse /x/other.pth'),
+])
+def test_figures_of_other_weights(copy, tested, told):
+    """The page says of which; the command tests the same ones."""
+    assert 'images, of final.pth.' in Page(write_report(copy)).text
+    (copy / 'metrics.json').write_text(json.dumps({**figures_of(copy), **tested}))
+    files = ' and '.join([tested['checkpoint'], *tested.get('fused', ())])
+    page = Page(write_report(copy))
+    assert f'images, of {files}.' in page.text and f'The figures of student are of {files}, not of final.pth.' in page.text
+    run = Run(copy)
+    assert run.figures and run.test_command.endswith(told.format(folder=copy))
+
+
+def test_a_teacher_that_is_found_by_its_name(copy):
+    """A folder that only has its name is told to be taken for it."""
+    config = next(path.with_name('config.py') for path in sorted(copy.glob('2*/vis_data/scalars.json')))
+    config.write_text(re.sub(r"checkpoint='[^']*base/final.pth'", "checkpoint='/gone/base/final.pth'", config.read_text()))
+    page = Page(write_report(copy))
+    assert f"the teacher's folder /gone/base is not there: {copy.parent / 'base'} is taken for it" in page.text
 
 
 def test_without_detections(copy):
@@ -376,6 +454,46 @@ def test_a_circle_of_teachers_ends(tmp_path):
     assert write_report(tmp_path).is_file()
 
 
+def test_a_folder_that_may_not_be_read_is_no_run(tmp_path, monkeypatch):
+    one = made_up(tmp_path / 'one', ['a', 'b'], [1, 1])
+    (tmp_path / 'closed').mkdir()
+    is_file = Path.is_file
+
+    def denied(path):
+        if path.parent.name == 'closed':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return is_file(path)
+    monkeypatch.setattr(Path, 'is_file', denied)
+    assert beside(Run(one)) == [] and Page(write_report(one)).text
+
+
+def comparison_of(folder, split='test', **seeds):
+    """A comparison's file with a run of one stage a seed, by its folder."""
+    values = {seed.removeprefix('seed'): .5 for seed in seeds}
+    names = ('old', 'new', 'all', 'avg', 'forgetting', 'fpp', 'gap', 'all/joint', 'omega', 'rsd', 'rpd', 'step', 'step_seconds',
+             'peak_memory_mib', 'memory_bytes', 'images', 'image_bytes')
+    figures = {name: dict(values=values if name in ('old', 'new', 'all') else {}) for name in names}
+    row = dict(split='mine', method='default', is_joint=False, seeds=[int(seed) for seed in values], figures=figures)
+    (folder / 'comparison.json').write_text(json.dumps(dict(
+        rows=[row], failed=[], configs=[], split=split, runs=[dict(
+            split='mine', method='default', seed=int(seed.removeprefix('seed')), is_joint=False, cost=None,
+            work_dirs=[f'{seed}/{run}'], stages=[figures_of(folder / seed / run)]) for seed, run in seeds.items()])))
+
+
+def test_a_comparison_is_of_the_runs_that_it_names(tmp_path):
+    """Not of what an earlier call left beside them, and by the figures of its split."""
+    for seed, name in (('seed0', 'mine'), ('seed0', 'left'), ('seed1', 'mine')):
+        made_up(tmp_path / seed / name, ['a', 'b'], [1, 1])
+    comparison_of(tmp_path, seed0='mine')
+    page = Page(write_report(tmp_path))
+    assert 'over 1 seed.' in page.text and 'left' not in page.words and str(tmp_path / 'seed1') not in page.text
+    figures = figures_of(tmp_path / 'seed0/mine')
+    (tmp_path / 'seed0/mine/metrics_val.json').write_text(json.dumps(dict(figures, all=.123)))
+    assert '12.3' not in page.words
+    comparison_of(tmp_path, 'val', seed0='mine')
+    assert '12.3' in Page(write_report(tmp_path)).words
+
+
 def test_what_stands_beside(tmp_path):
     one = made_up(tmp_path / 'one', ['a', 'b'], [1, 1])
     made_up(tmp_path / 'two', ['a', 'b'], [1, 1])
@@ -383,6 +501,51 @@ def test_what_stands_beside(tmp_path):
     assert [run.name for run in beside(Run(one))] == ['two']
     with pytest.raises(InputError, match='has no run'):
         write_several([one, tmp_path / 'one/report'.replace('report', 'nothing')], tmp_path / 'out', Settings())
+
+
+# What the logs tell
+
+
+def logged(folder, start, *lines):
+    """A start of a training with lines of its log; returns the folder."""
+    file = folder / start / 'vis_data/scalars.json'
+    file.parent.mkdir(parents=True)
+    file.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    return folder
+
+
+def test_all_terms_of_a_loss_are_shown(tmp_path):
+    """Those of a cascade too, and one that a line of the log lacks; the parts add up to the total."""
+    lines = [dict(step=10, loss=3., loss_rpn_cls=.5, **{'s0.loss_cls': 1., 's0.acc': 90., 's1.loss_cls': .5}, loss_kd_hint=1.),
+             dict(step=20, loss=2., loss_rpn_cls=.5, **{'s0.loss_cls': 1., 's0.acc': 90., 's1.loss_cls': .5})]
+    section = training_section(Run(logged(tmp_path / 'a', '20260101_000000', *lines)))
+    charts_of = [block for block in section.blocks if hasattr(block, 'caption')]
+    assert [chart.caption.split(',')[0] for chart in charts_of[1:]] == ['Terms of detector', 'Terms of distillation']
+    assert 's0.cls' in charts_of[1].svg and 's1.cls' in charts_of[1].svg and 'acc' not in charts_of[1].svg
+    assert 'hint' in charts_of[2].svg and not any('add up' in getattr(block, 'text', '') for block in section.blocks)
+    lines[0]['loss'] = 4.
+    section = training_section(Run(logged(tmp_path / 'b', '20260101_000000', *lines)))
+    assert any('In 1 of 2 lines of the log the terms do not add up to the total; furthest off at step 10: 3 of 4.'
+               in getattr(block, 'text', '') for block in section.blocks)
+
+
+def test_what_a_training_showed_of_its_teacher(tmp_path):
+    folder = made_up(tmp_path / 'student', ['a', 'b'], [1, 1], made_up(tmp_path / 'base', ['a'], [1]))
+    assert 'What the training showed' not in Page(write_report(folder)).text
+    logged(folder, '20260101_000000', {'loss': 1., 'step': 10}, {'teacher/found': 3., 'boxes/merged': 1., 'step': 10},
+           {'loss': 1., 'step': 20}, {'teacher/found': 4., 'teacher/mean_score': .9, 'boxes/merged': 2., 'step': 20})
+    assert [line['teacher/found'] for line in Run(folder).shown] == [3, 4]
+    assert 'What the training showed' in Page(write_report(folder)).text
+
+
+def test_a_training_that_was_started_afresh(tmp_path):
+    """What an earlier start went through later than the new one is gone, of validations too."""
+    def epochs(*numbers):
+        return [line for epoch in numbers for line in (dict(step=10 * epoch, loss=1.), dict(step=epoch, all=.5))]
+    run = Run(logged(logged(tmp_path, '20260101_000000', *epochs(1, 2, 3, 4)), '20260102_000000', *epochs(1, 2)))
+    assert [line['step'] for line in run.steps] == [10, 20] and [step for step, _ in run.validations] == [1, 2]
+    resumed = Run(logged(logged(tmp_path / 'r', '20260101_000000', *epochs(1, 2, 3)), '20260102_000000', *epochs(3, 4)))
+    assert [step for step, _ in resumed.validations] == [1, 2, 3, 4]
 
 
 # In a browser

@@ -140,7 +140,7 @@ def test_stage_killed_while_it_is_tested_is_tested_again(student, calls):
     metrics.unlink()
     with pytest.raises(FileNotFoundError):  # nothing was run here
         run_stage(student)
-    assert [args[0] for args in calls] == ['test.py']
+    assert [args[0] for args in calls] == ['test.py'] and '--no-report' in calls[0]  # pages are built at the end of the chain
     metrics.write_text(content)
     run_stage(student)
     assert len(calls) == 1
@@ -268,9 +268,10 @@ def test_resuming_does_not_grow_again(chain, tool, tmp_path):
 
 def test_testing_needs_no_teacher(chain, tool, tmp_path):
     final = chain.runs / 'student/final.pth'
-    done = tool('test.py', chain.student, final, '--work-dir', tmp_path / 'work', '--cfg-options',
+    done = tool('test.py', chain.student, final, '--work-dir', tmp_path / 'work', '--no-report', '--cfg-options',
                 f'model.teacher.checkpoint={tmp_path / "gone.pth"}', f'model.teacher.config={tmp_path / "gone.py"}')
     assert done.status == 0, done.err
+    assert not (tmp_path / 'work/report').exists()
     found, wanted = (json.loads((f / 'metrics.json').read_text()) for f in (tmp_path / 'work', chain.runs / 'student'))
     assert found.pop('checkpoint') == str(final.resolve()) and wanted.pop('checkpoint') == 'final.pth'
     assert found == wanted

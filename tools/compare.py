@@ -8,6 +8,7 @@ of its log and stops only what stands on it. Writes table.md, comparison.json an
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ def main() -> int:
     out = check_folder(args.out or work_dir, '--out')
     for name in (TABLE, FIGURES, PICTURE):
         check_file(out / name, '--out')
+    check_file(work_dir / FIGURES, '--work-dir')
     on_val, flags = args.split == 'val', [flag for name, flag in FLAGS.items() if getattr(args, name)]
     chains = compared_chains(args.configs, methods, args.seeds, work_dir)
     check_comparison(chains, work_dir, args.cfg_options, flags, on_val)
@@ -114,16 +116,21 @@ def main() -> int:
     below = [*lines_below(finished, on_val), *(f'failed: {line}' for line in told)]
     table = '\n'.join([comparison_table(rows, finetune), '', *(f'- {line}' for line in below)])
     made = made_by(own_tools(__file__), Path(__file__).name)
+    folders = {(chain.split, chain.method, chain.seed): [os.path.relpath(stage.work_dir, work_dir) for stage in chain.stages]
+               for chain in chains}
     content = dict(
         made=made, split=args.split, configs=args.configs,
         methods={name: file and shown(file) for name, file in methods.items()}, seeds=args.seeds,
         cfg_options=args.cfg_options, flags=flags, rows=rows_for_json(rows), failed=told,
-        runs=[dict(split=run.split, method=run.method, seed=run.seed, is_joint=run.is_joint, cost=run.cost, stages=run.stages)
+        runs=[dict(split=run.split, method=run.method, seed=run.seed, is_joint=run.is_joint, cost=run.cost, stages=run.stages,
+                   work_dirs=folders[run.split, run.method, run.seed])
               for run in finished])
     out.mkdir(parents=True, exist_ok=True)
     commit = f'\nCommit: {made["commit"]}{" with changes" * bool(made["changed"])}' if made['commit'] else ''
+    figures = json.dumps(content, indent=1, allow_nan=False) + '\n'
+    # Beside the runs too, where tools/report.py looks for them.
     write_all({out / TABLE: f'{table}\n\n```bash\n{made["command"]}\n```\n{commit}\n',
-               out / FIGURES: json.dumps(content, indent=1, allow_nan=False) + '\n'})
+               **dict.fromkeys((out / FIGURES, work_dir / FIGURES), figures)})
     measure = ' or '.join(dict.fromkeys(measure_name(run.stages[-1]) for run in finished))
     draw_methods(points(rows), f'{measure} (%) on {args.split}', str(out / PICTURE))
     print(f'{table}\n\nwritten: {", ".join(str(out / name) for name in (TABLE, FIGURES, PICTURE))}')

@@ -1,7 +1,7 @@
 """Test a checkpoint: `python tools/test.py CONFIG CHECKPOINT`. Flags are those of MMDetection's own tool.
 
 An exported model is tested by `python tools/test.py CONFIG --onnx DIR`. Writes metrics.json, detections.npz and what they tell,
-report/index.html, into the work dir. No teacher is needed.
+report/index.html (not with --no-report), into the work dir. No teacher is needed.
 """
 
 import argparse
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', help='write the detections to this .pkl file')
     parser.add_argument('--show', action='store_true', help='show the detections in a window')
     parser.add_argument('--show-dir', help='save pictures of the detections here, below the work dir')
+    parser.add_argument('--no-report', action='store_true', help='leave report/ as it is; tools/report.py builds it later')
     parser.add_argument('--wait-time', type=number(float, 0), default=2, help='seconds that a window stays')
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')
@@ -106,7 +107,7 @@ def main() -> None:
         runner.register_hook(hook)
     report_progress(runner)
     runner.test()
-    if is_main_process() and (page := report_after(work_dir)):
+    if not args.no_report and is_main_process() and (page := report_after(work_dir)):
         print(f'report: {page}', flush=True)
     end_together()
 

@@ -202,7 +202,8 @@ def stage_commands(stage: ChainStage, options: tuple[str, ...] = (), tools: Path
         screen.enter(stage, State.TESTING, f'{stage.name}: testing')
         # Figures of other settings must not pass for these, should this be stopped.
         (stage.work_dir / TEST_FILE).unlink(missing_ok=True)
-        yield tools / 'test.py', [str(stage.config), stage.checkpoint, *shared]
+        # Pages are built once, at the end of all, when what stands beside each is there.
+        yield tools / 'test.py', [str(stage.config), stage.checkpoint, '--no-report', *shared]
 
 
 def settings_for(stage: ChainStage, options: tuple[str, ...]) -> tuple[tuple[str, ...], Optional[str]]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
-from mmdet.evaluation.functional.mean_ap import tpfp_default
 
 from .ap_gaps import IOU_THR, NEAR_IOU
 from .average_precision import Image
+from .matching import match_objects
 
 ERROR_KINDS = ('class', 'place', 'both', 'twice', 'background', 'missed')
 """Of a detection that finds no object (IoU of 0.5 with one of its class that no surer one has found), the first that holds:
@@ -40,39 +40,29 @@ def error_counts(images: Sequence[Image], num_classes: int, num_old: int, score_
     """
     counts = {group: dict.fromkeys((*ERROR_KINDS, 'objects', 'found'), 0) for group in ('old', 'new')}
     for image in images:
-        _count(image, num_classes, num_old, score_thr, counts)
+        _count(image, num_old, score_thr, counts)
     return counts
 
 
-def _count(image: Image, num_classes: int, num_old: int, score_thr: float, counts: dict[str, dict[str, int]]) -> None:
-    found, meant = np.zeros((2, len(image.labels)), dtype=bool)
-    sure = image.detections[:, 4] >= score_thr
-    for label in range(num_classes):
-        mine = sure & (image.detected_labels == label)
-        if not mine.any() or not image.evaluated.measures(label):
-            continue
-        detections, own, ignored = image.detections[mine], image.labels == label, image.ignored_labels == label
-        right, wrong = (column[0] > 0 for column in tpfp_default(
-            detections, image.boxes[own], image.ignored_boxes[ignored], IOU_THR, use_legacy_coordinate=True))
-        overlaps = bbox_overlaps(detections[:, :4], image.boxes, use_legacy_coordinate=True)
-        of_own, of_others = np.where(own, overlaps, 0), np.where(own, 0, overlaps)
-        if own.any():
-            found[of_own.argmax(axis=1)[right]] = True
-        group = counts['old' if label < num_old else 'new']
-        for index in np.flatnonzero(wrong):
-            near, other = of_own[index].max(initial=0), of_others[index].max(initial=0)
-            if near >= IOU_THR:
-                kind = 'twice'
-            elif other >= IOU_THR:
-                kind = 'class'
-                meant[of_others[index].argmax()] = True
-            elif near >= NEAR_IOU:
-                kind = 'place'
-                meant[of_own[index].argmax()] = True
-            else:
-                kind = 'both' if other >= NEAR_IOU else 'background'
-            group[kind] += 1
+def _count(image: Image, num_old: int, score_thr: float, counts: dict[str, dict[str, int]]) -> None:
+    matched, meant = match_objects(image, score_thr), np.zeros(len(image.labels), dtype=bool)
+    overlaps = bbox_overlaps(image.detections[:, :4], image.boxes, use_legacy_coordinate=True)
+    for index in np.flatnonzero(matched.wrong):
+        label = image.detected_labels[index]
+        of_own, of_others = (np.where(mine, overlaps[index], 0) for mine in (image.labels == label, image.labels != label))
+        near, other = of_own.max(initial=0), of_others.max(initial=0)
+        if near >= IOU_THR:
+            kind = 'twice'
+        elif other >= IOU_THR:
+            kind = 'class'
+            meant[of_others.argmax()] = True
+        elif near >= NEAR_IOU:
+            kind = 'place'
+            meant[of_own.argmax()] = True
+        else:
+            kind = 'both' if other >= NEAR_IOU else 'background'
+        counts['old' if label < num_old else 'new'][kind] += 1
     for name, of_group in (('old', image.labels < num_old), ('new', image.labels >= num_old)):
         counts[name]['objects'] += int(of_group.sum())
-        counts[name]['found'] += int((found & of_group).sum())
-        counts[name]['missed'] += int((of_group & ~found & ~meant).sum())
+        counts[name]['found'] += int((matched.found & of_group).sum())
+        counts[name]['missed'] += int((of_group & ~matched.found & ~meant).sum())

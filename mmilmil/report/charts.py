@@ -91,7 +91,7 @@ def class_bars(classes: Mapping[str, tuple[float | None, float | None]], num_old
 
     Args:
         classes: By class in label order its AP before and after, in [0, 1] or ``None``.
-        num_old: How many of them, the first ones, are old.
+        num_old: How many of them, the first ones, have the colour of old ones; of a single group all.
         before_name: What stood before.
         title: What the scale is.
     """
@@ -112,7 +112,7 @@ def class_bars(classes: Mapping[str, tuple[float | None, float | None]], num_old
         axes.spines['left'].set_visible(False)
         axes.grid(axis='x')
         handles = [matplotlib.patches.Patch(color=_INKS['old'], label='old'), matplotlib.patches.Patch(
-            color=_INKS['new'], label='new')] if num_old else []
+            color=_INKS['new'], label='new')] if 0 < num_old < len(classes) else []
         handles += axes.get_legend_handles_labels()[0] if seen.any() else []
         if handles:
             figure.legend(handles=handles, loc='outside upper left', ncols=3, columnspacing=1.2)
@@ -174,17 +174,18 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float | None]]],
     return drawn[0]
 
 
-def small_curves(panels: Mapping[str, Sequence[float]], places: Sequence[float], x_label: str) -> str:
-    """A small panel for each series of values over common places, each with a scale of its own."""
+def small_curves(panels: Mapping[str, Sequence[float | None]], places: Sequence[float], x_label: str) -> str:
+    """A small panel for each series of values over common places, each with a scale of its own; ``None`` is a gap."""
     rows = -(-len(panels) // 2)
     with _figure(40 + 92 * rows) as (figure, drawn):
         grid = figure.subplots(rows, 2, squeeze=False, sharex=True).flat
         for axes, (name, values) in zip(grid, panels.items()):
-            axes.plot(places, values, color=_INKS['all'], linewidth=1.3)
+            known = [value for value in values if value is not None and np.isfinite(value)]
+            axes.plot(places, [np.nan if value is None else value for value in values], color=_INKS['all'], linewidth=1.3)
             axes.set_title(_short(name, 26), fontsize=10 * _PIXEL)
             axes.tick_params(labelsize=9 * _PIXEL)
             axes.locator_params(axis='y', nbins=3)
-            axes.set_ylim(bottom=min(0, *values), top=(max(values) or 1) * 1.08)
+            axes.set_ylim(bottom=min([0, *known]), top=(max(known, default=0) or 1) * 1.08)
             axes.grid(axis='y')
         for axes in list(figure.axes)[len(panels):]:
             axes.set_visible(False)
@@ -201,8 +202,10 @@ def precision_recall_curves(panels: Mapping[str, Mapping[str, tuple[np.ndarray, 
             for (detector, (recall, precision)), ink, dash in zip(found.items(), ('text', 'old', 'new'), _DASHES):
                 # Between detections precision only falls: the envelope is what the area under the curve counts.
                 envelope = np.maximum.accumulate(precision[::-1])[::-1]
-                axes.step([0, *recall, *recall[-1:]], [*envelope[:1], *envelope, *([0.] if len(recall) else [])], where='pre',
-                          color=_INKS[ink], linestyle=dash if ink == 'text' else '-', linewidth=1.4, label=_short(detector, 30))
+                # Of a class that is never detected there is no line, but its name in the legend.
+                begin, end = ([0.], [0.]) if len(recall) else ([], [])
+                axes.step([*begin, *recall, *recall[-1:]], [*envelope[:1], *envelope, *end], where='pre', color=_INKS[ink],
+                          linestyle=dash if ink == 'text' else '-', linewidth=1.4, label=_short(detector, 30))
             axes.set_title(_short(name, 24), fontsize=10.5 * _PIXEL)
             axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
             axes.grid()

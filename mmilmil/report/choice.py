@@ -4,38 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from mmdet.evaluation.functional import bbox_overlaps
 
 from ..evaluation.average_precision import Image
 from ..evaluation.error_kinds import error_counts
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What detections of one image are worth.
-
-    Attributes:
-        chosen: Which detections have the score, (D,).
-        right: Those of them that find an object, (D,).
-        found: Objects that are found, (G,).
-    """
-
-    chosen: np.ndarray
-    right: np.ndarray
-    found: np.ndarray
-
-
-def judge(image: Image, score_thr: float) -> Verdict:
-    """Which detections find an object: the surest first, each the free one of its class of highest IoU, 0.5 or more."""
-    chosen = image.detections[:, 4] >= score_thr
-    right, found = np.zeros(len(chosen), dtype=bool), np.zeros(len(image.labels), dtype=bool)
-    overlaps = bbox_overlaps(image.detections[:, :4], image.boxes, use_legacy_coordinate=True)
-    for index in np.argsort(-image.detections[:, 4], kind='stable'):
-        fits = (overlaps[index] >= 0.5) & (image.labels == image.detected_labels[index]) & ~found
-        if chosen[index] and fits.any():
-            right[index] = True
-            found[np.where(fits, overlaps[index], -1).argmax()] = True
-    return Verdict(chosen, right, found)
+from ..evaluation.matching import match_objects
 
 
 @dataclass(frozen=True)
@@ -73,13 +45,13 @@ def choose(students: Sequence[Image], teachers: Sequence[Image] | None, num_clas
     known = np.zeros(len(students), dtype=int)
     lost = np.zeros(len(students), dtype=int)
     for place, image in enumerate(students):
-        mine, old = judge(image, score_thr), image.labels < num_old
+        mine, old = match_objects(image, score_thr), image.labels < num_old
         counts = error_counts([image], num_classes, num_old, score_thr)
         for column, (name, group) in enumerate((('old', old), ('new', ~old))):
             objects[place, column], found[place, column] = group.sum(), (mine.found & group).sum()
             errors[place, column] = sum(counts[name][kind] for kind in ('class', 'place', 'both', 'twice', 'background'))
         if teachers is not None:
-            hers = judge(teachers[place], score_thr).found & old
+            hers = match_objects(teachers[place], score_thr).found & old
             known[place], lost[place] = hers.sum(), (hers & ~mine.found).sum()
     missed, total, used = objects - found, errors.sum(axis=1), set()
 

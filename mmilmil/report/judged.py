@@ -74,7 +74,8 @@ def curve_section(run: Run, pair: Pair | None, before: Mapping[str, float | None
     if pair is None:
         return Section(title, [Note(NO_DETECTIONS, missing=True)])
     after = run.figures['per_class']
-    if pair.teacher is not None and before:
+    compared = pair.teacher is not None and bool(before)
+    if compared:
         lost = {name: before[name] - after[name] for name in pair.stage.classes[:pair.taught]
                 if before.get(name) is not None and after[name] is not None}
         chosen = [name for name in sorted(lost, key=lost.get, reverse=True) if lost[name] > 0][:_CURVES]
@@ -88,11 +89,11 @@ def curve_section(run: Run, pair: Pair | None, before: Mapping[str, float | None
     panels = {}
     for name in chosen:
         label = pair.stage.classes.index(name)
-        panels[name] = {'teacher': precision_recall(pair.teacher, label)} if pair.teacher is not None else {}
+        panels[name] = {'teacher': precision_recall(pair.teacher, label)} if compared else {}
         panels[name]['this run'] = precision_recall(pair.student, label)
     return Section(title, [Chart(
         charts.precision_recall_curves(panels), 'Precision over recall at IoU 0.5, each point a score. The line of this run '
-        'lies below its teacher where it forgot.' if pair.teacher is not None else
+        'lies below its teacher where it forgot.' if compared else
         'Precision over recall at IoU 0.5, each point a score.')], intro)
 
 
@@ -154,7 +155,7 @@ def error_section(pair: Pair | None, settings: Settings) -> Section:
     named = {group: f'{group} classes' if num_old else 'classes' for group in groups}
     blocks = [Chart(charts.grouped_bars(
         ERROR_KINDS, {named[group]: [counts[group][kind] for kind in ERROR_KINDS] for group in groups},
-        f'errors at a score of {settings.score_thr:g}', groups),
+        f'errors at a score of {settings.score_thr:g}', groups if num_old else ('old', )),
         'Wrong detections by their class, missed objects by theirs.')]
     aps, repaired = ap_gaps(pair.student, classes, num_old)
     means = group_means(pair.stage, aps)
@@ -187,20 +188,25 @@ def teacher_boxes(pair: Pair | None, score_thr: float | None) -> list[object]:
         return []
     thresholds = [round(0.1 + 0.05 * step, 2) for step in range(18)]
     at = sorted({*thresholds, *([score_thr] if score_thr is not None else [])})
+    # The surest come first, so that what a threshold leaves out changes nothing of the others: one matching does for all.
+    scores, right, wrong, objects = [], [], [], 0
+    for image in pair.teacher:
+        chosen = image.detections[:, 4] >= at[0]
+        labels = np.concatenate([image.labels, image.ignored_labels])
+        old = labels < pair.taught
+        hits, misses = match(image.detections[chosen], image.detected_labels[chosen],
+                             np.concatenate([image.boxes, image.ignored_boxes])[old], labels[old],
+                             (np.arange(len(labels)) >= len(image.labels))[old])
+        scores.append(image.detections[chosen, 4])
+        right.append(hits)
+        wrong.append(misses)
+        objects += int((image.labels < pair.taught).sum())
+    scores, right, wrong = (np.concatenate(column) for column in (scores, right, wrong))
     figures = {}
     for threshold in at:
-        right = wrong = objects = 0
-        for image in pair.teacher:
-            chosen = image.detections[:, 4] >= threshold
-            labels = np.concatenate([image.labels, image.ignored_labels])
-            old = labels < pair.taught
-            hits, misses = match(image.detections[chosen], image.detected_labels[chosen],
-                                 np.concatenate([image.boxes, image.ignored_boxes])[old], labels[old],
-                                 (np.arange(len(labels)) >= len(image.labels))[old])
-            right, wrong = right + int(hits.sum()), wrong + int(misses.sum())
-            objects += int((image.labels < pair.taught).sum())
-        figures[threshold] = (right / (right + wrong) if right + wrong else None, right / objects if objects else None,
-                              (right + wrong) / len(pair.teacher))
+        hits, misses = (int(column[scores >= threshold].sum()) for column in (right, wrong))
+        figures[threshold] = (hits / (hits + misses) if hits + misses else None, hits / objects if objects else None,
+                              (hits + misses) / len(pair.teacher))
     blocks: list[object] = []
     if score_thr is not None:
         precision, recall, number = figures[score_thr]
@@ -234,8 +240,9 @@ def picture_section(pair: Pair | None, settings: Settings) -> Section:
 
 def picture_words(settings: Settings, grouped: bool) -> str:
     """What the colours of pictures mean."""
-    colors = 'Old classes are blue, new ones orange' if grouped else 'Boxes are orange'
-    return (f'{colors}; red with ✕ is a detection that finds no object of its class; dashed is an object that was missed. '
+    colors = 'Old classes are blue, new ones orange' if grouped else 'Boxes are blue'
+    return (f'{colors}; red with ✕ is a detection that finds no object of its class, grey is what does not count, dashed an '
+            'object that was missed. '
             f'Detections have a score of {settings.score_thr:g} or more.')
 
 

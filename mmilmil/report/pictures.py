@@ -10,8 +10,8 @@ import mmcv
 import numpy as np
 
 from ..evaluation.average_precision import Image
+from ..evaluation.matching import match_objects
 from ..stage import Stage
-from .choice import judge
 
 _LONG_SIDE, _QUALITY = 560, 78
 
@@ -84,7 +84,7 @@ def truth_marks(image: Image, stage: Stage, size: tuple[int, int]) -> list[Mark]
 
 
 def found_marks(image: Image, stage: Stage, size: tuple[int, int], score_thr: float, classes: int) -> list[Mark]:
-    """What a detector found in an image, right and wrong, and the objects that it missed.
+    """What a detector found in an image, right, wrong or on what is ignored, and the objects that it missed.
 
     Args:
         image: Objects and the detector's detections.
@@ -93,20 +93,21 @@ def found_marks(image: Image, stage: Stage, size: tuple[int, int], score_thr: fl
         score_thr: Detections of lower scores are not drawn.
         classes: How many of the stage's classes, the first ones, the detector knows: others it cannot miss.
     """
-    verdict = judge(image, score_thr)
+    matched = match_objects(image, score_thr)
     missed = (('missed-' + _group(label, stage), box, f'{stage.classes[label]} missed')
-              for box, label, found in zip(image.boxes, image.labels, verdict.found) if not found and label < classes)
+              for box, label, found in zip(image.boxes, image.labels, matched.found) if not found and label < classes)
     order = np.argsort(image.detections[:, 4], kind='stable')
     shown = []
-    for index in order[verdict.chosen[order]]:
-        label, score, right = image.detected_labels[index], image.detections[index, 4], verdict.right[index]
-        shown.append((_group(label, stage) if right else 'wrong', image.detections[index, :4],
-                      f'{stage.classes[label]} {score:.2f}{"" if right else " ✕"}'))
+    for index in order[matched.chosen[order]]:
+        label, score, wrong = image.detected_labels[index], image.detections[index, 4], matched.wrong[index]
+        kind = 'wrong' if wrong else _group(label, stage) if matched.right[index] else 'ignored'
+        shown.append((kind, image.detections[index, :4], f'{stage.classes[label]} {score:.2f}{" ✕" if wrong else ""}'))
     return _placed([*missed, *shown], size)
 
 
 def _group(label: int, stage: Stage) -> str:
-    return 'old' if label < len(stage.old) else 'new'
+    """The colours are those of :func:`mmilmil.class_colors.class_colors`: a single group has the old one's."""
+    return 'old' if label < len(stage.old) or len(stage.groups) == 1 else 'new'
 
 
 def _placed(boxes: Iterable[tuple[str, Sequence[float], str]], size: tuple[int, int]) -> list[Mark]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluation.detections_file import Detections
-from ..evaluation.sources import same_sets
+from ..evaluation.sources import same_sets, sources
 from .run import Run, is_run
 
 
@@ -37,18 +37,55 @@ def ancestors(run: Run) -> list[Run]:
     return chain
 
 
+def apart(one: Run, other: Run) -> str | None:
+    """Why the figures of two runs, which both have some, do not compare; ``None`` where they do.
+
+    Figures that do not tell their sets, as those of a stock dataset, compare with others that do not where they are of as
+    many images.
+    """
+    if one.tested != other.tested:
+        tested, not_tested = (one, other) if one.tested else (other, one)
+        return f'those of {tested.name} are of the test set, those of {not_tested.name} of the validation set'
+    for key, what in (('iou_thr', 'IoU'), ('eval_mode', 'way of averaging')):
+        if one.figures.get(key) != other.figures.get(key):
+            return f'those of {one.name} and {other.name} are by another {what}'
+    mine, theirs = bool(sources(one.figures)), bool(sources(other.figures))
+    if mine != theirs:
+        return f'those of {other.name if mine else one.name} do not tell on which sets they were measured'
+    if not same_sets(one.figures, other.figures) or (
+            not mine and one.figures.get('images') != other.figures.get('images')):
+        return f'those of {one.name} and {other.name} are of different sets'
+    return None
+
+
+def comparable(chain: Sequence[Run]) -> list[Run]:
+    """The end of a chain, from the first stage whose figures, and those of all after it, compare with the last one's.
+
+    What is left out is told among the last one's problems.
+    """
+    kept = [chain[-1]]
+    for run in reversed(chain[:-1]):
+        if reason := apart(chain[-1], run):
+            line = f'the figures of {run.name} are left out where stages are compared: {reason}'
+            line += f'. Test it: {run.test_command}' if kept[-1].tested and not run.tested else ''
+            if line not in kept[-1].problems:
+                kept[-1].problems.append(line)
+            break
+        kept.insert(0, run)
+    return kept
+
+
 def beside(run: Run) -> list[Run]:
     """Runs in the same folder whose figures compare: those of the same classes on the same sets; joint training comes last."""
     if run.figures is None:
         return []
     found = []
-    for folder in sorted(run.folder.resolve().parent.iterdir()):
+    for folder in _folders(run.folder.resolve().parent):
         if folder == run.folder.resolve() or not is_run(folder):
             continue
         other = Run(folder)
         figures = other.figures
-        if figures and all(figures[key] == run.figures[key] for key in ('classes', 'split')) and other.tested == run.tested \
-                and figures.get('iou_thr') == run.figures.get('iou_thr') and same_sets(figures, run.figures):
+        if figures and all(figures[key] == run.figures[key] for key in ('classes', 'split')) and not apart(run, other):
             found.append(other)
     return sorted(found, key=lambda other: other.is_joint)
 
@@ -76,7 +113,15 @@ def chains_among(runs: Sequence[Run]) -> list[list[Run]]:
 
 def runs_in(folder: Path) -> list[Run]:
     """The runs whose work dirs lie in a folder."""
-    return [Run(path) for path in sorted(folder.iterdir()) if is_run(path)] if folder.is_dir() else []
+    return [Run(path) for path in _folders(folder) if is_run(path)]
+
+
+def _folders(parent: Path) -> list[Path]:
+    """What lies in a folder; nothing of one that is not there or may not be read."""
+    try:
+        return sorted(parent.iterdir())
+    except OSError:
+        return []
 
 
 def aligned(found: Detections, other: Detections | None) -> list[int] | None:

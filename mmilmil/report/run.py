@@ -34,10 +34,12 @@ class Run:
     Attributes:
         folder: The work dir.
         problems: What is missing or broken, with the command that adds it; filled while parts are read.
+        on_val: Whether its figures are those of the latest validation even where it is tested.
     """
 
     folder: Path
     problems: list[str] = field(default_factory=list)
+    on_val: bool = False
     _of_a_test: bool = field(default=False, init=False, repr=False)
 
     @property
@@ -74,20 +76,21 @@ class Run:
     @cached_property
     def figures(self) -> Optional[dict[str, Any]]:
         """The test's figures, else those of the latest validation; ``None`` where there are none of this version's form."""
-        for name in (TEST_FILE, VAL_FILE):
+        for name in (VAL_FILE, ) if self.on_val else (TEST_FILE, VAL_FILE):
             path = self.folder / name
-            if not path.is_file():
-                continue
             try:
+                if not path.is_file():
+                    continue
                 figures = read_figures(path)
                 Stage.from_metainfo(figures, str(path))
                 _check_figures(figures, path)
-            except InputError as error:
+            except (InputError, OSError) as error:
                 self.problems.append(str(error))
                 continue
             self._of_a_test = name == TEST_FILE
             return figures
-        self.problems.append(f'{self.folder} has no {TEST_FILE}: test the run, {self.test_command}')
+        self.problems.append(f'{self.folder} has no {VAL_FILE}: it is written by each validation of a training' if self.on_val
+                             else f'{self.folder} has no {TEST_FILE}: test the run, {self.test_command}')
         return None
 
     @property
@@ -96,10 +99,37 @@ class Run:
         return self.figures is not None and self._of_a_test
 
     @property
+    def measured(self) -> list[str]:
+        """The checkpoints that the figures are of, as the test names them: one, or those whose detections were fused; empty
+        where figures do not tell.
+        """
+        if not self.tested or not isinstance(self.figures.get('checkpoint'), str):
+            return []
+        fused = self.figures.get('fused')
+        return [self.figures['checkpoint'], *(map(str, fused) if isinstance(fused, list) else ())]
+
+    @property
+    def other_weights(self) -> Optional[str]:
+        """What to tell where the figures are not those of the run's own final model; ``None`` where they are.
+
+        A folder without a training, as of a detector that was brought, has no other one.
+        """
+        own = (self.folder / FINAL_CHECKPOINT).is_file() or bool(self.steps)
+        if not own or self.measured in ([], [FINAL_CHECKPOINT]):
+            return None
+        return (f'The figures of {self.name} are of {" and ".join(self.measured)}, not of {FINAL_CHECKPOINT}. To have those: '
+                f'{self._tested_by([FINAL_CHECKPOINT])}')
+
+    @property
     def test_command(self) -> str:
-        """The command that tests the run once more."""
-        return shlex.join(['python', 'tools/test.py', str(self.config_file or 'CONFIG'), str(self.folder / FINAL_CHECKPOINT),
-                           '--work-dir', str(self.folder)])
+        """The command that tests once more what was tested, else the final model."""
+        # Where the figures themselves cannot be read they name nothing.
+        return self._tested_by((self.__dict__.get('figures') and self.measured) or [FINAL_CHECKPOINT])
+
+    def _tested_by(self, checkpoints: list[str]) -> str:
+        first, *fused = (file if is_url(file) else str(self.folder / file) for file in checkpoints)
+        return shlex.join(['python', 'tools/test.py', str(self.config_file or 'CONFIG'), first, '--work-dir', str(self.folder),
+                           *(['--fuse', *fused] if fused else [])])
 
     @cached_property
     def stage(self) -> Optional[Stage]:
@@ -117,7 +147,7 @@ class Run:
         """What the training cost, see :class:`mmilmil.engine.hooks.run_cost.RunCostHook`."""
         try:
             cost = read_cost(self.folder)
-        except InputError as error:
+        except (InputError, OSError) as error:
             self.problems.append(str(error))
             return None
         if cost is None and self.steps:
@@ -159,7 +189,7 @@ class Run:
     @cached_property
     def teacher(self) -> Optional[Path]:
         """Work dir of the teacher: as it lay to this one when it taught, as both may have been moved together, else where it
-        was.
+        was, else, which is told, one of its name beside this one.
         """
         checkpoint = ((self.training_config.get('model') or {}).get('teacher') or {}).get('checkpoint')
         if not isinstance(checkpoint, str) or is_url(checkpoint):
@@ -169,6 +199,9 @@ class Run:
         moved = [here / os.path.relpath(named, was)] if isinstance(was, str) else []
         for folder in (*moved, named, here.parent / named.name):
             if is_run(folder) and folder.resolve() != here:
+                if folder not in (*moved, named):
+                    self.problems.append(f"the teacher's folder {named} is not there: {folder} is taken for it, as it lies "
+                                         'beside this one and has its name. Whether it is the same detector is not looked at')
                 return folder.resolve()
         self.problems.append(f"the teacher's folder {named} is not there, nor beside this one: what compares with the teacher "
                              'is left out')
@@ -186,25 +219,43 @@ class Run:
         keeps = [one.get('keep') for one in innermost_datasets(loader.get('dataset'))] if loader.get('dataset') else []
         return not self.has_teacher and 'seen' in keeps and self.stage is not None and len(self.stage.split) > 1
 
-    @cached_property
+    @property
     def steps(self) -> list[dict[str, Any]]:
-        """What training logged, by step: a resumed run's from where it went on."""
-        found: dict[int, dict] = {}
-        for path in self._of_starts('vis_data/scalars.json'):
-            lines = [line for line in _json_lines(path) if 'loss' in line and isinstance(line.get('step'), int)]
-            for step in [step for step in found if lines and step >= lines[0]['step']]:
-                del found[step]
-            found.update((line['step'], line) for line in lines)
-        return [found[step] for step in sorted(found)]
+        """What training logged, by step: a resumed run's, or one's that was started afresh, from where it went on."""
+        return self._logged['steps']
 
-    @cached_property
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """What :class:`mmilmil.engine.hooks.live_view.LiveViewHook` wrote of the boxes beside it, by step."""
+        return self._logged['shown']
+
+    @property
     def validations(self) -> list[tuple[int, dict[str, Any]]]:
         """Figures of the validations, each with the last step or epoch before it as it was logged."""
-        found: dict[int, dict] = {}
+        return [(line['step'], line) for line in self._logged['validations']]
+
+    @cached_property
+    def _logged(self) -> dict[str, list[dict[str, Any]]]:
+        """Lines of all starts in their order, without those that a later start went through again."""
+        # By step; a validation, whose own may be an epoch, by the step of training before it.
+        found: dict[str, dict[tuple[int, int], dict]] = {'steps': {}, 'shown': {}, 'validations': {}}
         for path in self._of_starts('vis_data/scalars.json'):
-            found.update((line['step'], line) for line in _json_lines(path)
-                         if 'loss' not in line and isinstance(line.get('step'), int) and isinstance(line.get('all'), float))
-        return sorted(found.items())
+            lines = [line for line in _json_lines(path) if isinstance(line.get('step'), int)]
+            first = next((line['step'] for line in lines if 'loss' in line), None)
+            if first is not None:
+                found = {kind: {key: line for key, line in of_kind.items() if key[0] < first}
+                         for kind, of_kind in found.items()}
+            before = max((step for step, _ in found['steps']), default=0)
+            for line in lines:
+                step = line['step']
+                if 'loss' in line:
+                    before = step
+                    found['steps'][step, 0] = line
+                elif any(name.startswith(('teacher/', 'boxes/')) for name in line):
+                    found['shown'][step, 0] = line
+                elif isinstance(line.get('all'), float):
+                    found['validations'][before, step] = line
+        return {kind: [of_kind[key] for key in sorted(of_kind)] for kind, of_kind in found.items()}
 
     @cached_property
     def log(self) -> list[str]:
@@ -241,12 +292,18 @@ class Run:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's work dir: it has figures, a final model, or what a start of MMEngine leaves."""
-    if not folder.is_dir():
+    """Whether a folder is a run's work dir: it has figures, a final model, or what a start of MMEngine leaves.
+
+    One that may not be read is none.
+    """
+    try:
+        if not folder.is_dir():
+            return False
+        if any((folder / name).is_file() for name in (TEST_FILE, VAL_FILE, FINAL_CHECKPOINT)):
+            return True
+        return any(_STARTED.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
+    except OSError:
         return False
-    if any((folder / name).is_file() for name in (TEST_FILE, VAL_FILE, FINAL_CHECKPOINT)):
-        return True
-    return any(_STARTED.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
 
 
 def _check_figures(figures: Mapping[str, Any], path: Path) -> None:

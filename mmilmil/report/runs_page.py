@@ -21,8 +21,8 @@ from . import charts
 from .choice import choose
 from .judged import Pair, galleries, picture_words
 from .page import Chart, Commands, Facts, Links, Note, Page, Section, Table, Tiles, rows_of
-from .relatives import Settings, aligned, chains_among, joint_of, runs_in
-from .run import Run
+from .relatives import Settings, aligned, apart, chains_among, comparable, joint_of, runs_in
+from .run import Run, is_run
 from .stage_page import group_matrix, percent, problems_section, table_blocks, unique_names
 
 COMPARISON_FILE = 'comparison.json'
@@ -57,9 +57,16 @@ class Family:
 
     @property
     def chains(self) -> list[list[Run]]:
-        """Those that end in a final run."""
+        """Those that end in a final run, each from the stage on whose figures compare with its."""
         ends = {run.folder.resolve() for run in self.finals}
-        return [chain for chain in chains_among(self.runs) if chain[-1].folder.resolve() in ends and len(chain) > 1]
+        chains = [comparable(chain) for chain in chains_among(self.runs) if chain[-1].folder.resolve() in ends]
+        return [chain for chain in chains if len(chain) > 1]
+
+    @property
+    def joint(self) -> Run | None:
+        """Joint training, where its figures compare with the main run's."""
+        found = joint_of(self.finals)
+        return found if found and not apart(self.main, found) else None
 
     def title(self, words: str) -> str:
         """A heading."""
@@ -69,7 +76,9 @@ class Family:
 def families(runs: Sequence[Run]) -> list[Family]:
     """Runs that have figures, by the split that they belong to."""
     shown = [run for run in runs if run.figures]
-    names = {run.folder.resolve(): name for run, name in zip(shown, unique_names(shown))}
+    mixed = len({run.tested for run in shown}) > 1
+    names = {run.folder.resolve(): f'{name}{" (validation)" * (mixed and not run.tested)}'
+             for run, name in zip(shown, unique_names(shown))}
     chains = chains_among(shown)
     key = {run.folder.resolve(): (tuple(run.figures['classes']), tuple(run.figures['split'])) for run in shown}
     by_split: dict[tuple, list[list[Run]]] = {}
@@ -106,8 +115,11 @@ def runs_page(title: str, runs: Sequence[Run], settings: Settings, out: Path) ->
     stages = max((len(chain) for family in found for chain in family.chains), default=1)
     measure = ' or '.join(dict.fromkeys(measure_name(run.figures) for run in first.runs))
     sections = [section for family in found for section in family_sections(family, settings)]
-    return Page(title, f'{len(runs)} runs, chains of {stages} stage{"s" * (stages != 1)}. {measure} on the test set.'
-                if stages > 1 else f'{len(runs)} runs. {measure}.',
+    measured = {run.tested for family in found for run in family.runs}
+    where = ('the test set, of runs that are not tested on the validation set' if len(measured) > 1
+             else 'the test set' if True in measured else 'the validation set, as no run is tested')
+    return Page(title, f'{len(runs)} runs, chains of {stages} stage{"s" * (stages != 1)}. {measure} on {where}.'
+                if stages > 1 else f'{len(runs)} runs. {measure} on {where}.',
                 [*sections, costs_section(runs), links_section(runs, out), made_of_runs(runs), problems_section(runs)],
                 {'runs': {name: run.figures for family in found for run in family.runs for name in [family.called(run)]}})
 
@@ -121,7 +133,7 @@ def family_sections(family: Family, settings: Settings) -> list[Section]:
 
 def glance_section(family: Family) -> Section:
     """The figures of the main run."""
-    run, joint = family.main, joint_of(family.finals)
+    run, joint = family.main, family.joint
     figures = run.figures
     measure = measure_name(figures)
     tiles = []
@@ -130,13 +142,14 @@ def glance_section(family: Family) -> Section:
             bound = joint.figures[name] if joint and joint is not run else None
             under = f'joint {percent(bound)} ({100 * (figures[name] - bound):+.1f})' if bound is not None else ''
             tiles.append((f'{measure}, {name} classes', f'{percent(figures[name])} %', under))
-    return Section(family.title('At a glance'), [Tiles(tiles)], f'The run {family.called(run)}, after its last stage.')
+    warned = [Note(one.other_weights, missing=True) for one in family.runs if one.other_weights]
+    return Section(family.title('At a glance'), [Tiles(tiles), *warned], f'The run {family.called(run)}, after its last stage.')
 
 
 def figures_section(family: Family) -> Section:
     """All runs in a table, and what chains forgot."""
     rows = {family.called(run): run.row for run in family.runs}
-    joint, chains = joint_of(family.finals), family.chains
+    joint, chains = family.joint, family.chains
     main = next((chain for chain in chains if chain[-1] is family.main), None)
     blocks = table_blocks(results_table(rows, teacher=family.called(main[0]) if main else None,
                                         joint=family.called(joint) if joint else None))
@@ -198,7 +211,8 @@ def class_section(family: Family) -> Section:
     shown = [name for name in classes if name in set(shown)]
     rule = '' if len(shown) == len(classes) else f' Of {len(classes)} classes the {_CLASSES} that lost most; the table has all.'
     blocks = [Chart(charts.class_bars({name: (old.get(name), after[name]) for name in shown},
-                                      sum(name in stage.old for name in shown), family.called(before) if before else '',
+                                      len(shown) if len(stage.groups) == 1 else sum(name in stage.old for name in shown),
+                                      family.called(before) if before else '',
                                       f'{measure_name(main.figures)} (%)'),
                     f'{family.called(main)}{", upright lines are its teacher" if before else ""}.{rule}')]
     if 1 < len(columns) <= 12:
@@ -322,26 +336,28 @@ def comparison_page(folder: Path, figures: Path, seeds: Sequence[Path], settings
     Args:
         folder: The comparison's work dir.
         figures: Its ``comparison.json``.
-        seeds: The folders with its runs, one a seed.
+        seeds: The folders with its runs, one a seed; used where there is no ``comparison.json`` that tells.
         settings: What is drawn.
         out: The folder that the page will lie in.
 
     Raises:
         InputError: there are neither figures nor runs with some.
     """
-    runs = [run for seed in seeds for run in runs_in(seed)]
     notes: list[object] = []
     content = _content(figures, notes)
     sections = comparison_sections(content) if content else []
-    found = families([run for run in runs if run.folder.parent == seeds[0]] if seeds else [])
+    by_seed = _runs_of(content, folder) if content else {seed.name: runs_in(seed) for seed in seeds}
+    runs = list({run.folder: run for of_seed in by_seed.values() for run in of_seed}.values())
+    first = next(iter(by_seed), '')
+    found = families(by_seed.get(first, []))
     if not content and not found:
         raise InputError(f'{folder} has neither {COMPARISON_FILE} nor runs with figures: let tools/compare.py end')
     sections += [section for family in found for section in family_sections(family, settings)]
-    seed = f' The sections of single runs are of {seeds[0].name}.' if len(seeds) > 1 else ''
+    seed = f' The sections of single runs are of {first}.' if len(by_seed) > 1 else ''
     title = folder.resolve().name
     methods = len({row['method'] for row in content['rows']}) if content else len(runs)
     what = f'{methods} method{"s" * (methods != 1)}' if content else f'{methods} runs'
-    return Page(title, f'A comparison of {what} over {len(seeds)} seed{"s" * (len(seeds) != 1)}.{seed}',
+    return Page(title, f'A comparison of {what} over {len(by_seed)} seed{"s" * (len(by_seed) != 1)}.{seed}',
                 [Section('Not complete', notes), *sections, costs_section(runs), links_section(runs, out), made_of_runs(runs),
                  problems_section(runs)],
                 {'rows': content['rows'] if content else []})
@@ -353,6 +369,9 @@ def _content(path: Path, notes: list[object]) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding='utf-8'))
         if not all(isinstance(content.get(key), list) for key in ('rows', 'runs', 'failed', 'configs')):
             raise ValueError('it holds no figures by method')
+        for one in content['runs']:
+            if not isinstance(one['seed'], int) or not all(isinstance(name, str) for name in one.get('work_dirs', ())):
+                raise ValueError('it holds no figures by seed and work dir')
         for row in content['rows']:
             _row(row)
         return content
@@ -360,6 +379,21 @@ def _content(path: Path, notes: list[object]) -> dict[str, Any] | None:
         notes.append(Note(f'{path} cannot be used ({error}): it is written when tools/compare.py ends; call it again.',
                           missing=True))
         return None
+
+
+def _runs_of(content: Mapping[str, Any], folder: Path) -> dict[str, list[Run]]:
+    """The runs that a comparison is of, by the folder of their seed: those that it names, with figures of its split.
+
+    Of a comparison that names no folders, as one of an earlier version, all of its seeds.
+    """
+    found: dict[str, dict[Path, None]] = {}
+    for one in content['runs']:
+        seed = f'seed{one["seed"]}'
+        named = [folder / name for name in one['work_dirs']] if 'work_dirs' in one else [
+            run.folder for run in runs_in(folder / seed)]
+        found.setdefault(seed, {}).update(dict.fromkeys(path for path in named if is_run(path)))
+    on_val = content.get('split') == 'val'
+    return {seed: [Run(path, on_val=on_val) for path in sorted(paths)] for seed, paths in found.items()}
 
 
 def _row(row: Mapping[str, Any]) -> MethodRow:

@@ -6,13 +6,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation.forgetting import ap_matrix, group_ap
-from ..evaluation.sources import same_sets
 from ..evaluation.tables import measure_name, results_table
 from ..table_layout import size_told
 from . import charts
 from .judged import Pair, confusion_section, curve_section, error_section, picture_section
 from .page import Chart, Note, Page, Section, Table, Tiles, rows_of
-from .relatives import Settings, ancestors, beside, joint_of
+from .relatives import Settings, ancestors, apart, beside, comparable, joint_of
 from .run import Run
 from .training import cost_section, made_of_section, pruned_section, teacher_section, training_section
 
@@ -34,12 +33,15 @@ def stage_page(run: Run, settings: Settings) -> Page:
     if run.figures:
         found = run.judged
         pair = Pair.of(found, teacher) if found else None
+        compared = comparable(chain)
+        before = compared[-2] if len(compared) > 1 else None
+        warned = [Note(run.other_weights, missing=True)] if run.other_weights else []
         sections = [
-            Section('At a glance', [tiles(run, teacher, others), Note(glance(run, teacher, others))]),
-            figures_section(run, teacher, others),
-            stages_section(chain),
-            classes_section(run, teacher),
-            curve_section(run, pair, _per_class(teacher)),
+            Section('At a glance', [tiles(run, before, others), Note(glance(run, before, others)), *warned]),
+            figures_section(run, before, others),
+            stages_section(compared),
+            classes_section(run, before),
+            curve_section(run, pair, _per_class(before)),
             confusion_section(pair, settings),
             error_section(pair, settings),
             picture_section(pair, settings)]
@@ -66,7 +68,8 @@ def subtitle(run: Run) -> str:
     if not run.figures:
         return kind
     where = 'the test set' if run.tested else 'the validation set, as the run is not tested'
-    return f'{kind}. {measure_name(run.figures)} on {where}, {run.figures.get("images", "?")} images.'
+    of = f', of {" and ".join(run.measured)}' if run.measured else ''
+    return f'{kind}. {measure_name(run.figures)} on {where}, {run.figures.get("images", "?")} images{of}.'
 
 
 def _number(count: int, word: str) -> str:
@@ -105,7 +108,7 @@ def _of(run: Run | None, name: str) -> float | None:
 
 def _old_of(run: Run, teacher: Run | None) -> float | None:
     """The teacher's AP of the old classes, where the two compare."""
-    if teacher is None or list(teacher.stage.classes) != list(run.stage.old) or not same_sets(teacher.figures, run.figures):
+    if teacher is None or list(teacher.stage.classes) != list(run.stage.old) or apart(teacher, run):
         return None
     return teacher.figures['all']
 
@@ -204,7 +207,7 @@ def classes_section(run: Run, teacher: Run | None) -> Section:
         shown = [name for name in names if name in set(order[:_SHOWN_CLASSES])]
         rule = (f' Of {len(names)} classes the {_SHOWN_CLASSES} are drawn that changed most, or where none was there before, '
                 'have the lowest AP; the table has all.')
-    num_old = sum(name in stage.old for name in shown)
+    num_old = len(shown) if len(stage.groups) == 1 else sum(name in stage.old for name in shown)
     caption = f'{measure} of each class{", upright lines are its teacher" if before else ""}.{rule}'
     rows = [['class', 'group', *(['before'] if before else []), 'after', *(['change'] if before else [])]]
     for index, group in enumerate(stage.groups):

@@ -2,10 +2,12 @@
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..engine.loss_groups import LOSS_GROUPS, is_loss_term, loss_group
 from ..engine.work_dir import FINAL_CHECKPOINT
 from ..models.memory import MEMORY_FILE
 from ..table_layout import size_told
@@ -17,7 +19,7 @@ from .run import Run, is_run
 
 PRUNING_FILE = 'pruning.json'
 TEACHER_BOXES_FILE = 'teacher_boxes.json'
-_PARTS = {'loss_kd_': 'distillation', 'loss_memory_': 'memory'}
+_SHARE = 0.01  # of the total, by which its terms may miss it
 
 
 def training_section(run: Run) -> Section:
@@ -28,16 +30,22 @@ def training_section(run: Run) -> Section:
                                          'starts): it is written while train.py runs and cannot be added '
                                          'later.', missing=True)])
     places = [line['step'] for line in steps]
-    names = [name for name in dict.fromkeys(key for line in steps for key in line)
-             if name.startswith('loss_') and all(isinstance(line.get(name), int | float) for line in steps)]
+    parts = _parts(steps)
     blocks: list[object] = []
-    if names:
-        sums = {'detection': [name for name in names if not name.startswith(tuple(_PARTS))]}
-        sums |= {title: [name for name in names if name.startswith(prefix)] for prefix, title in _PARTS.items()}
-        total = {'total': (places, [line.get('loss') for line in steps])}
-        series = {title: (places, [sum(line[name] for name in mine) for line in steps]) for title, mine in sums.items() if mine}
-        blocks.append(Chart(charts.curves({**total, **series}, 'step', 'loss', inks=('text', 's0', 's1', 's2')),
+    if parts:
+        total = {'total': (places, [line['loss'] for line in steps])}
+        series = {group: (places, [sum(values) if (values := [one for one in row if one is not None]) else None
+                                   for row in zip(*terms.values())]) for group, terms in parts.items()}
+        inks = ('text', *(f's{LOSS_GROUPS.index(group)}' for group in parts))
+        blocks.append(Chart(charts.curves({**total, **series}, 'step', 'loss', inks=inks),
                             'The total loss and its parts, means over the last steps before each line of the log.'))
+        sums = [sum(value for value in row if value is not None) for row in zip(*(values for _, values in series.values()))]
+        apart = [(step, summed, line['loss']) for step, summed, line in zip(places, sums, steps)
+                 if abs(summed - line['loss']) > _SHARE * abs(line['loss'])]
+        if apart:
+            step, summed, whole = max(apart, key=lambda one: abs(one[1] - one[2]))
+            blocks.append(Note(f'In {len(apart)} of {len(steps)} lines of the log the terms do not add up to the total; '
+                               f'furthest off at step {step}: {summed:.4g} of {whole:.4g}.', missing=True))
     rates = [(line['step'], line['lr']) for line in steps if isinstance(line.get('lr'), int | float)]
     if rates:
         blocks.append(Chart(charts.curves({'learning rate': tuple(zip(*rates))}, 'step', 'learning rate', inks=('all', )),
@@ -48,14 +56,21 @@ def training_section(run: Run) -> Section:
                                   for _, line in run.validations]) for name in ('old', 'new', 'all')}
         series = {name: one for name, one in series.items() if any(value is not None for value in one[1])}
         blocks.append(Chart(charts.curves(series, 'epoch or step', 'AP (%)', bounds=(0, 100), marks=True,
-                                          inks=('old', 'new', 'all')), 'Figures of the validations.'))
-    if names:
-        for title, mine in sums.items():
-            if mine:
-                panels = {name.removeprefix('loss_'): [line[name] for line in steps] for name in mine}
-                blocks.append(Chart(charts.small_curves(panels, places, 'step'),
-                                    f'Terms of {title}, weighted as in the total, each with a scale of its own.'))
+                                          inks=tuple(series)), 'Figures of the validations.'))
+    for group, terms in parts.items():
+        blocks.append(Chart(charts.small_curves(terms, places, 'step'),
+                            f'Terms of {group}, weighted as in the total, each with a scale of its own.'))
     return Section('Training', blocks, f'{steps[-1]["step"]} steps, {len(steps)} lines of log.')
+
+
+def _parts(steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float | None]]]:
+    """By group that has a term, and by term, the values by line of the log, ``None`` where a line has none."""
+    found: dict[str, dict[str, list[float | None]]] = {group: {} for group in LOSS_GROUPS}
+    for name in dict.fromkeys(key for line in steps for key in line if is_loss_term(key)):
+        group, term = loss_group(name)
+        values = [line.get(name) for line in steps]
+        found[group][term] = [value if isinstance(value, int | float) else None for value in values]
+    return {group: terms for group, terms in found.items() if terms}
 
 
 def teacher_section(run: Run, pair: Pair | None) -> Section:
@@ -84,12 +99,13 @@ def teacher_section(run: Run, pair: Pair | None) -> Section:
                               str(run.folder / TEACHER_BOXES_FILE)])
         blocks.append(Note('How many boxes a step the training images get, and how many are right there, tells: '
                            f'{command}; then build the report again.', missing=True))
-    logged = {name: [line[name] for line in run.steps] for name in (run.steps[0] if run.steps else ())
-              if name.startswith('teacher') and all(isinstance(line.get(name), int | float) for line in run.steps)}
     blocks += teacher_boxes(pair, score_thr)
-    if logged:
-        blocks.append(Chart(charts.small_curves(logged, [line['step'] for line in run.steps], 'step'),
-                            'What the training logged of the teacher.'))
+    names = dict.fromkeys(name for line in run.shown for name in line if name.startswith(('teacher/', 'boxes/')))
+    if names:
+        logged = {name: [line.get(name) for line in run.shown] for name in names}
+        blocks.append(Chart(charts.small_curves(logged, [line['step'] for line in run.shown], 'step'),
+                            'What the training showed: boxes a step that it was trained on, those that the teacher found, the '
+                            'share of these that was merged, and their mean score.'))
     return Section("The teacher's boxes", blocks, "In a new stage old objects are not annotated: the teacher's detections "
                    'stand for them.')
 

@@ -19,10 +19,8 @@ from ...models.detectors import IncrementalDetector
 from ...registry import HOOKS
 from ...stage import Stage
 from ...visualization.marked_images import Legend, Mark, MarkedImage, marked_page
+from ..loss_groups import is_loss_term, loss_group
 from ..runner_state import bare_model
-
-# What the names of losses begin with; all others are the stock detector's.
-_GROUPS = dict(distillation='loss_kd_', memory='loss_memory_')
 
 
 @HOOKS.register_module()
@@ -85,9 +83,10 @@ class LiveViewHook(Hook):
         if not is_main_process():
             return
         for name, value in (outputs or {}).items():
-            if 'loss' in name and name != 'loss':
+            if is_loss_term(name):
                 # Without its graph, which would stay until the log's line.
-                self._losses.setdefault(_tag(name), []).append(value.detach() if isinstance(value, Tensor) else value)
+                tag = '/'.join(loss_group(name))
+                self._losses.setdefault(tag, []).append(value.detach() if isinstance(value, Tensor) else value)
         last = self.end_of_epoch(runner.train_dataloader, batch_idx) and len(runner.train_dataloader) <= self.interval
         if self.every_n_inner_iters(batch_idx, self.interval) or last:
             shown = {**self._loss_means(), **self._box_means()}
@@ -148,14 +147,6 @@ class LiveViewHook(Hook):
                     runner.visualizer.add_image(f'val_{place + 1}', picture, step=step)
         finally:
             model.train(training)
-
-
-def _tag(name: str) -> str:
-    """The name under which a loss is shown: what it is for, and its term."""
-    for group, start in _GROUPS.items():
-        if name.startswith(start):
-            return f'{group}/{name.removeprefix(start)}'
-    return f'detector/{name.replace("loss_", "", 1)}'
 
 
 def detections_picture(sample, stage: Stage, score_thr: float, when: str) -> np.ndarray:
