@@ -155,7 +155,7 @@ def run_stage(stage: ChainStage, options: tuple[str, ...] = (), tools: Path = TO
     try:
         for tool, args in stage_commands(stage, options, tools, flags, unlabelled, screen=screen):
             ran, begin = True, log_size(log) if log else 0
-            replace(start, log=log)(stage.name, stage.work_dir, tool, *args)
+            (replace(start, log=log) if log else start)(stage.name, stage.work_dir, tool, *args)
     except InputError:
         screen.enter(stage, State.FAILED, f'{stage.name}: failed{end_of_log(log, begin) if log and ran else ""}')
         raise
