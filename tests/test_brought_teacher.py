@@ -102,7 +102,7 @@ def test_what_has_no_training_is_brought_whatever_its_name(own, name):
 def test_figures_are_of_this_file_and_these_settings(stage, own, calls):
     with pytest.raises(FileNotFoundError):  # nothing is run here
         run_stage(stage)
-    assert calls == [('test.py', str(own.config), str(own.checkpoint), '--work-dir', str(stage.work_dir))]
+    assert calls == [('test.py', str(own.config), str(own.checkpoint), '--no-report', '--work-dir', str(stage.work_dir))]
     calls.clear()
     stage.work_dir.mkdir()
     figures = stage.work_dir / 'metrics.json'
