@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from mmengine.config import Config, ConfigDict
 
 from ..errors import InputError
+from .required_hooks import hook_type
 
 LOCAL = 'LocalVisBackend'
 LIVE_HOOK = 'LiveViewHook'
@@ -43,7 +44,7 @@ def complete_visualizer(cfg: Config) -> None:
     for one in backends:
         if not isinstance(one, Mapping) or not isinstance(one.get('type'), str | type):
             raise InputError(f"visualizer.vis_backends has {one!r}: give a backend as dict(type='TensorboardVisBackend')")
-    kinds = [_name(one) for one in backends]
+    kinds = [hook_type(one) for one in backends]
     for kind in kinds:
         package = _PACKAGES.get(kind)
         if package and find_spec(package) is None:
@@ -57,9 +58,4 @@ def complete_visualizer(cfg: Config) -> None:
 
 def _hooks(cfg: Config) -> set[str]:
     hooks = [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or ())]
-    return {_name(hook) for hook in hooks if isinstance(hook, Mapping)}
-
-
-def _name(part: Mapping) -> str:
-    kind = part.get('type', '')
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+    return {hook_type(hook) for hook in hooks if isinstance(hook, Mapping)}
