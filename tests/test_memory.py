@@ -15,7 +15,7 @@ from mmilmil.models import Teacher
 from mmilmil.models.hashes import weights_hash
 from mmilmil.models.memory import FeatureMemory
 from mmilmil.models.memory_building import Candidates, _own, _spread, build_memory, herd
-from mmilmil.models.memory_drift import carried_over, drift
+from mmilmil.models.memory_drift import carried_over, channel_map, drift
 from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.models.replay import _partners
 from mmilmil.models.sampling import NewFirst
@@ -443,6 +443,43 @@ def test_drift_is_the_linear_map_between_two_detectors(checkpoint):
     # Nothing moved: nothing is changed.
     weight, bias = drift(teacher, teacher, [dict(inputs=list(inputs), data_samples=samples)])
     assert torch.allclose(weight, torch.eye(16), atol=1e-3) and bias.abs().max() < 1e-3
+
+
+def test_the_map_of_channels_by_hand():
+    """Two channels over cells that span them: swapped, one of them tripled, and moved. Of no RoI nothing is known."""
+    before = torch.tensor([[[[0., 1.], [0., 2.]], [[0., 0.], [1., 5.]]]])
+    after = torch.stack([3 * before[:, 1] + 4, before[:, 0] - 1], dim=1)
+    weight, bias = channel_map(before, after)
+    assert torch.allclose(weight, torch.tensor([[0., 3.], [1., 0.]]), atol=0.05)
+    assert torch.allclose(bias, torch.tensor([4., -1.]), atol=0.05)
+    weight, bias = channel_map(before[:0], after[:0])
+    assert torch.equal(weight, torch.eye(2)) and not bias.any()
+
+
+def test_a_memory_that_follows_is_seen_as_the_student_sees(remembered):
+    """The student's neck gives twice the teacher's: its head gets the memory doubled, and has to say of it what the teacher's
+    says of the memory itself."""
+    student = build(student_cfg(remembered, memory=dict(per_step=99, follow=True), norm_eval=True)).train()
+    for convolution in student.neck.fpn_convs:
+        convolution.conv.weight.data *= 2
+        convolution.conv.bias.data *= 2
+    moved = []
+    handle = student.replay.register_forward_pre_hook(lambda module, args: moved.extend(args[4]))
+    student.loss(*batch())
+    handle.remove()
+    before, after = moved
+    assert len(before) and torch.allclose(after, 2 * before, atol=1e-4)
+    labels = torch.zeros(len(before)).long()
+    memory, head = FeatureMemory(before, labels, OLD, 'hash'), student.roi_head.bbox_head
+    for follow, features in ((True, 2 * before), (False, before)):
+        student.replay.follow = follow
+        student.replay.per_step = len(before)
+        losses = student.replay(memory, student, student.teacher.detector, moved=(before, after))
+        logits, deltas = head(features)
+        known_logits, known = student.teacher.detector.roi_head.bbox_head(before)
+        error = F.smooth_l1_loss(deltas[:, :12], known, reduction='none').unflatten(1, (3, 4)).sum(2)
+        assert torch.allclose(losses['loss_memory_cls'], F.cross_entropy(logits, labels), rtol=0.01)
+        assert torch.allclose(losses['loss_memory_reg'], (error * known_logits.softmax(1)[:, :3]).sum(1).mean(), rtol=0.02)
 
 
 def drift_cells(detector, inputs):

@@ -31,33 +31,51 @@ def drift(teacher: nn.Module, student: nn.Module, batches: Iterable[dict]) -> tu
     Returns:
         W (C, C) and b (C,), float32, on CPU.
     """
-    square = product = None
+    sums = None
     for batch in batches:
         data = teacher.data_preprocessor(batch)
         levels = teacher.extract_feat(data['inputs'])
         proposals = teacher.rpn_head.predict(levels, data['data_samples'], rescale=False)
         rois = bbox2roi([found.bboxes for found in proposals])
-        before, after = (_cells(model, maps, rois) for model, maps in (
-            (teacher, levels), (student, student.extract_feat(data['inputs']))))
-        before = torch.cat([before, before.new_ones(len(before), 1)], dim=1)
-        square, product = ((0 if total is None else total) + (before.T @ value).double().cpu()
-                           for total, value in ((square, before), (product, after)))
+        found = _sums(*(_pooled(model, maps, rois) for model, maps in (
+            (teacher, levels), (student, student.extract_feat(data['inputs'])))))
+        sums = found if sums is None else [total + more for total, more in zip(sums, found)]
+    return _solved(*sums)
+
+
+@torch.no_grad()
+def channel_map(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """The linear map of :func:`drift` between pooled tensors of the same RoIs, (R, C, h, w) each; none changes nothing."""
+    return _solved(*_sums(before, after))
+
+
+def _sums(before: Tensor, after: Tensor) -> list[Tensor]:
+    """(C + 1, C + 1) and (C + 1, C): of the cells' products, what the least squares are made of."""
+    before, after = (pooled.float().permute(0, 2, 3, 1).reshape(-1, pooled.size(1)) for pooled in (before, after))
+    before = torch.cat([before, before.new_ones(len(before), 1)], dim=1)
+    return [(before.T @ value).double().cpu() for value in (before, after)]
+
+
+def _solved(square: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
     channels = square.size(0) - 1
-    pull = RIDGE * square.diagonal()[:channels].mean()
+    pull = RIDGE * square.diagonal()[:channels].mean() + torch.finfo(torch.float32).tiny
     square[:channels, :channels] += pull * torch.eye(channels).double()
     product[:channels] += pull * torch.eye(channels).double()
+    square[channels, channels] += torch.finfo(torch.float32).tiny
     solved = torch.linalg.solve(square, product).float()
     return solved[:channels].T.contiguous(), solved[channels]
 
 
-def _cells(detector: nn.Module, levels: tuple[Tensor, ...], rois: Tensor) -> Tensor:
-    """(R * h * w, C) of the RoIs."""
+def _pooled(detector: nn.Module, levels: tuple[Tensor, ...], rois: Tensor) -> Tensor:
     extractor = as_list(detector.roi_head.bbox_roi_extractor)[0]
-    pooled = extractor(for_roi_align(levels)[:extractor.num_inputs], rois)
-    return pooled.permute(0, 2, 3, 1).reshape(-1, pooled.size(1)).float()
+    return extractor(for_roi_align(levels)[:extractor.num_inputs], rois)
 
 
 def carried_over(memory: FeatureMemory, weight: Tensor, bias: Tensor) -> FeatureMemory:
     """The memory with every cell mapped to ``weight @ x + bias``."""
-    features = torch.einsum('oc,nchw->nohw', weight, memory.features) + bias[:, None, None]
-    return replace(memory, features=features)
+    return replace(memory, features=mapped(memory.features, weight, bias))
+
+
+def mapped(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(N, C, h, w), each cell as ``weight @ x + bias``."""
+    return torch.einsum('oc,nchw->nohw', weight, features) + bias[:, None, None]

@@ -1,6 +1,7 @@
 """Replay of a feature memory through the student's RoI head."""
 
 from collections.abc import Callable
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ..registry import MODELS
 from .losses import RoIDeltaLoss
 from .memory import FeatureMemory
+from .memory_drift import channel_map, mapped
 from .prototypes import prototypes_of
 from .settings import check_number, check_switch
 from .views.base import box_heads
@@ -34,19 +36,23 @@ class FeatureReplay(BaseModule):
         flip: Whether half of them are mirrored from left to right.
         mix: Whether each gets less than half of another one of its label (mixup, Zhang et al. 2018, within a class): a head
             soon knows a few thousand tensors by heart.
+        follow: Whether they are moved as the trunk has moved: by the linear map of channels that, on the distillation RoIs of the
+            step, brings the teacher's pooled features nearest to the student's (:mod:`mmilmil.models.memory_drift`).
         least_share: Share of the weights that is left in a batch all of whose images show old objects; they teach the new rows
             what the memory would, and without its cost to the new classes. In between it is the share of images without.
         prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
     """
 
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
-                 flip: bool = False, mix: bool = False, least_share: float = 1.0, prototypes: bool = False) -> None:
+                 flip: bool = False, mix: bool = False, follow: bool = False, least_share: float = 1.0,
+                 prototypes: bool = False) -> None:
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
         self.file = file
         self.flip = check_switch(flip, 'model.memory.flip')
         self.mix = check_switch(mix, 'model.memory.mix')
+        self.follow = check_switch(follow, 'model.memory.follow')
         check_number(least_share, 'model.memory.least_share', 0, 1)
         self.least_share = least_share
         self.prototypes = check_switch(prototypes, 'model.memory.prototypes')
@@ -70,8 +76,8 @@ class FeatureReplay(BaseModule):
             self._placed = memory, device, memory.features.to(device), memory.labels.to(device)
         return self._placed[2:]
 
-    def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module, apart: float = 1.0
-                ) -> dict[str, Tensor]:
+    def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module, apart: float = 1.0,
+                moved: Optional[tuple[Tensor, Tensor]] = None) -> dict[str, Tensor]:
         """Losses of one step.
 
         Args:
@@ -79,6 +85,8 @@ class FeatureReplay(BaseModule):
             student: A two-stage detector that knows the old classes first, then the new ones.
             teacher: The detector that the memory was made by.
             apart: Share of the batch's images on which the teacher saw no old object.
+            moved: Pooled features of the same RoIs by teacher and student, (R, C, h, w) each, which ``follow`` goes by; ``None``
+                where no term has asked for them.
 
         Returns:
             ``loss_memory_cls`` and ``loss_memory_reg``; of a cascade summed over its cascade stages with the weights that it
@@ -96,15 +104,19 @@ class FeatureReplay(BaseModule):
             features = share * features + (1 - share) * kept[partners]
         if self.flip:
             features = torch.where((torch.rand(len(features), 1, 1, 1) < 0.5).to(device), features.flip(-1), features)
+        seen = features
+        if self.follow and moved is not None:
+            weight, bias = channel_map(*moved)
+            seen = mapped(features, weight.to(device), bias.to(device))
         weights = getattr(student.roi_head, 'stage_loss_weights', (1.0, ) * len(heads))
-        losses = [self._of_head(weight, head, known, features, labels)
+        losses = [self._of_head(weight, head, known, seen, features, labels)
                   for weight, head, known in zip(weights, heads, box_heads(teacher), strict=True)]
         share = max(apart, self.least_share)
         return dict(zip(('loss_memory_cls', 'loss_memory_reg'), (share * sum(terms) for terms in zip(*losses))))
 
-    def _of_head(self, weight: float, head: Callable, known: Callable, features: Tensor, labels: Tensor
-                 ) -> tuple[Tensor, Tensor]:
-        logits, deltas = (value.float() for value in head(features))
+    def _of_head(self, weight: float, head: Callable, known: Callable, seen: Tensor, features: Tensor,
+                 labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = (value.float() for value in head(seen))
         with torch.no_grad():
             known_logits, known_deltas = (value.float() for value in known(features))
         background = known_logits.size(1) - 1

@@ -238,7 +238,8 @@ class IncrementalDetector:
             losses.update(self.distiller(outputs, knowledge, annotation))
         if self.memory is not None and self.replay.per_step:
             apart = sum(annotation.apart) / len(annotation.apart) if annotation.apart else 1.0
-            losses.update(self.replay(self.memory, self, self.teacher.detector, apart))
+            moved = (outputs.rois[0].features, outputs.heads[0].features) if outputs.rois else None
+            losses.update(self.replay(self.memory, self, self.teacher.detector, apart, moved))
         return losses
 
     def train(self, mode: bool = True) -> nn.Module:
