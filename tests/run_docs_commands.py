@@ -1,11 +1,11 @@
 """Run the commands that README and docs show, as they stand there, on tiny drawn sets: `make docs-commands`.
 
-A folder is made with the repository's tools and configs, in which every stage has one epoch, images are small and the small
-Faster R-CNN stands for R50-FPN, with a tiny set where each config looks for its data, and with the files that the pages' words
-stand for (CONFIG, photos/, ...). There bash runs each command that `docs_commands.NOT_RUN` does not name, page by page. Fails
-where one fails.
+A folder is made for each page, with the repository's tools and configs, in which every stage has one epoch, images are small
+and the small Faster R-CNN stands for R50-FPN, with a tiny set where each config looks for its data, and with the files that the
+pages' words stand for (CONFIG, photos/, ...). There bash runs each command that `docs_commands.NOT_RUN` does not name, in the
+order of the page. Fails where one fails, or where none is asked for.
 
-    python tests/run_docs_commands.py [--only PATTERN ...] [--keep FOLDER]
+    python tests/run_docs_commands.py [--only PATTERN ...] [--jobs N] [--keep FOLDER]
 """
 
 import argparse
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -99,9 +100,9 @@ def draw_yolo(folder: Path, names: tuple[str, ...], splits: bool) -> None:
 
 
 class Sandbox:
-    """The folder that the commands are run in."""
+    """The folder that a page's commands are run in."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: str) -> None:
         self.folder = folder
         for name in ('configs', 'tools', 'benchmarks'):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
@@ -115,7 +116,9 @@ class Sandbox:
             del self.env[name]
         for variable, config in SETS.items():
             root = folder / 'sets' / variable
-            draw_voc(root, tuple(load_config(str(REPO / f'configs/ilmil/{config}.py')).metainfo.classes))
+            # Int8 is calibrated on ten images or more that the stage keeps.
+            images = 24 if page == 'deploy.md' else 0
+            draw_voc(root, tuple(load_config(str(REPO / f'configs/ilmil/{config}.py')).metainfo.classes), images=images)
             self.env[f'MMILMIL_{variable}_ROOT'] = str(root)
         write_shapes(str(folder / 'data/shapes'), ShapesSettings(train=8, val=4, test=4))
         self.env['MMILMIL_SHAPES_ROOT'] = str(folder / 'data/shapes')
@@ -134,7 +137,6 @@ class Sandbox:
 
     def begin(self, page: str) -> list[str]:
         """Makes ready for a page; the commands that it stands on."""
-        shutil.rmtree(self.folder / 'work_dirs', ignore_errors=True)
         if page in ('own_data.md', 'configs.md'):
             draw_voc(self._screws(), ('bolt', 'nut', 'washer', 'pin', 'hook'))
         return BEFORE.get(page, [])
@@ -202,33 +204,44 @@ def filled(command: Command) -> str:
     return text
 
 
+def run_page(page: str, asked: list[Command], folder: Path) -> list[Command]:
+    """Run a page's commands in its sandbox; those that failed."""
+    sandbox = Sandbox(folder, page)
+    for text in sandbox.begin(page):
+        status, said = sandbox.run(filled(Command(page, 0, text)))
+        if status:
+            print(f'{page} stands on `{text}`, which failed:\n{said[-3000:]}', flush=True)
+            return asked
+    failed = []
+    for command in asked:
+        sandbox.before(command)
+        start = time.monotonic()
+        status, said = sandbox.run(filled(command))
+        result = f'{"failed" if status else "ok":6} {time.monotonic() - start:5.0f} s  {command.name}: {command.text}'
+        print(f'{result}\n{said[-3000:]}' if status else result, flush=True)
+        sandbox.after(command)
+        if status:
+            failed.append(command)
+    return failed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', default=['*'], metavar='PATTERN', help='pages, or pages and lines: running.md:13')
-    parser.add_argument('--keep', type=Path, metavar='FOLDER', help='work in this new folder and leave it there')
+    parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)), metavar='N', help='pages side by side')
+    parser.add_argument('--keep', type=Path, metavar='FOLDER', help='work in this new folder, one for each page, and leave it')
     args = parser.parse_args()
-    asked = [command for command in commands() if command.excuse is None
-             and any(fnmatchcase(command.name, pattern) or fnmatchcase(command.page, pattern) for pattern in args.only)]
-    failed = []
-    with tempfile.TemporaryDirectory() as temporary:
-        sandbox = Sandbox(args.keep or Path(temporary) / 'repository')
-        for page in dict.fromkeys(command.page for command in asked):
-            for text in sandbox.begin(page):
-                status, said = sandbox.run(filled(Command(page, 0, text)))
-                if status:
-                    raise SystemExit(f'{page} stands on `{text}`, which failed:\n{said[-3000:]}')
-            for command in (command for command in asked if command.page == page):
-                sandbox.before(command)
-                start = time.monotonic()
-                status, said = sandbox.run(filled(command))
-                result = f'{"failed" if status else "ok":6} {time.monotonic() - start:5.0f} s'
-                print(f'{result}  {command.name}: {command.text}', flush=True)
-                sandbox.after(command)
-                if status:
-                    failed.append(command)
-                    print(said[-3000:], flush=True)
-    print(f'{len(asked) - len(failed)} of {len(asked)} commands ran')
-    sys.exit(bool(failed))
+    pages: dict[str, list[Command]] = {}
+    for command in commands():
+        if command.excuse is None and any(fnmatchcase(name, one) for one in args.only for name in (command.name, command.page)):
+            pages.setdefault(command.page, []).append(command)
+    longest_first = sorted(pages, key=lambda page: -len(pages[page]))
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(args.jobs) as pool:
+        root = args.keep or Path(temporary)
+        failed = sum(pool.map(lambda page: run_page(page, pages[page], root / Path(page).stem), longest_first), [])
+    asked = sum(map(len, pages.values()))
+    print(f'{asked - len(failed)} of {asked} commands ran' + ''.join(f'\nfailed: {one.name}' for one in failed))
+    sys.exit(bool(failed) or not asked)
 
 
 if __name__ == '__main__':
