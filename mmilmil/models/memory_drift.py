@@ -53,7 +53,8 @@ def _sums(before: Tensor, after: Tensor) -> list[Tensor]:
     """(C + 1, C + 1) and (C + 1, C): of the cells' products, what the least squares are made of."""
     before, after = (pooled.float().permute(0, 2, 3, 1).reshape(-1, pooled.size(1)) for pooled in (before, after))
     before = torch.cat([before, before.new_ones(len(before), 1)], dim=1)
-    return [(before.T @ value).double().cpu() for value in (before, after)]
+    with torch.autocast(before.device.type, enabled=False):
+        return [(before.T @ value).double().cpu() for value in (before, after)]
 
 
 def _solved(square: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:

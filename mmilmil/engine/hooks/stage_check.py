@@ -68,6 +68,9 @@ class StageCheckHook(Hook):
                 print_log(f'feature memory {model.memory.path}: {model.memory}' if model.memory is not None else
                           f"no feature memory beside the teacher {model.teacher_cfg['checkpoint']}: nothing is replayed",
                           'current')
+                if model.memory is not None and model.replay.follow and not getattr(model.distiller, 'needs_rois', False):
+                    print_log('model.memory.follow: the distiller compares no RoIs, by which the memory would follow the '
+                              'student; it is replayed as the teacher has it', 'current')
             if model.teacher_boxes is not None and model.merging is not None:
                 dataset = runner.train_dataloader.dataset
                 check_moves(dataset, model.data_preprocessor, runner.hooks)
