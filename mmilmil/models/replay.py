@@ -44,8 +44,8 @@ class FeatureReplay(BaseModule):
     """
 
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
-                 flip: bool = False, mix: bool = False, follow: bool = False, least_share: float = 1.0,
-                 prototypes: bool = False) -> None:
+                 flip: bool = False, mix: bool = False, follow: bool = False, soft: bool = False,
+                 least_share: float = 1.0, prototypes: bool = False) -> None:
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
@@ -53,6 +53,7 @@ class FeatureReplay(BaseModule):
         self.flip = check_switch(flip, 'model.memory.flip')
         self.mix = check_switch(mix, 'model.memory.mix')
         self.follow = check_switch(follow, 'model.memory.follow')
+        self.soft = check_switch(soft, 'model.memory.soft')
         check_number(least_share, 'model.memory.least_share', 0, 1)
         self.least_share = least_share
         self.prototypes = check_switch(prototypes, 'model.memory.prototypes')
@@ -123,6 +124,9 @@ class FeatureReplay(BaseModule):
         target = labels.masked_fill(labels == background, logits.size(1) - 1)
         if known_deltas.size(1) == 4 != deltas.size(1):
             known_deltas = known_deltas.repeat(1, background)
+        if self.soft:
+            known = known_logits.softmax(dim=1)
+            target = torch.cat([known[:, :-1], known.new_zeros(len(known), logits.size(1) - known.size(1)), known[:, -1:]], dim=1)
         cls = self.loss_weight * F.cross_entropy(logits, target)
         return weight * cls, weight * self.delta_loss(deltas, known_deltas, teacher_logits=known_logits)
 
