@@ -14,7 +14,7 @@ from mmilmil import InputError
 from mmilmil.models import Teacher
 from mmilmil.models.hashes import weights_hash
 from mmilmil.models.memory import FeatureMemory
-from mmilmil.models.memory_building import Candidates, _own, _spread, build_memory, herd
+from mmilmil.models.memory_building import Candidates, _of_background, _of_objects, _own, _spread, build_memory, herd
 from mmilmil.models.memory_drift import carried_over, channel_map, drift
 from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.models.replay import _partners
@@ -156,6 +156,17 @@ def test_replay_is_cross_entropy_and_old_deltas(remembered):
     assert all(weight.grad is None for weight in student.backbone.parameters())
 
 
+def test_a_soft_replay_is_cross_entropy_to_what_the_teacher_says(remembered):
+    """Rows of new classes have 0, background is the last of both."""
+    student = shake(build(student_cfg(remembered, memory=dict(per_step=99, soft=True))), seed=3).train()
+    losses = student.loss(*batch())
+    memory = student.memory
+    log_p = student.roi_head.bbox_head(memory.features)[0].log_softmax(1)
+    known = student.teacher.detector.roi_head.bbox_head(memory.features)[0].softmax(1)
+    by_roi = -(known[:, :3] * log_p[:, :3]).sum(1) - known[:, 3] * log_p[:, 5]
+    assert torch.allclose(losses['loss_memory_cls'], by_roi.mean())
+
+
 @pytest.mark.parametrize('score_thr, share', [(0.05, 0.25), (1.0, 1.0)])
 def test_images_that_show_old_objects_leave_it_less(remembered, score_thr, share):
     """The teacher sees old objects on every image, or on none by a threshold that no box passes."""
@@ -235,6 +246,55 @@ def test_the_memory_of_a_detector(checkpoint):
     later = build_memory(detector, batches, OLD, [2], 'hash', per_class=2, background=3, before=before)
     assert later.counts[:3] == [2, 2, 2] and later.counts[3] >= 1
     assert (later.features[later.labels < 2] == 1).all() and (later.features[later.labels == 2] != 1).any()
+
+
+# An object, then proposals: with an IoU of 0.8 and 0.5, a part of it (0.4), hardly a part (0.1), two free ones.
+BOXES = torch.tensor([(0., 0., 100., 100.), (0., 0., 100., 80.), (0., 0., 50., 100.), (0., 0., 40., 100.), (0., 0., 10., 100.),
+                      (200., 0., 300., 100.), (400., 0., 500., 100.)])
+PLACES = torch.arange(7.)[:, None, None, None]
+
+
+def places(candidates):
+    return sorted(feature.item() for feature in candidates.features)
+
+
+def test_looks_at_an_object_are_its_box_and_proposals_from_half_an_iou_on():
+    found = {0: Candidates(99, torch.Generator())}
+    _of_objects(BOXES, instances([tuple(BOXES[0].tolist())], [0]), PLACES, PLACES.flatten(1), found, torch.Generator())
+    assert places(found[0]) == [0, 1, 2]
+    # Of more than three proposals three are drawn, and not always the same.
+    many = torch.cat([BOXES[:1], BOXES[1:2].repeat(6, 1)])
+    drawn = set()
+    for seed in range(20):
+        found = {0: Candidates(99, torch.Generator())}
+        _of_objects(many, instances([tuple(BOXES[0].tolist())], [0]), PLACES, PLACES.flatten(1), found,
+                    torch.Generator().manual_seed(seed))
+        assert len(places(found[0])) == 4 and places(found[0])[0] == 0
+        drawn.add(tuple(places(found[0])))
+    assert len(drawn) > 3
+    # A proposal is a look at the object that it shows most of, and classes of other stages are left out.
+    found = {0: Candidates(99, torch.Generator())}
+    pair = torch.tensor([(0., 0., 100., 100.), (0., 0., 100., 80.), (0., 0., 100., 82.)])
+    both = instances([(0., 0., 100., 100.), (0., 0., 100., 80.)], [0, 1])
+    _of_objects(pair, both, PLACES[:3], PLACES[:3].flatten(1), found, torch.Generator())
+    assert places(found[0]) == [0]
+
+
+def test_background_is_near_misses_and_parts_of_objects():
+    scores = torch.tensor([(0.9, 0., 0.1)] * 5 + [(0.2, 0., 0.8), (0.25, 0., 0.75)])
+    gt = instances([tuple(BOXES[0].tolist())], [0])
+
+    def found(scores, **more):
+        free = Candidates(99, torch.Generator())
+        _of_background(BOXES, gt, more.get('ignored'), PLACES, PLACES.flatten(1), scores, {0: None}, free, torch.Generator())
+        return places(free)
+
+    assert found(scores) == [3, 4, 6]  # the two free ones that lean most to an object, 4 of 0.9 and 6 of 0.25, and the part, 3
+    # What leans to a class that is not annotated here is never kept, and where the detector is sure of it nothing near it is.
+    other = scores.clone()
+    other[6] = torch.tensor([0., 0.6, 0.4])
+    assert found(other) == [3, 4, 5]
+    assert found(scores, ignored=instances([tuple(BOXES[6].tolist())], [0])) == [3, 4, 5]
 
 
 def test_earlier_background_is_thinned_evenly():

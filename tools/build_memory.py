@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--before', metavar='CHECKPOINT',
                         help='checkpoint of the stage before, beside which its memory lies: that is carried over')
     parser.add_argument('--per-class', type=number(int, 1), default=160, help='RoI tensors of each class; default 160')
-    parser.add_argument('--background', type=number(int, 0), default=320, help='RoI tensors of background; default 320')
+    parser.add_argument('--background', type=number(int, 0), default=640, help='RoI tensors of background; default 640')
     parser.add_argument('--seed', type=number(int, 0), default=0, help='of the draws; default 0')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='where the detector runs')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='settings on top of the config, as key=value')

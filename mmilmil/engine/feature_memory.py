@@ -42,7 +42,7 @@ def enough_images(dataset: Dataset, annotated: Sequence[int], objects: int, seed
 
 
 def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Optional[Path] = None,
-                before: Optional[tuple[FeatureMemory, nn.Module]] = None, per_class: int = 160, background: int = 320,
+                before: Optional[tuple[FeatureMemory, nn.Module]] = None, per_class: int = 160, background: int = 640,
                 seed: int = 0, device: str = 'cpu', config: Optional[dict] = None) -> FeatureMemory:
     """Build a memory from annotated images and write it.
 

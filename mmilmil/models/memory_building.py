@@ -12,12 +12,14 @@ from .memory import FeatureMemory
 from .precision import full_precision
 from .views.base import box_heads
 
-GOOD_IOU = 0.6
-"""A proposal with this IoU with an object, or more, is one more look at it."""
+LOOK_IOU = 0.5
+"""A proposal with this IoU with an object, or more, is one more look at it, if it has no more with another."""
+PART_IOU = 0.2
+"""From here to a look, a proposal shows a part of an object, or little of one, which is background to the RoI head."""
 FREE_IOU = 0.3
-"""A proposal whose IoU with every annotated or ignored object is lower is background."""
-LOOKS = 3
-"""Candidates of one object, at most: its box and its best proposals."""
+"""A proposal whose IoU with every annotated or ignored object is lower is no object at all."""
+LOOKS = 4
+"""Candidates of one object, at most: its box, and proposals drawn at random, loose ones too: on those new rows fire."""
 CROWD = 8
 """Times the tensors to be kept, as many candidates of a class are looked at, so that one set's size does not set the time."""
 SURE = 0.3
@@ -25,7 +27,9 @@ SURE = 0.3
 HALF = torch.finfo(torch.float16).max
 """The largest number of half precision, in which candidates wait."""
 NEAR_MISSES = 2
-"""Background candidates of an image, at most."""
+"""Background candidates of an image without an object, at most: those that the detector leans most to take for one."""
+PARTS = 2
+"""Background candidates of an image that show a part of an object, at most, drawn at random."""
 
 
 class Candidates:
@@ -91,7 +95,7 @@ def _spread(kept: Tensor, number: int) -> Tensor:
 
 @torch.no_grad()
 def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence[str], annotated: Sequence[int],
-                 fingerprint: str, per_class: int = 160, background: int = 320, before: FeatureMemory | None = None,
+                 fingerprint: str, per_class: int = 160, background: int = 640, before: FeatureMemory | None = None,
                  seed: int = 0) -> FeatureMemory:
     """The memory of a trained two-stage detector.
 
@@ -106,7 +110,7 @@ def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence
         background: Tensors of background.
         before: The memory of the stage before, whose classes come first; what it knows is kept, its background too, and the
             new background shares the room.
-        seed: Of the draw among candidates.
+        seed: Of the draws.
     """
     mode, generator = detector.training, torch.Generator().manual_seed(seed)
     detector.eval()
@@ -115,7 +119,7 @@ def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence
         free = Candidates(CROWD * background, generator)
         for batch in batches:
             data = detector.data_preprocessor(batch)
-            _look(detector, data['inputs'], data['data_samples'], found, free)
+            _look(detector, data['inputs'], data['data_samples'], found, free, generator)
     finally:
         detector.train(mode)
     kept, labels = [], []
@@ -137,7 +141,8 @@ def build_memory(detector: nn.Module, batches: Iterable[dict], classes: Sequence
     return FeatureMemory(torch.cat(kept).float(), torch.cat(labels), tuple(classes), fingerprint)
 
 
-def _look(detector: nn.Module, inputs: Tensor, samples: list, found: dict[int, Candidates], free: Candidates) -> None:
+def _look(detector: nn.Module, inputs: Tensor, samples: list, found: dict[int, Candidates], free: Candidates,
+          generator: torch.Generator) -> None:
     """Add what a batch shows."""
     levels = detector.extract_feat(inputs)
     proposals = detector.rpn_head.predict(levels, samples, rescale=False)
@@ -156,34 +161,42 @@ def _look(detector: nn.Module, inputs: Tensor, samples: list, found: dict[int, C
     scores = full_precision(seen['cls_score']).softmax(dim=1)
     parts = zip(boxes, objects, ignored, seen['bbox_feats'].split(counts), codes[0].split(counts), scores.split(counts))
     for of_image, gt, others, features, code, score in parts:
-        _of_objects(of_image, gt, features, code, found)
-        _of_background(of_image, gt, others, features, code, score, found, free)
+        _of_objects(of_image, gt, features, code, found, generator)
+        _of_background(of_image, gt, others, features, code, score, found, free, generator)
 
 
-def _of_objects(boxes: Tensor, gt: InstanceData, features: Tensor, codes: Tensor, found: dict[int, Candidates]) -> None:
-    overlaps = bbox_overlaps(boxes, gt.bboxes)
+def _of_objects(boxes: Tensor, gt: InstanceData, features: Tensor, codes: Tensor, found: dict[int, Candidates],
+                generator: torch.Generator) -> None:
+    overlap, nearest = bbox_overlaps(boxes, gt.bboxes).max(dim=1) if len(gt) else (boxes.new_zeros(0), boxes.new_zeros(0))
     for index, label in enumerate(gt.labels.tolist()):
         if label not in found:
             continue
-        overlap = overlaps[:, index].clone()
-        overlap[:len(gt)] = 0  # the annotated boxes, of which its own is the first look
-        best = overlap.topk(min(LOOKS - 1, len(overlap)))
-        for place in [index, *best.indices[best.values >= GOOD_IOU].tolist()]:
+        looks = (overlap >= LOOK_IOU) & (nearest == index)
+        looks[:len(gt)] = False  # the annotated boxes, of which its own is the first look
+        for place in [index, *_draw(looks, LOOKS - 1, generator)]:
             found[label].add(*_own(features[place], codes[place]))
 
 
 def _of_background(boxes: Tensor, gt: InstanceData, ignored: InstanceData | None, features: Tensor, codes: Tensor,
-                   scores: Tensor, found: dict[int, Candidates], free: Candidates) -> None:
+                   scores: Tensor, found: dict[int, Candidates], free: Candidates, generator: torch.Generator) -> None:
     taken = gt.bboxes if ignored is None else torch.cat([gt.bboxes, ignored.bboxes])
     score, leaning = scores[:, :-1].max(dim=1)
     annotated = torch.tensor([label in found for label in leaning.tolist()], device=boxes.device, dtype=torch.bool)
     # What it takes for a class that is not annotated here may be such an object, whatever its other boxes lean to.
     taken = torch.cat([taken, boxes[~annotated & (score > SURE)]])
-    known = annotated & ~(bbox_overlaps(boxes, taken) >= FREE_IOU).any(dim=1)
-    known[:len(gt)] = False
-    index = known.nonzero().squeeze(1)
-    for place in index[score[index].topk(min(NEAR_MISSES, len(index))).indices].tolist():
+    annotated[:len(gt)] = False
+    overlap = bbox_overlaps(boxes, taken).max(dim=1).values if len(taken) else torch.zeros_like(score)
+    index = (annotated & (overlap < FREE_IOU)).nonzero().squeeze(1)
+    near = index[score[index].topk(min(NEAR_MISSES, len(index))).indices].tolist()
+    parts = _draw(annotated & (overlap >= PART_IOU) & (overlap < LOOK_IOU), PARTS, generator)
+    for place in dict.fromkeys([*near, *parts]):
         free.add(*_own(features[place], codes[place]))
+
+
+def _draw(mask: Tensor, number: int, generator: torch.Generator) -> list[int]:
+    """At most so many of the places that are marked, at random."""
+    places = mask.nonzero().squeeze(1).tolist()
+    return [places[index] for index in torch.randperm(len(places), generator=generator)[:number].tolist()]
 
 
 def _own(*rows: Tensor) -> Iterator[Tensor]:

@@ -36,8 +36,10 @@ class FeatureReplay(BaseModule):
         flip: Whether half of them are mirrored from left to right.
         mix: Whether each gets less than half of another one of its label (mixup, Zhang et al. 2018, within a class): a head
             soon knows a few thousand tensors by heart.
-        follow: Whether they are moved as the trunk has moved: by the linear map of channels that, on the distillation RoIs of the
-            step, brings the teacher's pooled features nearest to the student's (:mod:`mmilmil.models.memory_drift`).
+        follow: Whether they are moved as the trunk has moved: by the linear map of channels that, on the distillation RoIs of
+            the step, brings the teacher's pooled features nearest to the student's (:mod:`mmilmil.models.memory_drift`).
+        soft: Whether the cross entropy is to what the teacher's head says of each tensor, as it is mixed and mirrored, with 0
+            for the new classes, and not to its label: a loose look teaches no more than the teacher makes of it.
         least_share: Share of the weights that is left in a batch all of whose images show old objects; they teach the new rows
             what the memory would, and without its cost to the new classes. In between it is the share of images without.
         prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
@@ -86,8 +88,8 @@ class FeatureReplay(BaseModule):
             student: A two-stage detector that knows the old classes first, then the new ones.
             teacher: The detector that the memory was made by.
             apart: Share of the batch's images on which the teacher saw no old object.
-            moved: Pooled features of the same RoIs by teacher and student, (R, C, h, w) each, which ``follow`` goes by; ``None``
-                where no term has asked for them.
+            moved: Pooled features of the same RoIs by teacher and student, (R, C, h, w) each, which ``follow`` goes by;
+                ``None`` where no term has asked for them.
 
         Returns:
             ``loss_memory_cls`` and ``loss_memory_reg``; of a cascade summed over its cascade stages with the weights that it
@@ -122,11 +124,12 @@ class FeatureReplay(BaseModule):
             known_logits, known_deltas = (value.float() for value in known(features))
         background = known_logits.size(1) - 1
         target = labels.masked_fill(labels == background, logits.size(1) - 1)
-        if known_deltas.size(1) == 4 != deltas.size(1):
-            known_deltas = known_deltas.repeat(1, background)
         if self.soft:
             known = known_logits.softmax(dim=1)
-            target = torch.cat([known[:, :-1], known.new_zeros(len(known), logits.size(1) - known.size(1)), known[:, -1:]], dim=1)
+            fresh = known.new_zeros(len(known), logits.size(1) - known.size(1))
+            target = torch.cat([known[:, :background], fresh, known[:, background:]], dim=1)
+        if known_deltas.size(1) == 4 != deltas.size(1):
+            known_deltas = known_deltas.repeat(1, background)
         cls = self.loss_weight * F.cross_entropy(logits, target)
         return weight * cls, weight * self.delta_loss(deltas, known_deltas, teacher_logits=known_logits)
 

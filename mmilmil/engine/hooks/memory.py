@@ -29,7 +29,7 @@ class MemoryHook(Hook):
         background: Tensors of background.
     """
 
-    def __init__(self, per_class: int = 160, background: int = 320) -> None:
+    def __init__(self, per_class: int = 160, background: int = 640) -> None:
         check_number(per_class, 'per_class of MemoryHook', 0, whole=True)
         check_number(background, 'background of MemoryHook', 0, whole=True)
         self.per_class = per_class
