@@ -184,7 +184,7 @@ def _of_background(boxes: Tensor, gt: InstanceData, ignored: InstanceData | None
     annotated = torch.tensor([label in found for label in leaning.tolist()], device=boxes.device, dtype=torch.bool)
     # What it takes for a class that is not annotated here may be such an object, whatever its other boxes lean to.
     taken = torch.cat([taken, boxes[~annotated & (score > SURE)]])
-    annotated[:len(gt)] = False
+    annotated[:len(gt)] = False  # the objects themselves
     overlap = bbox_overlaps(boxes, taken).max(dim=1).values if len(taken) else torch.zeros_like(score)
     index = (annotated & (overlap < FREE_IOU)).nonzero().squeeze(1)
     near = index[score[index].topk(min(NEAR_MISSES, len(index))).indices].tolist()
