@@ -1,0 +1,1 @@
+model = dict(memory=dict(loss_weight=8.0))
