@@ -1,1 +1,1 @@
-model = dict(memory=dict(loss_weight=8.0))
+model = dict(memory=dict(per_step=512, loss_weight=8.0))
