@@ -9,7 +9,7 @@ help:
 	@echo 'make demo   set up, then run the main job on the built-in demo set'
 	@echo 'make test   set up, then run all tests'
 	@echo 'make docs   set up, then build the documentation into site/index.html'
-	@echo 'make docs-commands  run the commands that the documentation shows, on tiny drawn sets (an hour)'
+	@echo 'make docs-commands  run the commands that the documentation shows, on tiny drawn sets (half an hour)'
 	@echo 'make mutants  try the tests of the formulas, filter and metrics on changed code (hours)'
 	@echo 'make setup  only set up: virtual environment in .venv with the tested stack'
 	@echo 'make lint   check the code with ruff'
