@@ -238,7 +238,8 @@ class IncrementalDetector:
             losses.update(self.distiller(outputs, knowledge, annotation))
         if self.memory is not None and self.replay.per_step:
             apart = sum(annotation.apart) / len(annotation.apart) if annotation.apart else 1.0
-            moved = (outputs.rois[0].features, outputs.heads[0].features) if outputs.rois else None
+            known = outputs.rois[0].features if outputs.rois else None
+            moved = None if known is None else (known, outputs.heads[0].features)
             losses.update(self.replay(self.memory, self, self.teacher.detector, apart, moved))
         return losses
 

@@ -155,7 +155,7 @@ class MFRRKDistiller(Distiller):
             return [values[index] for values, index in zip(by_image, kept, strict=True)]
 
         return [DistillationRoIs(chosen(head.bboxes), torch.cat(chosen(head.logits)), torch.cat(chosen(head.deltas)),
-                                 torch.cat(chosen(head.features)), head.head)
+                                 torch.cat(chosen(head.features)) if head.features else None, head.head)
                 for head in knowledge.heads]
 
     def _apart(self, annotation: Annotation) -> list[bool]:

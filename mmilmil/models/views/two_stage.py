@@ -67,7 +67,7 @@ class DistillationRoIs:
         bboxes: By image, (R_i, 4).
         logits: The teacher's, (R, C_o + 1), R the sum of all R_i.
         deltas: The teacher's, (R, 4 * C_o), or (R, 4).
-        features: The teacher's pooled features, (R, D, h, w).
+        features: The teacher's pooled features, (R, D, h, w), where its knowledge has them.
         head: The teacher's box head, frozen.
     """
 
