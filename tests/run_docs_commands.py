@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -205,24 +206,31 @@ def filled(command: Command) -> str:
     return text
 
 
-def run_page(page: str, asked: list[Command], folder: Path) -> list[Command]:
-    """Run a page's commands in its sandbox; those that failed."""
+class Failure(NamedTuple):
+    """What failed, in words, and what it said."""
+
+    name: str
+    told: str
+    said: str
+
+
+def run_page(page: str, asked: list[Command], folder: Path) -> list[Failure]:
+    """Run a page's commands in its sandbox, and tell which failed."""
     sandbox = Sandbox(folder, page)
     for text in sandbox.begin(page):
         status, said = sandbox.run(filled(Command(page, 0, text)))
         if status:
-            print(f'{page} stands on `{text}`, which failed:\n{said[-3000:]}', flush=True)
-            return asked
+            return [Failure(page, f'{page} stands on `{text}`, which failed', said)]
     failed = []
     for command in asked:
         sandbox.before(command)
         start = time.monotonic()
         status, said = sandbox.run(filled(command))
         result = f'{"failed" if status else "ok":6} {time.monotonic() - start:5.0f} s  {command.name}: {command.text}'
-        print(f'{result}\n{said[-3000:]}' if status else result, flush=True)
+        print(result, flush=True)
         sandbox.after(command)
         if status:
-            failed.append(command)
+            failed.append(Failure(command.name, result, said))
     return failed
 
 
@@ -241,7 +249,10 @@ def main() -> None:
         root = args.keep or Path(temporary)
         failed = sum(pool.map(lambda page: run_page(page, pages[page], root / Path(page).stem), longest_first), [])
     asked = sum(map(len, pages.values()))
-    print(f'{asked - len(failed)} of {asked} commands ran' + ''.join(f'\nfailed: {one.name}' for one in failed))
+    # Last, as CI shows the end of what it prints.
+    for one in failed:
+        print(f'\n{one.told}\n{one.said[-3000:]}')
+    print(f'{asked} commands, failed: {", ".join(one.name for one in failed) or "none"}')
     sys.exit(bool(failed) or not asked)
 
 

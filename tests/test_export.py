@@ -369,6 +369,46 @@ def test_differences(wanted, found, others, at_threshold):
         assert told.box <= .01 and told.score <= 1e-4
 
 
+# BOX where noise has moved it, and another box.
+LIKE, FAR = (1, 1, 9, 9.05), (1, 1, 9, 9.5)
+
+
+@pytest.mark.parametrize(('wanted', 'found', 'noisy', 'others', 'by_noise'), [
+    # Of two boxes one suppresses the other, or not: torch does both.
+    ([(BOX, .5, 0)], [(FAR, .45, 0)], [[(BOX, .5, 0)], [(FAR, .45, 0)]], 0, 2),
+    ([(BOX, .5, 0)], [(FAR, .45, 0)], [[(BOX, .5, 0)], [(LIKE, .5005, 0)]], 2, 0),
+    # What torch always finds is missing, or what it never does is there.
+    ([(BOX, .5, 0)], [], [[(BOX, .5, 0)], [(LIKE, .5005, 0)]], 1, 0),
+    ([(BOX, .5, 0)], [], [[(BOX, .5, 0)], []], 0, 1),
+    ([], [(BOX, .5, 0)], [[], [(BOX, .5, 1)], [(FAR, .5, 0)]], 1, 0),
+    ([], [(BOX, .5, 0)], [[], [(LIKE, .5, 0)]], 0, 1),
+    # Each by another noise.
+    ([(BOX, .5, 0), (BOX, .4, 1)], [], [[(BOX, .5, 0)], [(BOX, .4, 1)]], 0, 2),
+])
+def test_noise_explains_what_torch_itself_loses_and_gains(wanted, found, noisy, others, by_noise):
+    told = difference(detections(*wanted), detections(*found), .05, 3, (detections(*one) for one in noisy))
+    assert (len(told.others), told.by_noise) == (others, by_noise)
+
+
+def test_noise_is_asked_for_only_as_long_as_it_may_explain():
+    asked = iter([detections()] * 3)
+    difference(detections((BOX, .5, 0)), detections((BOX, .5, 0)), .05, 3, asked)
+    assert len(list(asked)) == 3
+    asked = iter([detections()] * 3)
+    difference(detections((BOX, .5, 0)), detections(), .05, 3, asked)
+    assert len(list(asked)) == 2
+
+
+def test_noise_is_in_grey_levels():
+    pixels = torch.zeros(1, 3, 40, 40)
+    runs = list(parity.with_noise(pixels, (1, 50, 100)))
+    assert len(runs) == 8 and not torch.equal(runs[0], runs[1])
+    largest = torch.stack(runs).abs().amax(dim=(0, 1, 3, 4))
+    assert torch.allclose(largest, torch.tensor([1e-2, 2e-4, 1e-4]), rtol=.01)
+    assert torch.equal(runs[0], next(parity.with_noise(pixels, (1, 50, 100))))
+    assert next(parity.with_noise(pixels, None)).abs().max() > 9e-3
+
+
 @pytest.mark.parametrize(('fitting', 'seconds', 'median'), [
     ((True, False, False), [5], 5),  # one image alone counts, although it prepares the others
     ((False, True, True, True), [9, 2, 4], 3),

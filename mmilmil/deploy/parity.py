@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -18,6 +18,10 @@ from .model import Arrays, fitted
 BOX_TOLERANCE = 0.01
 """Pixels of the resized image."""
 SCORE_TOLERANCE = 1e-4
+NOISE, NOISY_RUNS = 0.01, 8
+"""How much a pixel is changed by at most, in grey levels, and how often, to see what torch itself finds by rounding alone."""
+_NOISY = 10
+"""How many times as far as the tolerances noise may move a detection which is still the same one."""
 
 
 @dataclass
@@ -29,12 +33,15 @@ class Difference:
         score: Largest difference of their scores.
         at_threshold: Detections of one list alone whose score is, within :data:`SCORE_TOLERANCE`, that from which on one
             counts: rounding decides on which side it is.
+        by_noise: Detections of one list alone that torch itself loses or gains where the pixels are changed by no more than
+            :data:`NOISE`, as where two boxes overlap by just what suppression allows.
         others: Other detections of one list alone, by score.
     """
 
     box: float = 0.0
     score: float = 0.0
     at_threshold: int = 0
+    by_noise: int = 0
     others: list[float] = field(default_factory=list)
 
 
@@ -48,8 +55,8 @@ class Parity:
         real: Whether they are of the config's sets.
         left_out: Images that do not fit into the model's fixed input.
         detections: Torch's, in all.
-        box, score, at_threshold: As those of :class:`Difference`, the largest or the sum.
-        unmatched: Detections of one side alone that no threshold explains.
+        box, score, at_threshold, by_noise: As those of :class:`Difference`, the largest or the sum.
+        unmatched: Detections of one side alone that neither a threshold nor noise explains.
         worst: The image with most of them, or the largest difference of a box.
         torch_ms, onnx_ms: Median time of an image from input tensor to detections, in milliseconds, at one thread, each image
             by both in turn; the first one counts only where it is alone.
@@ -63,6 +70,7 @@ class Parity:
     box: float = 0.0
     score: float = 0.0
     at_threshold: int = 0
+    by_noise: int = 0
     unmatched: int = 0
     worst: str = ''
     torch_ms: float = 0.0
@@ -73,7 +81,7 @@ class Parity:
         return asdict(self)
 
 
-def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int) -> Difference:
+def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int, noisy: Iterable[Arrays] = ()) -> Difference:
     """Put the detections of two lists together and tell what differs.
 
     Two belong together which have one label and differ by no more than the tolerances; their order does not count, as equal
@@ -83,30 +91,39 @@ def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int
         wanted, found: The two lists.
         score_thr: Score from which a detection counts.
         max_per_img: Length of a full list, whose lowest score is such a threshold too.
+        noisy: Lists like ``wanted`` of the image with noise; as many are asked for as are needed.
     """
     result = Difference()
-    boxes = np.abs(wanted[0][:, None] - found[0][None]).max(axis=2, initial=0.0)
-    scores = np.abs(wanted[1][:, None] - found[1][None])
-    same = (wanted[2][:, None] == found[2][None]) & (boxes <= BOX_TOLERANCE) & (scores <= SCORE_TOLERANCE)
-    left = set(range(len(found[1])))
-    alone = []
-    for row, fits in enumerate(same):
-        partners = [place for place in np.flatnonzero(fits) if place in left]
-        if not partners:
-            alone.append(float(wanted[1][row]))
-            continue
-        partner = min(partners, key=lambda place: boxes[row, place])
-        left.remove(partner)
-        result.box = max(result.box, float(boxes[row, partner]))
-        result.score = max(result.score, float(scores[row, partner]))
-    alone += [float(found[1][place]) for place in sorted(left)]
+    partners, result.box, result.score = _partners(wanted, found)
+    lost, added = set(range(len(wanted[1]))) - set(partners), set(range(len(found[1]))) - set(partners.values())
     thresholds = [score_thr, *(float(one[1][-1]) for one in (wanted, found) if len(one[1]) == max_per_img)]
-    for score in alone:
-        if any(abs(score - threshold) <= SCORE_TOLERANCE for threshold in thresholds):
-            result.at_threshold += 1
-        else:
-            result.others.append(score)
+    for scores, alone in ((wanted[1], lost), (found[1], added)):
+        near = {place for place in alone if any(abs(float(scores[place]) - one) <= SCORE_TOLERANCE for one in thresholds)}
+        result.at_threshold += len(near)
+        alone -= near
+    left = len(lost) + len(added)
+    noisy = iter(noisy)
+    while (lost or added) and (again := next(noisy, None)) is not None:
+        lost &= set(_partners(wanted, again, _NOISY)[0])
+        added -= set(_partners(found, again, _NOISY)[0])
+    result.others = [float(one[1][place]) for one, alone in ((wanted, lost), (found, added)) for place in sorted(alone)]
+    result.by_noise = left - len(result.others)
     return result
+
+
+def _partners(some: Arrays, others: Arrays, times: float = 1) -> tuple[dict[int, int], float, float]:
+    """Places of the detections that belong together, within so many times the tolerances, and the largest differences of their
+    boxes and scores."""
+    boxes = np.abs(some[0][:, None] - others[0][None]).max(axis=2, initial=0.0)
+    scores = np.abs(some[1][:, None] - others[1][None])
+    same = (some[2][:, None] == others[2][None]) & (boxes <= times * BOX_TOLERANCE) & (scores <= times * SCORE_TOLERANCE)
+    free, partners = set(range(len(others[1]))), {}
+    for row, fits in enumerate(same):
+        if fitting := [place for place in np.flatnonzero(fits) if place in free]:
+            partners[row] = min(fitting, key=lambda place: boxes[row, place])
+            free.remove(partners[row])
+    pairs = tuple(np.array([*partners.items()], int).reshape(-1, 2).T)
+    return partners, float(boxes[pairs].max(initial=0.0)), float(scores[pairs].max(initial=0.0))
 
 
 @torch.no_grad()
@@ -134,11 +151,13 @@ def compare(detector: nn.Module, model: Detector, images: Images) -> Parity:
                 continue
             by_torch, taken = timed(predicted, detector, pixels, image.shape)
             by_onnx, taken_too = timed(model.run, pixels.numpy(), np.array(image.shape, np.int64))
-            one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img)
+            one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img,
+                             (predicted(detector, noisy, image.shape) for noisy in with_noise(pixels, metadata.std)))
             found.images += 1
             found.detections += len(by_torch[1])
             found.box, found.score = max(found.box, one.box), max(found.score, one.score)
             found.at_threshold += one.at_threshold
+            found.by_noise += one.by_noise
             found.unmatched += len(one.others)
             if (len(one.others), one.box) > worst:
                 worst, found.worst = (len(one.others), one.box), image.name
@@ -163,7 +182,16 @@ def check(parity: Parity) -> None:
     if parity.unmatched:
         raise InputError(f'the exported model does not find what torch finds: {parity.unmatched} detections on '
                          f'{parity.images} images have no partner within {BOX_TOLERANCE} pixels and {SCORE_TOLERANCE} of the '
-                         f'score, most of them on {parity.worst}; nothing is kept')
+                         f'score, with noise of {NOISE} grey levels either, most of them on {parity.worst}; nothing is kept')
+
+
+def with_noise(pixels: Tensor, std: Sequence[float] | None) -> Iterator[Tensor]:
+    """A prepared image (1, 3, H, W) with :data:`NOISE`, :data:`NOISY_RUNS` times; ``std`` is what it was divided by, if at
+    all."""
+    generator = torch.Generator().manual_seed(0)
+    largest = NOISE / torch.tensor(std or (1, 1, 1), dtype=pixels.dtype).view(1, 3, 1, 1)
+    for _ in range(NOISY_RUNS):
+        yield pixels + largest * (2 * torch.rand(pixels.shape, generator=generator) - 1)
 
 
 def predicted(detector: nn.Module, pixels: Tensor, shape: tuple[int, int]) -> Arrays:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ..evaluation.tables import results_table
 from ..table_layout import markdown_table, size_told
-from .parity import BOX_TOLERANCE, SCORE_TOLERANCE
+from .parity import BOX_TOLERANCE, NOISE, SCORE_TOLERANCE
 
 REPORT = 'report'
 
@@ -34,6 +34,7 @@ def report_text(report: Mapping) -> str:
                         ('detections by torch', parity['detections']),
                         ('without an equal one', parity['unmatched']),
                         ('on one side of a threshold, on the other by rounding', parity['at_threshold']),
+                        (f'on one side by a hair: torch changes its mind at noise of {NOISE} grey levels', parity['by_noise']),
                         ('largest difference of a box (pixels)', f'{parity["box"]:.2g}'),
                         ('largest difference of a score', f'{parity["score"]:.2g}'),
                         ('torch, one thread (ms)', f'{parity["torch_ms"]:.1f}'),
