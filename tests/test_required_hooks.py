@@ -308,6 +308,8 @@ train_cfg = dict(val_interval=1)
     assert failed.status == 1
     assert f'{work_dir}/epoch_2.pth holds weights without the state of the training' in failed.err
     assert f'in this one after deleting {work_dir}' in failed.err and 'Traceback' not in failed.err
+    page = tmp_path / 'runs/report/index.html'
+    assert f'report of what is finished: {page}' in failed.out and 'base' in page.read_text()
 
 
 def stopped(done, tmp_path, *words):
@@ -343,7 +345,7 @@ def test_test_set_is_looked_at_before_a_chain_trains(tmp_path, tool, option, tol
     data = make_voc(tmp_path / 'data', OBJECTS)
     _, student = write_configs(tmp_path, data)
     done = tool('train_chain.py', student, '--work-dir', tmp_path / 'runs', '--cfg-options', option)
-    stopped(done, tmp_path, told, 'base could be trained but not tested')
+    stopped(done, tmp_path, told, 'base is not trained, as it could not be tested: ')
     assert 'base: training' not in done.out
 
 

@@ -1,7 +1,8 @@
 """Train everything that a config stands on, stage by stage: `python tools/train_chain.py configs/ilmil/frcnn_pcb_4+2.py`.
 
 Finished stages are skipped, a stopped one is resumed; a finished one that its config no longer describes stops the run. Every
-stage is tested; the figures, and what the chain forgot, end the run as tables, and as a report in `WORK_DIR/report`.
+stage is tested; the figures, and what the chain forgot, end the run as tables, and as a report in `WORK_DIR/report`, which
+a chain that fails has too, of the stages that it finished.
 `--methods finetune joint` trains the chain by these too, for the same tables. `--gpus N` runs each stage in N processes,
 `--launcher slurm` inside an allocation of Slurm.
 """
@@ -19,6 +20,7 @@ from mmilmil.engine.next_steps import closing_lines
 from mmilmil.engine.processes import start_by
 from mmilmil.engine.screen import add_verbose_option, screen_for
 from mmilmil.engine.unlabelled import add_unlabelled_option
+from mmilmil.errors import InputError
 from mmilmil.evaluation import chains_table, results_table
 from mmilmil.report import report_after_all
 
@@ -80,9 +82,16 @@ def main() -> None:
     for stage in stages.values():
         check_testable(stage, options)
     tools = own_tools(__file__)
-    with screen_for(stages.values(), 'train_chain.py', args.verbose) as screen:
-        rows = {stage.name: run_stage(stage, options, tools, start, flags, args.unlabelled, screen)
-                for stage in stages.values()}
+    rows = {}
+    try:
+        with screen_for(stages.values(), 'train_chain.py', args.verbose) as screen:
+            for stage in stages.values():
+                rows[stage.name] = run_stage(stage, options, tools, start, flags, args.unlabelled, screen)
+    except InputError:
+        finished = [stage.work_dir for stage in stages.values() if stage.name in rows]
+        if finished and (report := report_after_all(finished, args.work_dir, finished[-1])):
+            print(f'report of what is finished: {report}', flush=True)
+        raise
     joint = next((stage.name for stage in stages.values() if stage.is_joint), None)
     first, *later = chains[0]
     print(results_table(rows, teacher=first.name if later else None, joint=joint))

@@ -116,8 +116,8 @@ def check_testable(stage: ChainStage, options: tuple[str, ...] = ()) -> None:
     try:
         dry_run_test(cfg)
     except InputError as error:
-        what = 'the teacher, cannot be' if stage.brought else 'could be trained but not'
-        raise InputError(f'{stage.name}{"," * bool(stage.brought)} {what} tested: {error}') from error
+        what = ', the teacher, cannot' if stage.brought else ' is not trained, as it could not'
+        raise InputError(f'{stage.name}{what} be tested: {error}') from error
 
 
 def _has_hash(teacher: Mapping, fingerprint: str) -> bool:
