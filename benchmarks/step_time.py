@@ -101,9 +101,9 @@ def make_cache(model: torch.nn.Module, images: int, size: int, folder: str) -> s
 
 
 def make_memory(model: torch.nn.Module, folder: str) -> None:
-    """Write a memory of noise beside the teacher, 160 tensors a class and 320 of background, and have it read."""
+    """Write a memory of noise beside the teacher, 160 tensors a class and 640 of background, and have it read."""
     classes = len(model.teacher.classes)
-    labels = torch.cat([torch.arange(classes).repeat_interleave(160), torch.full((320, ), classes)])
+    labels = torch.cat([torch.arange(classes).repeat_interleave(160), torch.full((640, ), classes)])
     features = torch.randn(len(labels), *roi_shape(model), generator=torch.Generator().manual_seed(2))
     memory = FeatureMemory(features, labels, model.teacher.classes, model.teacher.fingerprint)
     torch.save(memory.content(), Path(folder) / MEMORY_FILE)
