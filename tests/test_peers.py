@@ -151,14 +151,14 @@ def test_ilod_looks_for_its_rois_among_all_proposals():
         assert (model.distiller.candidates, model.distiller.num_rois, model.distiller.ranking) == (128, 64, 'foreground')
 
 
-@pytest.mark.parametrize('method', ['ilmil', 'ilod', 'mma', 'bpf', 'fachd'])
+@pytest.mark.parametrize('method', [*PEERS, 'nsgp_repre', 'replay', 'finetune'])
 def test_a_peer_is_whole_in_its_file(method):
     """Whatever the stage's own method becomes, a peer stays what it is."""
     stage = copy.deepcopy(_stage('frcnn_shapes_4+2'))
     before = lay_over(stage, METHODS / f'{method}.py').model.to_dict()
     stage.model.distiller.update(cross_head=dict(type='LogitMSELoss'), num_rois=7, spare_new=False)
     stage.model.merging = dict(score_thr=0.1, iou_thr=0.1, nms_iou_thr=0.1, rpn=False, annotated_share=0.5)
-    stage.model.update(memory=dict(per_step=3), frozen=['backbone'], norm_eval=False)
+    stage.model.update(memory=dict(per_step=3, soft=True, least_share=0.1), frozen=['backbone'], norm_eval=False)
     after = lay_over_changed(stage, METHODS / f'{method}.py').model.to_dict()
     assert after == before
 
