@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -388,6 +389,14 @@ LIKE, FAR = (1, 1, 9, 9.05), (1, 1, 9, 9.5)
 def test_noise_explains_what_torch_itself_loses_and_gains(wanted, found, noisy, others, by_noise):
     told = difference(detections(*wanted), detections(*found), .05, 3, (detections(*one) for one in noisy))
     assert (len(told.others), told.by_noise) == (others, by_noise)
+
+
+@pytest.mark.parametrize(('detections', 'by_noise', 'passes'), [(10, 5, True), (10, 6, False), (200, 10, True),
+                                                               (200, 11, False)])
+def test_noise_may_not_explain_everything(detections, by_noise, passes):
+    found = parity.Parity('these', True, images=4, detections=detections, by_noise=by_noise)
+    with nullcontext() if passes else pytest.raises(InputError, match=f'gains or loses {by_noise} of {detections} detections'):
+        parity.check(found)
 
 
 def test_noise_is_asked_for_only_as_long_as_it_may_explain():

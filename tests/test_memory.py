@@ -1,32 +1,48 @@
 """The feature memory: its choice, its file, its replay; parts that stay still; which boxes the samplers show."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.samplers import RandomSampler
+from mmengine.config import Config
 from mmengine.structures import InstanceData
-from tiny import OLD, batch, build, detector_cfg, detector_file, instances, shake, student_cfg, taught, teacher_file
+from tiny import (
+    OLD,
+    ROOT,
+    batch,
+    build,
+    detector_cfg,
+    detector_file,
+    instances,
+    shake,
+    stock_cfg,
+    student_cfg,
+    taught,
+    teacher_file,
+)
 
 from mmilmil import InputError
 from mmilmil.models import Teacher
 from mmilmil.models.hashes import weights_hash
-from mmilmil.models.memory import FeatureMemory
+from mmilmil.models.memory import FeatureMemory, roi_shape
 from mmilmil.models.memory_building import Candidates, _of_background, _of_objects, _own, _spread, build_memory, herd
 from mmilmil.models.memory_drift import carried_over, channel_map, drift
 from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.models.replay import _partners
 from mmilmil.models.sampling import NewFirst
+from mmilmil.models.views.base import box_heads
 
 SHAPE = (16, 3, 3)  # of tiny's box head
 
 
-def memory_of(teacher: Teacher, number: int = 12) -> FeatureMemory:
+def memory_of(teacher: Teacher, shape: tuple[int, int, int] = SHAPE) -> FeatureMemory:
     generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(number) % (len(OLD) + 1)
-    return FeatureMemory(torch.randn(number, *SHAPE, generator=generator), labels, OLD, teacher.fingerprint)
+    labels = torch.arange(12) % (len(OLD) + 1)
+    return FeatureMemory(torch.randn(12, *shape, generator=generator), labels, OLD, teacher.fingerprint)
 
 
 @pytest.fixture
@@ -115,7 +131,6 @@ def test_a_memory_of_another_detector_is_refused(remembered, tmp_path, change, t
 
 
 def test_a_memory_of_other_tensors_is_left_unused_or_refused_where_it_is_named(remembered, tmp_path, capfd):
-    """As beside the full teacher of a pruned student."""
     file = tmp_path / 'memory.pth'
     torch.save(torch.load(file) | dict(values=torch.zeros(12, 16, 7, 7, dtype=torch.int8)), file)
     assert build(student_cfg(remembered, memory=dict())).kept == dict(memory_bytes=0)
@@ -127,6 +142,8 @@ def test_a_memory_of_other_tensors_is_left_unused_or_refused_where_it_is_named(r
     (dict(per_step=-1), 'model.memory.per_step = -1'),
     (dict(weight=1.), 'model.memory has no setting weight'),
     ('yes', "model.memory = 'yes'"),
+    (dict(reg_weight=-1), 'model.memory.reg_weight = -1'),
+    (dict(file=3), 'model.memory.file = 3: give the path'),
 ])
 def test_wrong_settings_are_told(checkpoint, memory, told):
     with pytest.raises(InputError, match=told):
@@ -295,6 +312,8 @@ def test_background_is_near_misses_and_parts_of_objects():
     other[6] = torch.tensor([0., 0.6, 0.4])
     assert found(other) == [3, 4, 5]
     assert found(scores, ignored=instances([tuple(BOXES[6].tolist())], [0])) == [3, 4, 5]
+    # In a crowd, which covers each of its objects, the detector is right to see objects.
+    assert found(scores, ignored=instances([(0, 0, 500, 500)], [0])) == []
 
 
 def test_earlier_background_is_thinned_evenly():
@@ -493,7 +512,7 @@ def test_drift_is_the_linear_map_between_two_detectors(checkpoint):
     student = copy.deepcopy(teacher)
     student.extract_feat = lambda inputs: tuple(2 * level + 3 for level in teacher.extract_feat(inputs))
     inputs, samples = batch()
-    weight, bias = drift(teacher, student, [dict(inputs=list(inputs), data_samples=samples)])
+    weight, bias = drift(teacher, student, [dict(inputs=list(inputs), data_samples=samples)] * 40)
     memory = FeatureMemory(teacher.neck.fpn_convs[0].conv.weight.detach()[:4, :, :, :], torch.zeros(4).long(), OLD, 'hash')
     seen = carried_over(memory, weight, bias)
     cells = drift_cells(teacher, inputs)
@@ -509,11 +528,18 @@ def test_the_map_of_channels_by_hand():
     """Two channels over cells that span them: swapped, one of them tripled, and moved. Of no RoI nothing is known."""
     before = torch.tensor([[[[0., 1.], [0., 2.]], [[0., 0.], [1., 5.]]]])
     after = torch.stack([3 * before[:, 1] + 4, before[:, 0] - 1], dim=1)
-    weight, bias = channel_map(before, after)
+    weight, bias = channel_map(before.repeat(10**5, 1, 1, 1), after.repeat(10**5, 1, 1, 1))
     assert torch.allclose(weight, torch.tensor([[0., 3.], [1., 0.]]), atol=0.05)
     assert torch.allclose(bias, torch.tensor([4., -1.]), atol=0.05)
     weight, bias = channel_map(before[:0], after[:0])
     assert torch.equal(weight, torch.eye(2)) and not bias.any()
+
+
+@pytest.mark.parametrize('rois, moved', [(5, 2 * 20 / (2 * 20 + 20.02)), (5000, 2 * 20000 / (2 * 20000 + 40))])
+def test_what_few_rois_show_counts_little(rois, moved):
+    """All n = 4 R cells go from 1 to 3. With u = n / 1000 + 20 of them unmoved the solution is w - 1 = b = 2n / (2n + u)."""
+    weight, bias = channel_map(torch.ones(rois, 1, 2, 2), torch.full((rois, 1, 2, 2), 3.))
+    assert weight.item() - 1 == pytest.approx(moved, rel=1e-5) and bias.item() == pytest.approx(moved, rel=1e-5)
 
 
 def test_a_memory_that_follows_is_seen_as_the_student_sees(remembered):
@@ -529,17 +555,64 @@ def test_a_memory_that_follows_is_seen_as_the_student_sees(remembered):
     handle.remove()
     before, after = moved
     assert len(before) and torch.allclose(after, 2 * before, atol=1e-4)
+    moved = [pooled.repeat(1000, 1, 1, 1) for pooled in moved]
     labels = torch.zeros(len(before)).long()
     memory, head = FeatureMemory(before, labels, OLD, 'hash'), student.roi_head.bbox_head
     for follow, features in ((True, 2 * before), (False, before)):
         student.replay.follow = follow
         student.replay.per_step = len(before)
-        losses = student.replay(memory, student, student.teacher.detector, moved=(before, after))
+        losses = student.replay(memory, student, student.teacher.detector, moved=moved)
         logits, deltas = head(features)
         known_logits, known = student.teacher.detector.roi_head.bbox_head(before)
         error = F.smooth_l1_loss(deltas[:, :12], known, reduction='none').unflatten(1, (3, 4)).sum(2)
         assert torch.allclose(losses['loss_memory_cls'], F.cross_entropy(logits, labels), rtol=0.01)
         assert torch.allclose(losses['loss_memory_reg'], (error * known_logits.softmax(1)[:, :3]).sum(1).mean(), rtol=0.02)
+
+
+@pytest.mark.parametrize('kind', ['frcnn', 'cascade', 'cascade_wise', 'maskrcnn'])
+def test_the_default_replays_in_any_two_stage_detector(tmp_path, kind):
+    """In bfloat16 as well; heads learn from it."""
+    file = detector_file(tmp_path / 'teacher.pth', kind)
+    teacher = Teacher.load(str(file))
+    torch.save(memory_of(teacher, roi_shape(teacher.detector)).content(), tmp_path / 'memory.pth')
+    settings = Config.fromfile(ROOT / 'configs/_base_/distillers/mfrrk.py').memory
+    student = build(taught(detector_cfg(kind, 5), file, 'mfrrk', memory=settings, norm_eval=True)).train()
+    shake(student)
+    assert student.replay.follow and student.replay.soft and student.memory is not None
+    losses = []
+    for context in (nullcontext(), torch.autocast('cpu', dtype=torch.bfloat16)):
+        torch.manual_seed(0)
+        with context:
+            losses.append({name: loss for name, loss in student.loss(*batch(masks=kind == 'maskrcnn')).items()
+                           if 'memory' in name})
+    assert losses[0].keys() == {'loss_memory_cls', 'loss_memory_reg'}
+    for name, loss in losses[0].items():
+        assert loss.item() > 0 and losses[1][name].item() == pytest.approx(loss.item(), rel=0.2)
+    losses[0]['loss_memory_cls'].backward()
+    for head in box_heads(student):
+        assert head.fc_cls.weight.grad.abs().sum() > 0
+
+
+def test_a_shared_head_comes_before_what_the_memory_holds():
+    """As in a detector of one level ("C4"): the box head takes what the shared head makes of the pooled features."""
+    cfg = stock_cfg(3)
+    cfg.backbone.update(base_channels=64, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2, ))
+    del cfg['neck']
+    cfg.rpn_head.update(in_channels=256, feat_channels=16)
+    cfg.rpn_head.anchor_generator.strides = [16]
+    cfg.roi_head = dict(
+        type='StandardRoIHead', shared_head=dict(type='ResLayer', depth=18, stage=3, stride=2),
+        bbox_roi_extractor=dict(
+            type='SingleRoIExtractor', roi_layer=dict(type='RoIAlign', output_size=6), out_channels=256, featmap_strides=[16]),
+        bbox_head=dict(type='BBoxHead', with_avg_pool=True, roi_feat_size=3, in_channels=512, num_classes=3))
+    detector = build(cfg).eval()
+    detector.data_preprocessor = _AsItIs()
+    inputs, samples = batch()
+    batches = [dict(inputs=list(inputs), data_samples=samples)]
+    memory = build_memory(detector, batches, OLD, range(3), 'hash', per_class=2, background=3)
+    assert memory.features.shape[1:] == (512, 3, 3) and memory.fits(detector)
+    seen = carried_over(memory, *drift(detector, detector, batches))
+    assert torch.allclose(seen.features, memory.features, atol=1e-2)
 
 
 def drift_cells(detector, inputs):

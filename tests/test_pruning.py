@@ -13,6 +13,7 @@ from tiny import OLD, ROOT, batch, build, shake, stock_cfg, student_cfg, teacher
 from mmilmil import InputError
 from mmilmil.models.backbones.vgg import VGG16_CHANNELS
 from mmilmil.models.detectors import PrunedFasterRCNN
+from mmilmil.models.memory import FeatureMemory, roi_shape
 from mmilmil.models.structure import common_channels, compose, cut, equal, read_structure
 from mmilmil.models.teacher import Teacher
 from mmilmil.models.views import TwoStageOutputs
@@ -420,10 +421,18 @@ def test_file_of_a_full_detector_or_none(files, tmp_path):
 
 @pytest.mark.parametrize(('teacher', 'student', 'start'), [
     ('half', 'half', 'pruned'), ('full', 'half', 'pruned'), ('full', 'half', 'teacher'), ('half', 'half', 'teacher')])
-def test_pairings(files, teacher, student, start):
-    """Pruned teacher and student, a full teacher of a pruned student, and the full teacher's weights in the structure."""
+def test_pairings(files, teacher, student, start, tmp_path):
+    """Pruned teacher and student, a full teacher of a pruned student, and the full teacher's weights in the structure.
+
+    Each takes the teacher's memory: the maps that RoIs are pooled from keep their channels.
+    """
     paths = dict(full=files[0], half=files[1])
-    model = build(student_cfg(paths[teacher], pruned=str(paths[student]), start=start)).train()
+    source = Teacher.load(str(paths[teacher]))
+    labels = torch.arange(8) % (len(OLD) + 1)
+    memory = FeatureMemory(torch.rand(8, *roi_shape(source.detector)), labels, OLD, source.fingerprint)
+    torch.save(memory.content(), tmp_path / 'memory.pth')
+    replay = dict(per_step=4, follow=True, soft=True)
+    model = build(student_cfg(paths[teacher], pruned=str(paths[student]), start=start, memory=replay)).train()
     source = Teacher.load(str(files[1])).detector if start == 'pruned' or teacher == 'half' else None
     if source is None:
         source = Teacher.load(str(files[0])).detector
@@ -436,6 +445,7 @@ def test_pairings(files, teacher, student, start):
     torch.testing.assert_close(logits[:, [*range(old), -1]], known_logits)
     torch.testing.assert_close(deltas[:, :4 * old], known_deltas)
     losses = model.train().loss(*batch())
+    assert losses['loss_memory_cls'] > 0
     total = sum(value.sum() if torch.is_tensor(value) else sum(value) for name, value in losses.items() if 'loss' in name)
     total.backward()
     assert torch.isfinite(total) and model.backbone.conv1.weight.grad.abs().sum() > 0

@@ -89,7 +89,7 @@ def main() -> None:
                 rows[stage.name] = run_stage(stage, options, tools, start, flags, args.unlabelled, screen)
     except InputError:
         finished = [stage.work_dir for stage in stages.values() if stage.name in rows]
-        if finished and (report := report_after_all(finished, args.work_dir, finished[-1])):
+        if finished and (report := report_after_all(finished, args.work_dir, chains[0][-1].work_dir)):
             print(f'report of what is finished: {report}', flush=True)
         raise
     joint = next((stage.name for stage in stages.values() if stage.is_joint), None)

@@ -20,6 +20,8 @@ BOX_TOLERANCE = 0.01
 SCORE_TOLERANCE = 1e-4
 NOISE, NOISY_RUNS = 0.01, 8
 """How much a pixel is changed by at most, in grey levels, and how often, to see what torch itself finds by rounding alone."""
+MOST_BY_NOISE = 5
+"""More than this per cent of torch's detections, and more than this number, noise may not explain."""
 _NOISY = 10
 """How many times as far as the tolerances noise may move a detection which is still the same one."""
 
@@ -177,12 +179,16 @@ def check(parity: Parity) -> None:
     """Stop where an exported model finds something else.
 
     Raises:
-        InputError: names the image with the largest difference.
+        InputError: names the image with the largest difference; or noise explains so much that nothing is compared.
     """
     if parity.unmatched:
         raise InputError(f'the exported model does not find what torch finds: {parity.unmatched} detections on '
                          f'{parity.images} images have no partner within {BOX_TOLERANCE} pixels and {SCORE_TOLERANCE} of the '
                          f'score, with noise of {NOISE} grey levels either, most of them on {parity.worst}; nothing is kept')
+    if parity.by_noise > max(MOST_BY_NOISE, parity.detections * MOST_BY_NOISE // 100):
+        raise InputError(f'the exported model cannot be compared with torch, which itself gains or loses {parity.by_noise} of '
+                         f'{parity.detections} detections on {parity.images} images when pixels change by {NOISE} grey '
+                         'levels: the detector is not trained far enough; nothing is kept')
 
 
 def with_noise(pixels: Tensor, std: Sequence[float] | None) -> Iterator[Tensor]:

@@ -27,7 +27,7 @@ class FeatureMemory:
     In the file they have 8 bits a value and a scale a tensor.
 
     Attributes:
-        features: (M, C, h, w), what RoIAlign gives the box head, float32.
+        features: (M, C, h, w), what the box head takes, float32: of RoIAlign, or of the shared head behind it.
         labels: (M,), int64; background is the number of classes.
         classes: Names of the classes, in label order.
         teacher: Hash of the weights that the features are those of (:func:`mmilmil.models.hashes.weights_hash`).
@@ -138,7 +138,6 @@ class FeatureMemory:
 
 
 def roi_shape(detector: nn.Module) -> tuple[int, int, int]:
-    """(channels, height, width) of what RoIAlign gives a two-stage detector's box head."""
-    extractor = as_list(detector.roi_head.bbox_roi_extractor)[0]
-    size = extractor.roi_layers[0].output_size
-    return (extractor.out_channels, *size)
+    """(channels, height, width) of what a two-stage detector's box head takes of a RoI."""
+    head = as_list(detector.roi_head.bbox_head)[0]
+    return (head.in_channels, *head.roi_feat_size)

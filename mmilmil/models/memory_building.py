@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .memory import FeatureMemory
+from .merging import IGNORED_IOF
 from .precision import full_precision
 from .views.base import box_heads
 
@@ -185,6 +186,8 @@ def _of_background(boxes: Tensor, gt: InstanceData, ignored: InstanceData | None
     # What it takes for a class that is not annotated here may be such an object, whatever its other boxes lean to.
     taken = torch.cat([taken, boxes[~annotated & (score > SURE)]])
     annotated[:len(gt)] = False  # the objects themselves
+    if ignored is not None and len(ignored):  # single objects of a crowd, of which one is a small part
+        annotated &= ~(bbox_overlaps(boxes, ignored.bboxes, mode='iof') >= IGNORED_IOF).any(dim=1)
     overlap = bbox_overlaps(boxes, taken).max(dim=1).values if len(taken) else torch.zeros_like(score)
     index = (annotated & (overlap < FREE_IOU)).nonzero().squeeze(1)
     near = index[score[index].topk(min(NEAR_MISSES, len(index))).indices].tolist()

@@ -11,15 +11,17 @@ from .heads import as_list
 from .memory import FeatureMemory
 from .precision import for_roi_align
 
-RIDGE = 1e-3
-"""Pull towards no change, as a share of the mean square of a feature: what the images do not show stays as it is."""
+UNMOVED_SHARE, UNMOVED_CELLS = 1e-3, 20
+"""So many cells more, by the number of those seen and at least, count as seen without a change: what the images do not show
+stays as it is, and so does most where a step shows little."""
 
 
 @torch.no_grad()
 def drift(teacher: nn.Module, student: nn.Module, batches: Iterable[dict]) -> tuple[Tensor, Tensor]:
     """The linear map from what the teacher's RoIs hold to what the student's hold at the same place, by least squares.
 
-    ``min_{W, b} sum |W x_T + b - x_S|^2 + r |W - 1|^2`` over the cells of the pooled tensors of the teacher's proposals.
+    ``min_{W, b} sum |W x_T + b - x_S|^2 + u (m |W - 1|^2 + |b|^2)`` over the n cells of the pooled tensors of the teacher's
+    proposals, with m the mean square of a number in x_T and ``u = n / 1000 + 20``, as of u cells more that have not changed.
     Source: prototypes are carried over by a linear map in IIKC and by weighted mean drift in SDC (Yu et al. 2020); here one
     map of channels for every cell.
 
@@ -54,23 +56,26 @@ def _sums(before: Tensor, after: Tensor) -> list[Tensor]:
     before, after = (pooled.float().permute(0, 2, 3, 1).reshape(-1, pooled.size(1)) for pooled in (before, after))
     before = torch.cat([before, before.new_ones(len(before), 1)], dim=1)
     with torch.autocast(before.device.type, enabled=False):
-        return [(before.T @ value).double().cpu() for value in (before, after)]
+        return [(before.T @ value).cpu().double() for value in (before, after)]
 
 
 def _solved(square: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
-    channels = square.size(0) - 1
-    pull = RIDGE * square.diagonal()[:channels].mean() + torch.finfo(torch.float32).tiny
+    channels, cells = square.size(0) - 1, square[-1, -1].item()
+    unmoved = UNMOVED_SHARE * cells + UNMOVED_CELLS
+    pull = unmoved * square.diagonal()[:channels].mean() / max(cells, 1) + torch.finfo(torch.float32).tiny
     square[:channels, :channels] += pull * torch.eye(channels).double()
     product[:channels] += pull * torch.eye(channels).double()
-    square[channels, channels] += torch.finfo(torch.float32).tiny
+    square[channels, channels] += unmoved
     # Without its check: of features that are no numbers it is the loss that tells.
     solved = torch.linalg.solve_ex(square, product).result.float()
     return solved[:channels].T.contiguous(), solved[channels]
 
 
 def _pooled(detector: nn.Module, levels: tuple[Tensor, ...], rois: Tensor) -> Tensor:
-    extractor = as_list(detector.roi_head.bbox_roi_extractor)[0]
-    return extractor(for_roi_align(levels)[:extractor.num_inputs], rois)
+    roi_head = detector.roi_head
+    extractor = as_list(roi_head.bbox_roi_extractor)[0]
+    pooled = extractor(for_roi_align(levels)[:extractor.num_inputs], rois)
+    return roi_head.shared_head(pooled) if roi_head.with_shared_head else pooled
 
 
 def carried_over(memory: FeatureMemory, weight: Tensor, bias: Tensor) -> FeatureMemory:
@@ -80,4 +85,5 @@ def carried_over(memory: FeatureMemory, weight: Tensor, bias: Tensor) -> Feature
 
 def mapped(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(N, C, h, w), each cell as ``weight @ x + bias``."""
-    return torch.einsum('oc,nchw->nohw', weight, features) + bias[:, None, None]
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum('oc,nchw->nohw', weight, features) + bias[:, None, None]

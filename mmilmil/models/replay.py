@@ -1,6 +1,7 @@
 """Replay of a feature memory through the student's RoI head."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Optional
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..registry import MODELS
 from .losses import RoIDeltaLoss
 from .memory import FeatureMemory
@@ -21,7 +23,8 @@ from .views.base import box_heads
 class FeatureReplay(BaseModule):
     """Shows the student's box heads what the teacher's memory keeps of the old classes.
 
-    ``loss_weight * mean_r [-log p_y(x_r)]`` over all classes and background, and ``reg_weight`` times the smooth-L1 distance of
+    ``loss_weight * mean_r [-sum_k q_k log p_k(x_r)]`` over all classes and background, q the label of x_r or, with ``soft``,
+    what the teacher's head says of it, and ``reg_weight`` times the smooth-L1 distance of
     the old classes' deltas to those that the teacher's head gives for the same x_r. So the rows of the new classes meet old
     objects as what they are not, and background too, where no image shows them.
 
@@ -51,6 +54,10 @@ class FeatureReplay(BaseModule):
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
+        check_number(reg_weight, 'model.memory.reg_weight', 0)
+        if not isinstance(file, str | Path | None):
+            raise InputError(f'model.memory.file = {file!r}: give the path of a feature memory, or None for the one beside the '
+                             'teacher')
         self.file = file
         self.flip = check_switch(flip, 'model.memory.flip')
         self.mix = check_switch(mix, 'model.memory.mix')
@@ -109,19 +116,18 @@ class FeatureReplay(BaseModule):
             features = torch.where((torch.rand(len(features), 1, 1, 1) < 0.5).to(device), features.flip(-1), features)
         seen = features
         if self.follow and moved is not None:
-            weight, bias = channel_map(*moved)
-            seen = mapped(features, weight.to(device), bias.to(device))
+            seen = mapped(features, *(value.to(device) for value in channel_map(*moved)))
         weights = getattr(student.roi_head, 'stage_loss_weights', (1.0, ) * len(heads))
-        losses = [self._of_head(weight, head, known, seen, features, labels)
-                  for weight, head, known in zip(weights, heads, box_heads(teacher), strict=True)]
+        losses = [self._of_head(weight, head, teacher_head, seen, features, labels)
+                  for weight, head, teacher_head in zip(weights, heads, box_heads(teacher), strict=True)]
         share = max(apart, self.least_share)
         return dict(zip(('loss_memory_cls', 'loss_memory_reg'), (share * sum(terms) for terms in zip(*losses))))
 
-    def _of_head(self, weight: float, head: Callable, known: Callable, seen: Tensor, features: Tensor,
+    def _of_head(self, weight: float, head: Callable, teacher_head: Callable, seen: Tensor, features: Tensor,
                  labels: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = (value.float() for value in head(seen))
         with torch.no_grad():
-            known_logits, known_deltas = (value.float() for value in known(features))
+            known_logits, known_deltas = (value.float() for value in teacher_head(features))
         background = known_logits.size(1) - 1
         target = labels.masked_fill(labels == background, logits.size(1) - 1)
         if self.soft:

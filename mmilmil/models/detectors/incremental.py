@@ -276,7 +276,7 @@ class IncrementalDetector:
                     if not fits and self.replay.file is not None:
                         raise InputError(f'{memory.other_shape(self)}: make one with the teacher whose structure the student '
                                          f'has, by {BUILD}, or leave model.memory.file out')
-                    if not fits:  # a student of another structure, such as a pruned one, runs without
+                    if not fits:  # a student whose box head is of another structure runs without
                         print_log(f'{memory.other_shape(self)}: it is not used', 'current')
                         memory = None
             object.__setattr__(self, '_memory', memory)
