@@ -168,7 +168,7 @@ class Sandbox:
         elif '--ann data/screws/all_train.json' in command.text:
             draw_coco(self._screws(), names)
             self.run('python tools/split_dataset.py data/screws/all.json')
-        elif '--teacher mine' in command.text:
+        elif 'build_memory.py mine' in command.text:
             draw_yolo(self._screws(), ('bolt', 'nut'), splits=True)
             self.run(CHAIN.replace(' --methods finetune joint', ''))
             (self.folder / 'mine').mkdir()
