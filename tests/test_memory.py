@@ -618,3 +618,32 @@ def test_a_shared_head_comes_before_what_the_memory_holds():
 def drift_cells(detector, inputs):
     level = detector.extract_feat(inputs)[0]
     return level.permute(0, 2, 3, 1).reshape(-1, 16).detach()
+
+
+# The tool
+
+
+def test_the_tool_makes_what_a_stage_leaves(chain, tool, tmp_path, monkeypatch):
+    """Of a file and of a URL, whose file comes from the folder of the user's own weights: the same mirrored images too."""
+    left = FeatureMemory.load(chain.runs / 'base/memory.pth')
+    own = tmp_path / 'own'
+    own.mkdir()
+    (own / 'published.pth').write_bytes((chain.runs / 'base/final.pth').read_bytes())
+    monkeypatch.setenv('MMILMIL_WEIGHTS', str(own))
+    for number, checkpoint in enumerate([own / 'published.pth', 'https://example.com/published.pth']):
+        done = tool('build_memory.py', chain.base, checkpoint, '--out', tmp_path / f'{number}.pth', '--device', 'cpu')
+        assert done.status == 0, done.err[-3000:]
+        made = FeatureMemory.load(tmp_path / f'{number}.pth')
+        assert f'{tmp_path / f"{number}.pth"}: {made}' in done.out
+        assert made.fingerprint == left.fingerprint and made.teacher == left.teacher
+
+
+@pytest.mark.parametrize('checkpoint, told', [
+    ('https://example.com/published.pth', '--out is missing: https://example.com/published.pth lies in no folder of yours'),
+    ('gone.pth', 'gone.pth'),
+])
+def test_the_tool_is_told_a_checkpoint_that_it_can_read(chain, tool, tmp_path, monkeypatch, checkpoint, told):
+    monkeypatch.chdir(tmp_path)
+    done = tool('build_memory.py', chain.base, checkpoint)
+    assert done.status == 1 and told in done.err and 'Traceback' not in done.err
+    assert not list(tmp_path.iterdir())

@@ -31,8 +31,8 @@ from mmilmil.checkpoint import config_values
 from mmilmil.engine.atomic_file import latest_checkpoint, save_atomically
 from mmilmil.engine.cli import read_config
 from mmilmil.engine.hooks import ResumeCheckHook
-from mmilmil.engine.hooks.random_state import SeededBatches
 from mmilmil.engine.hooks.work_dir_lock import LOCK_FILE
+from mmilmil.engine.random_place import SeededBatches
 from mmilmil.engine.resume_check import FREE_IN_RESUMING, TESTING, differences, saved_settings
 from mmilmil.engine.student_settings import FIRST_DEFAULTS, completed, defaults_now, first_defaults
 from mmilmil.models.hashes import weights_hash

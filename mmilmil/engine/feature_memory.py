@@ -16,6 +16,7 @@ from ..models.memory import MEMORY_FILE, FeatureMemory
 from ..models.memory_building import CROWD, LOOKS, build_memory
 from ..models.memory_drift import carried_over, drift
 from .atomic_file import save_atomically
+from .random_place import SeededBatches
 
 
 def enough_images(dataset: Dataset, annotated: Sequence[int], objects: int, seed: int) -> list[int]:
@@ -65,6 +66,7 @@ def make_memory(checkpoint: Path, dataset: Dataset, batch_size: int, out: Option
     detector.to(device)
     annotated = _annotated(dataset, classes)
     images = Subset(dataset, enough_images(dataset, annotated, CROWD * per_class // LOOKS, seed))
+    images.__getitems__ = SeededBatches(images, (seed, 0))  # mirrored and cropped by the seed alone
     loader = DataLoader(images, batch_size=batch_size, collate_fn=pseudo_collate)
     earlier = None
     if before is None and len(annotated) < len(classes):

@@ -1,19 +1,12 @@
 """Random numbers that depend on the place in a run, not on what came before it."""
 
-import random
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import get_worker_info
 
 from ...registry import HOOKS
-
-# So that a step and the loading of its batch draw different numbers.
-_STEP, _DATA = 0, 1
+from ..random_place import STEP, SeededBatches, seed_cpu, seed_of
 
 
 @HOOKS.register_module()
@@ -49,49 +42,7 @@ class RandomStateHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Set the states that the step draws from."""
-        seed = _seed(_STEP, runner.seed, runner.iter)
-        _seed_cpu(seed)
+        seed = seed_of(STEP, runner.seed, runner.iter)
+        seed_cpu(seed)
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all(seed)
-
-
-class SeededBatches:
-    """Loads the samples of a batch under random states that depend on its place, and leaves the process's own as they were.
-
-    Args:
-        dataset: The dataset.
-        run: Seed and rank.
-    """
-
-    def __init__(self, dataset, run: tuple[int, int]) -> None:
-        self.dataset = dataset
-        self.run = run
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by the workers
-        self._seen, self._count = None, 0
-
-    def __call__(self, indices: Sequence[int]) -> list:
-        """The samples of the dataset with these indices."""
-        epoch = int(self.epoch)
-        if epoch != self._seen:
-            self._seen, self._count = epoch, 0
-        worker = get_worker_info()  # the loader deals batches out in turn
-        number = self._count if worker is None else self._count * worker.num_workers + worker.id
-        self._count += 1
-        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        _seed_cpu(_seed(_DATA, *self.run, epoch, number))
-        try:
-            return [self.dataset[index] for index in indices]
-        finally:
-            for restore, state in zip((random.setstate, np.random.set_state, torch.set_rng_state), before):
-                restore(state)
-
-
-def _seed(*place: int) -> int:
-    """One number for a place in a run; neighbouring places have unrelated ones."""
-    return int(np.random.SeedSequence(place).generate_state(1)[0])
-
-
-def _seed_cpu(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
