@@ -374,6 +374,7 @@ def test_differences(wanted, found, others, at_threshold):
 LIKE, FAR = (1, 1, 9, 9.05), (1, 1, 9, 9.5)
 
 
+# `noisy` has torch's lists, and where it is not `found` a list of the model's with each.
 @pytest.mark.parametrize(('wanted', 'found', 'noisy', 'others', 'by_noise'), [
     # Of two boxes one suppresses the other, or not: torch does both.
     ([(BOX, .5, 0)], [(FAR, .45, 0)], [[(BOX, .5, 0)], [(FAR, .45, 0)]], 0, 2),
@@ -382,12 +383,18 @@ LIKE, FAR = (1, 1, 9, 9.05), (1, 1, 9, 9.5)
     ([(BOX, .5, 0)], [], [[(BOX, .5, 0)], [(LIKE, .5005, 0)]], 1, 0),
     ([(BOX, .5, 0)], [], [[(BOX, .5, 0)], []], 0, 1),
     ([], [(BOX, .5, 0)], [[], [(BOX, .5, 1)], [(FAR, .5, 0)]], 1, 0),
-    ([], [(BOX, .5, 0)], [[], [(LIKE, .5, 0)]], 0, 1),
+    ([], [(BOX, .5, 0)], [[], ([(LIKE, .5, 0)], [(LIKE, .5, 0)])], 0, 1),
+    # Or the model does both, and torch never.
+    ([(BOX, .5, 0)], [(FAR, .45, 0)], [[(BOX, .5, 0)], ([(LIKE, .5, 0)], [(LIKE, .5, 0)])], 0, 2),
+    # Both a little moved, always: no noise explains that.
+    ([(BOX, .5, 0)], [((1, 1, 9, 9.02), .5, 0)], [[(BOX, .5, 0)], ([(LIKE, .5, 0)], [((1, 1, 9, 9.07), .5, 0)])], 2, 0),
     # Each by another noise.
     ([(BOX, .5, 0), (BOX, .4, 1)], [], [[(BOX, .5, 0)], [(BOX, .4, 1)]], 0, 2),
 ])
-def test_noise_explains_what_torch_itself_loses_and_gains(wanted, found, noisy, others, by_noise):
-    told = difference(detections(*wanted), detections(*found), .05, 3, (detections(*one) for one in noisy))
+def test_noise_explains_on_what_both_agree_with_it(wanted, found, noisy, others, by_noise):
+    pairs = (one if isinstance(one, tuple) else (one, found) for one in noisy)
+    told = difference(detections(*wanted), detections(*found), .05, 3,
+                      ((detections(*torchs), detections(*models)) for torchs, models in pairs))
     assert (len(told.others), told.by_noise) == (others, by_noise)
 
 
@@ -400,10 +407,10 @@ def test_noise_may_not_explain_everything(detections, by_noise, passes):
 
 
 def test_noise_is_asked_for_only_as_long_as_it_may_explain():
-    asked = iter([detections()] * 3)
+    asked = iter([(detections(), detections())] * 3)
     difference(detections((BOX, .5, 0)), detections((BOX, .5, 0)), .05, 3, asked)
     assert len(list(asked)) == 3
-    asked = iter([detections()] * 3)
+    asked = iter([(detections(), detections())] * 3)
     difference(detections((BOX, .5, 0)), detections(), .05, 3, asked)
     assert len(list(asked)) == 2
 

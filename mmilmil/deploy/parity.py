@@ -19,7 +19,7 @@ BOX_TOLERANCE = 0.01
 """Pixels of the resized image."""
 SCORE_TOLERANCE = 1e-4
 NOISE, NOISY_RUNS = 0.01, 8
-"""How much a pixel is changed by at most, in grey levels, and how often, to see what torch itself finds by rounding alone."""
+"""How much a pixel is changed by at most, in grey levels, and how often, to see what rounding alone decides."""
 MOST_BY_NOISE = 5
 """More than this per cent of torch's detections, and more than this number, noise may not explain."""
 _NOISY = 10
@@ -35,8 +35,8 @@ class Difference:
         score: Largest difference of their scores.
         at_threshold: Detections of one list alone whose score is, within :data:`SCORE_TOLERANCE`, that from which on one
             counts: rounding decides on which side it is.
-        by_noise: Detections of one list alone that torch itself loses or gains where the pixels are changed by no more than
-            :data:`NOISE`, as where two boxes overlap by just what suppression allows.
+        by_noise: Detections of one list alone on which both agree where the pixels are changed by no more than :data:`NOISE`,
+            as where two boxes overlap by just what suppression allows.
         others: Other detections of one list alone, by score.
     """
 
@@ -83,7 +83,8 @@ class Parity:
         return asdict(self)
 
 
-def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int, noisy: Iterable[Arrays] = ()) -> Difference:
+def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int,
+               noisy: Iterable[tuple[Arrays, Arrays]] = ()) -> Difference:
     """Put the detections of two lists together and tell what differs.
 
     Two belong together which have one label and differ by no more than the tolerances; their order does not count, as equal
@@ -93,11 +94,11 @@ def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int
         wanted, found: The two lists.
         score_thr: Score from which a detection counts.
         max_per_img: Length of a full list, whose lowest score is such a threshold too.
-        noisy: Lists like ``wanted`` of the image with noise; as many are asked for as are needed.
+        noisy: Both lists of the image with noise, several times; as many are asked for as are needed.
     """
     result = Difference()
     partners, result.box, result.score = _partners(wanted, found)
-    lost, added = set(range(len(wanted[1]))) - set(partners), set(range(len(found[1]))) - set(partners.values())
+    lost, added = _alone(wanted, found, partners)
     thresholds = [score_thr, *(float(one[1][-1]) for one in (wanted, found) if len(one[1]) == max_per_img)]
     for scores, alone in ((wanted[1], lost), (found[1], added)):
         near = {place for place in alone if any(abs(float(scores[place]) - one) <= SCORE_TOLERANCE for one in thresholds)}
@@ -105,12 +106,18 @@ def difference(wanted: Arrays, found: Arrays, score_thr: float, max_per_img: int
         alone -= near
     left = len(lost) + len(added)
     noisy = iter(noisy)
-    while (lost or added) and (again := next(noisy, None)) is not None:
-        lost &= set(_partners(wanted, again, _NOISY)[0])
-        added -= set(_partners(found, again, _NOISY)[0])
+    while (lost or added) and (pair := next(noisy, None)) is not None:
+        alone = _alone(*pair, _partners(*pair)[0])
+        for places, mine, theirs, still in zip((lost, added), (wanted, found), pair, alone):
+            places &= set(_partners(mine, tuple(values[sorted(still)] for values in theirs), _NOISY)[0])
     result.others = [float(one[1][place]) for one, alone in ((wanted, lost), (found, added)) for place in sorted(alone)]
     result.by_noise = left - len(result.others)
     return result
+
+
+def _alone(some: Arrays, others: Arrays, partners: dict[int, int]) -> tuple[set[int], set[int]]:
+    """Places of either list's detections that have no partner."""
+    return set(range(len(some[1]))) - set(partners), set(range(len(others[1]))) - set(partners.values())
 
 
 def _partners(some: Arrays, others: Arrays, times: float = 1) -> tuple[dict[int, int], float, float]:
@@ -151,10 +158,12 @@ def compare(detector: nn.Module, model: Detector, images: Images) -> Parity:
             except InputError:
                 found.left_out += 1
                 continue
+            shape = np.array(image.shape, np.int64)
             by_torch, taken = timed(predicted, detector, pixels, image.shape)
-            by_onnx, taken_too = timed(model.run, pixels.numpy(), np.array(image.shape, np.int64))
-            one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img,
-                             (predicted(detector, noisy, image.shape) for noisy in with_noise(pixels, metadata.std)))
+            by_onnx, taken_too = timed(model.run, pixels.numpy(), shape)
+            noisy = ((predicted(detector, changed, image.shape), model.run(changed.numpy(), shape))
+                     for changed in with_noise(pixels, metadata.std))
+            one = difference(by_torch, by_onnx, metadata.score_thr, metadata.max_per_img, noisy)
             found.images += 1
             found.detections += len(by_torch[1])
             found.box, found.score = max(found.box, one.box), max(found.score, one.score)
@@ -186,9 +195,9 @@ def check(parity: Parity) -> None:
                          f'{parity.images} images have no partner within {BOX_TOLERANCE} pixels and {SCORE_TOLERANCE} of the '
                          f'score, with noise of {NOISE} grey levels either, most of them on {parity.worst}; nothing is kept')
     if parity.by_noise > max(MOST_BY_NOISE, parity.detections * MOST_BY_NOISE // 100):
-        raise InputError(f'the exported model cannot be compared with torch, which itself gains or loses {parity.by_noise} of '
-                         f'{parity.detections} detections on {parity.images} images when pixels change by {NOISE} grey '
-                         'levels: the detector is not trained far enough; nothing is kept')
+        raise InputError(f'the exported model cannot be compared with torch: noise of {NOISE} grey levels gains or loses '
+                         f'{parity.by_noise} of {parity.detections} detections on {parity.images} images: the detector is not '
+                         'trained far enough; nothing is kept')
 
 
 def with_noise(pixels: Tensor, std: Sequence[float] | None) -> Iterator[Tensor]:

@@ -34,7 +34,7 @@ def report_text(report: Mapping) -> str:
                         ('detections by torch', parity['detections']),
                         ('without an equal one', parity['unmatched']),
                         ('on one side of a threshold, on the other by rounding', parity['at_threshold']),
-                        (f'on one side by a hair: torch changes its mind at noise of {NOISE} grey levels', parity['by_noise']),
+                        (f'on one side by a hair: both agree at noise of {NOISE} grey levels', parity['by_noise']),
                         ('largest difference of a box (pixels)', f'{parity["box"]:.2g}'),
                         ('largest difference of a score', f'{parity["score"]:.2g}'),
                         ('torch, one thread (ms)', f'{parity["torch_ms"]:.1f}'),

@@ -24,9 +24,9 @@ class FeatureReplay(BaseModule):
     """Shows the student's box heads what the teacher's memory keeps of the old classes.
 
     ``loss_weight * mean_r [-sum_k q_k log p_k(x_r)]`` over all classes and background, q the label of x_r or, with ``soft``,
-    what the teacher's head says of it, and ``reg_weight`` times the smooth-L1 distance of
-    the old classes' deltas to those that the teacher's head gives for the same x_r. So the rows of the new classes meet old
-    objects as what they are not, and background too, where no image shows them.
+    what the teacher's head says of it, and ``reg_weight`` times the smooth-L1 distance of the old classes' deltas to those
+    that the teacher's head gives for the same x_r. So the rows of the new classes meet old objects as what they are not, and
+    background too, where no image shows them.
 
     Source: replay of RoI features before the shared layers, as RePRE (arXiv 2502.05540) does with prototypes; here real
     features, background that the detector nearly took for an object, and deltas.
