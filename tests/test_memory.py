@@ -184,6 +184,23 @@ def test_a_soft_replay_is_cross_entropy_to_what_the_teacher_says(remembered):
     assert torch.allclose(losses['loss_memory_cls'], by_roi.mean())
 
 
+def test_new_objects_count_as_if_they_lay_in_the_memory(remembered):
+    """Of the 12 tensors 9 are of the three old classes, so each of them counts a quarter, and so each of the two new ones."""
+    student = shake(build(student_cfg(remembered, memory=dict(per_step=99, loss_weight=2.0, balance=True))), seed=3).train()
+    seen = []
+    handle = student.replay.register_forward_pre_hook(lambda module, args: seen.extend(args[5]))
+    found = student.loss(*batch())['loss_memory_new']
+    handle.remove()
+    (logits, labels), = seen
+    new = labels >= len(OLD)
+    assert new.any() and not new.all()
+    assert torch.allclose(found, 2 * 2 * 0.25 * F.cross_entropy(logits[new], labels[new]))
+    found.backward()
+    assert student.backbone.conv1.weight.grad.abs().sum() > 0  # the trunk learns from it too
+    losses = student.replay(student.memory, student, student.teacher.detector, matched=[(logits[~new], labels[~new])])
+    assert losses['loss_memory_new'] == 0
+
+
 @pytest.mark.parametrize('score_thr, share', [(0.05, 0.25), (1.0, 1.0)])
 def test_images_that_show_old_objects_leave_it_less(remembered, score_thr, share):
     """The teacher sees old objects on every image, or on none by a threshold that no box passes."""
@@ -191,8 +208,8 @@ def test_images_that_show_old_objects_leave_it_less(remembered, score_thr, share
         student = build(student_cfg(remembered, memory=dict(per_step=99, **more), merging=dict(score_thr=score_thr))).train()
         return student.loss(*batch())
 
-    whole, less = loss(), loss(least_share=0.25)
-    for name in ('loss_memory_cls', 'loss_memory_reg'):
+    whole, less = loss(balance=True), loss(balance=True, least_share=0.25)
+    for name in ('loss_memory_cls', 'loss_memory_reg', 'loss_memory_new'):
         assert torch.allclose(less[name], share * whole[name])
     assert whole['loss_memory_cls'] > 0
 
@@ -585,7 +602,7 @@ def test_the_default_replays_in_any_two_stage_detector(tmp_path, kind):
         with context:
             losses.append({name: loss for name, loss in student.loss(*batch(masks=kind == 'maskrcnn')).items()
                            if 'memory' in name})
-    assert losses[0].keys() == {'loss_memory_cls', 'loss_memory_reg'}
+    assert losses[0].keys() == {'loss_memory_cls', 'loss_memory_reg', 'loss_memory_new'}
     for name, loss in losses[0].items():
         assert loss.item() > 0 and losses[1][name].item() == pytest.approx(loss.item(), rel=0.2)
     losses[0]['loss_memory_cls'].backward()

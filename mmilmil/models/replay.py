@@ -1,6 +1,6 @@
 """Replay of a feature memory through the student's RoI head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -45,12 +45,16 @@ class FeatureReplay(BaseModule):
             for the new classes, and not to its label: a loose look teaches no more than the teacher makes of it.
         least_share: Share of the weights that is left in a batch all of whose images show old objects; they teach the new rows
             what the memory would, and without its cost to the new classes. In between it is the share of images without.
+        balance: Whether the step's own RoIs of new objects count as if they lay in the memory too, a new class for as much as
+            an old one: ``loss_weight * c * mean_r [-log p_y(x_r)]`` over the sampled RoIs that are matched to a new object, c
+            the new classes' part of the tensors if each of them had as many as an old class has. Without it a few RoIs among
+            hundreds of background have to stand against a replay in which nearly every tensor speaks for an old class.
         prototypes: Whether the prototypes of each class (:mod:`mmilmil.models.prototypes`) are replayed, not the tensors.
     """
 
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
                  flip: bool = False, mix: bool = False, follow: bool = False, soft: bool = False,
-                 least_share: float = 1.0, prototypes: bool = False) -> None:
+                 least_share: float = 1.0, balance: bool = False, prototypes: bool = False) -> None:
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
@@ -65,6 +69,7 @@ class FeatureReplay(BaseModule):
         self.soft = check_switch(soft, 'model.memory.soft')
         check_number(least_share, 'model.memory.least_share', 0, 1)
         self.least_share = least_share
+        self.balance = check_switch(balance, 'model.memory.balance')
         self.prototypes = check_switch(prototypes, 'model.memory.prototypes')
         self._found: tuple[FeatureMemory, FeatureMemory] | None = None
         self._placed: tuple[FeatureMemory, torch.device, Tensor, Tensor] | None = None
@@ -87,7 +92,8 @@ class FeatureReplay(BaseModule):
         return self._placed[2:]
 
     def forward(self, memory: FeatureMemory, student: nn.Module, teacher: nn.Module, apart: float = 1.0,
-                moved: Optional[tuple[Tensor, Tensor]] = None) -> dict[str, Tensor]:
+                moved: Optional[tuple[Tensor, Tensor]] = None,
+                matched: Sequence[tuple[Tensor, Tensor]] = ()) -> dict[str, Tensor]:
         """Losses of one step.
 
         Args:
@@ -97,10 +103,12 @@ class FeatureReplay(BaseModule):
             apart: Share of the batch's images on which the teacher saw no old object.
             moved: Pooled features of the same RoIs by teacher and student, (R, C, h, w) each, which ``follow`` goes by;
                 ``None`` where no term has asked for them.
+            matched: By box head, logits (M, C + 1) and labels (M,) of the sampled RoIs that are matched to an object, which
+                ``balance`` goes by.
 
         Returns:
-            ``loss_memory_cls`` and ``loss_memory_reg``; of a cascade summed over its cascade stages with the weights that it
-            gives its own losses.
+            ``loss_memory_cls`` and ``loss_memory_reg``, with ``balance`` ``loss_memory_new`` too; of a cascade summed over its
+            cascade stages with the weights that it gives its own losses.
         """
         memory = self.shown(memory)
         index = torch.randperm(len(memory))[:self.per_step]
@@ -121,7 +129,13 @@ class FeatureReplay(BaseModule):
         losses = [self._of_head(weight, head, teacher_head, seen, features, labels)
                   for weight, head, teacher_head in zip(weights, heads, box_heads(teacher), strict=True)]
         share = max(apart, self.least_share)
-        return dict(zip(('loss_memory_cls', 'loss_memory_reg'), (share * sum(terms) for terms in zip(*losses))))
+        found = dict(zip(('loss_memory_cls', 'loss_memory_reg'), (share * sum(terms) for terms in zip(*losses))))
+        if self.balance:
+            old = len(memory.classes)
+            of_class = (memory.labels[index] < old).float().mean().item() / old  # an old class's part of the tensors
+            found['loss_memory_new'] = share * self.loss_weight * of_class * sum(
+                weight * _of_new(*of_head, old) for weight, of_head in zip(weights, matched, strict=True))
+        return found
 
     def _of_head(self, weight: float, head: Callable, teacher_head: Callable, seen: Tensor, features: Tensor,
                  labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,6 +152,13 @@ class FeatureReplay(BaseModule):
             known_deltas = known_deltas.repeat(1, background)
         cls = self.loss_weight * F.cross_entropy(logits, target)
         return weight * cls, weight * self.delta_loss(deltas, known_deltas, teacher_logits=known_logits)
+
+
+def _of_new(logits: Tensor, labels: Tensor, old: int) -> Tensor:
+    """Mean cross entropy of the RoIs (M, C + 1) with labels of new classes, times the number of these; 0 without such a RoI."""
+    mine = labels >= old
+    by_roi = F.cross_entropy(logits.float(), labels, reduction='none')
+    return (logits.size(1) - 1 - old) * (by_roi * mine).sum() / mine.sum().clamp(min=1)
 
 
 def _partners(index: Tensor, labels: Tensor) -> Tensor:

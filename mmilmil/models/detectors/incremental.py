@@ -240,7 +240,8 @@ class IncrementalDetector:
             apart = sum(annotation.apart) / len(annotation.apart) if annotation.apart else 1.0
             known = outputs.rois[0].features if outputs.rois else None
             moved = None if known is None else (known, outputs.heads[0].features)
-            losses.update(self.replay(self.memory, self, self.teacher.detector, apart, moved))
+            matched = [(head.matched_logits, head.matched_labels) for head in outputs.heads]
+            losses.update(self.replay(self.memory, self, self.teacher.detector, apart, moved, matched))
         return losses
 
     def train(self, mode: bool = True) -> nn.Module:
