@@ -1,4 +1,4 @@
-"""The feature memory: its choice, its file, its replay; parts that stay still; which boxes the samplers show."""
+"""The feature memory: its choice, its file, its replay; which boxes the samplers show."""
 
 import copy
 from contextlib import nullcontext
@@ -354,72 +354,6 @@ class _AsItIs(torch.nn.Module):
 def test_stored_weights_hash_is_the_teachers(checkpoint):
     teacher = Teacher.load(str(checkpoint))
     assert teacher.fingerprint == weights_hash(torch.load(checkpoint)['state_dict'])
-
-
-# Parts that stay still
-
-
-@pytest.mark.parametrize('frozen', [('backbone', ), ('backbone', 'neck'), ('backbone', 'neck', 'rpn_head')])
-def test_one_pass_gives_the_same_losses_and_gradients(checkpoint, frozen, monkeypatch):
-    def student(share: bool):
-        model = build(student_cfg(checkpoint, frozen=frozen, norm_eval=True)).train()
-        if not share:
-            object.__setattr__(model, '_shared', False)
-        torch.manual_seed(1)
-        losses = model.loss(*batch())
-        total = model.parse_losses(losses)[0]
-        total.backward()
-        return model, total, {name: weight.grad for name, weight in model.named_parameters()}
-
-    passes = []
-    model, total, grads = student(True)
-    other, other_total, other_grads = student(False)
-    assert model._shared is True
-    assert torch.allclose(total, other_total)
-    for name, grad in grads.items():
-        still = name.split('.')[0] in frozen
-        assert (grad is None) == still, name
-        assert still or torch.allclose(grad, other_grads[name], atol=1e-6), name
-    model.backbone.register_forward_pre_hook(lambda *args: passes.append(args))
-    monkeypatch.setattr(type(model.backbone), 'forward', _never)
-    model.teacher.detector.backbone.forward = lambda x: [level.detach() for level in _levels(other, x)]
-    model.loss(*batch())  # its own backbone is not asked
-    del model.teacher.detector.backbone.forward
-
-
-def _never(*args):
-    raise AssertionError('computed twice')
-
-
-def _levels(model, x):
-    width = [8, 16, 32, 64]
-    return [torch.ones(len(x), channels, x.size(2) // 2**(2 + level), x.size(3) // 2**(2 + level))
-            for level, channels in enumerate(width)]
-
-
-def test_frozen_parts_and_statistics_stay(checkpoint):
-    student = build(student_cfg(checkpoint, frozen=['backbone'])).train()
-    before = {name: value.clone() for name, value in student.backbone.state_dict().items()}
-    student.loss(*batch())
-    assert all(torch.equal(value, before[name]) for name, value in student.backbone.state_dict().items())
-    assert not student.backbone.training and student.neck.training and student.roi_head.training
-    moved = build(student_cfg(checkpoint)).train()
-    moved.loss(*batch())
-    assert not torch.equal(moved.backbone.bn1.running_mean, before['bn1.running_mean'])
-    held = build(student_cfg(checkpoint, norm_eval=True)).train()
-    held.loss(*batch())
-    assert torch.equal(held.backbone.bn1.running_mean, before['bn1.running_mean'])
-    assert held.backbone.bn1.weight.requires_grad
-
-
-@pytest.mark.parametrize('frozen, told', [
-    ('backbone', "model.frozen = 'backbone': list parts"),
-    (['neck'], r"give \['backbone'\] or \['backbone', 'neck'\]"),
-    (['head'], "names 'head', and a IncrementalFasterRCNN can freeze backbone, neck, rpn_head"),
-])
-def test_wrong_frozen_parts_are_told(checkpoint, frozen, told):
-    with pytest.raises(InputError, match=told):
-        build(student_cfg(checkpoint, frozen=frozen))
 
 
 # What the samplers show

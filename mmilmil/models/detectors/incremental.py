@@ -28,7 +28,7 @@ from ..pruned import check_prunable, cut_to, pruned_checkpoint
 from ..replay import FeatureReplay
 from ..sampling import room_for_new
 from ..settings import built, check_names, check_number, check_switch, settings_of
-from ..still import check_frozen, freeze, keep_statistics, one_pass, same_parts
+from ..still import check_frozen, computed_once, freeze, keep_statistics, still_modules
 from ..structure import common_channels, cut, equal
 from ..supported import check_supported
 from ..teacher import Teacher, teacher_settings
@@ -131,7 +131,7 @@ class IncrementalDetector:
         object.__setattr__(self, '_teacher', teacher)
         object.__setattr__(self, '_channels', {})
         object.__setattr__(self, '_memory', UNSET)
-        object.__setattr__(self, '_shared', None)
+        object.__setattr__(self, '_still', None)
 
     def watch_merging(self, watcher: Optional[Callable[[list, list], None]]) -> None:
         """Have the teacher's boxes and the merged ground truth of each step looked at.
@@ -216,6 +216,10 @@ class IncrementalDetector:
             batch_inputs: (N, 3, H, W), augmented and normalised; teacher and student see this same tensor.
             batch_data_samples: N samples with the annotated objects of the new classes.
         """
+        with self._computed_once(batch_inputs):
+            return self._losses(batch_inputs, batch_data_samples)
+
+    def _losses(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         annotation = Annotation.of(batch_inputs, batch_data_samples)
         knowledge = self._observe(batch_inputs, batch_data_samples)
         samples = batch_data_samples
@@ -229,8 +233,8 @@ class IncrementalDetector:
         if self.merging is not None or self.distiller is not None:
             annotation = annotation.of_new(self.teacher.num_classes)
         join = None if self.distiller is None else self.distiller.join(knowledge, annotation)
-        with (self._one_pass(knowledge), room_for_new(self, self.merging, annotation.first_new),
-              unmatched_spared(self, samples) as samples, self.view.watch(join) as outputs):
+        with (room_for_new(self, self.merging, annotation.first_new), unmatched_spared(self, samples) as samples,
+              self.view.watch(join) as outputs):
             losses = super().loss(batch_inputs, samples)
         if self.distiller is not None:
             if knowledge is not None:
@@ -251,13 +255,14 @@ class IncrementalDetector:
             keep_statistics(self, self.frozen, self.norm_eval)
         return self
 
-    def _one_pass(self, knowledge: Optional[Outputs]) -> AbstractContextManager:
-        """Frozen parts that are the teacher's compute nothing twice."""
-        if knowledge is None or not self.frozen:
+    def _computed_once(self, inputs: Tensor) -> AbstractContextManager:
+        """Frozen parts and stages that are the teacher's compute nothing twice."""
+        if not self._asks_teacher:
             return nullcontext()
-        if self._shared is None:
-            object.__setattr__(self, '_shared', same_parts(self, self.teacher.detector, self.frozen))
-        return one_pass(self, knowledge, self.frozen) if self._shared else nullcontext()
+        teacher = self.teacher.detector
+        if self._still is None:
+            object.__setattr__(self, '_still', still_modules(self, teacher))
+        return computed_once(self, teacher, self._still, inputs)
 
     @property
     def memory(self) -> Optional[FeatureMemory]:
@@ -302,14 +307,23 @@ class IncrementalDetector:
             knowledge = replace(knowledge, **{kind: tuple(known for _, known in chosen)})
         return outputs, knowledge
 
+    @property
+    def _asks_teacher(self) -> bool:
+        """Whether the teacher looks at a batch."""
+        return self._detects or (self.distiller is not None and self.distiller.needs_teacher)
+
+    @property
+    def _detects(self) -> bool:
+        """Whether its detections are merged."""
+        return self.merging is not None and self.teacher_boxes is None
+
     def _observe(self, inputs: Tensor, samples: SampleList) -> Optional[Outputs]:
         """What the teacher sees of the batch, as far as it is used; ``None`` where nothing is."""
-        detect = self.merging is not None and self.teacher_boxes is None
-        heads = self.distiller is not None and self.distiller.needs_rois
-        if not detect and not (self.distiller is not None and self.distiller.needs_teacher):
+        if not self._asks_teacher:
             return None
-        score_thr = dict(score_thr=self.merging['score_thr']) if detect else {}
-        return self.teacher.observe(inputs, samples, detect=detect, heads=detect or heads, **score_thr)
+        heads = self.distiller is not None and self.distiller.needs_rois
+        score_thr = dict(score_thr=self.merging['score_thr']) if self._detects else {}
+        return self.teacher.observe(inputs, samples, detect=self._detects, heads=self._detects or heads, **score_thr)
 
     @property
     def cache(self) -> TeacherBoxCache:
