@@ -244,8 +244,8 @@ def test_default_method_is_that_of_the_recorded_figures():
         cross_head=dict(type='UnbiasedKDLoss', subtract_entropy=True, normalize=False, loss_weight=1.0))
     assert model['distiller'] == dict(type='MFRRKDistiller', **FIRST_DEFAULTS['MFRRKDistiller'] | apart)
     assert model['merging'] == FIRST_DEFAULTS['IncrementalFasterRCNN']['merging'] | dict(rpn=False, annotated_share=0.5)
-    assert model['memory'] == dict(per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, mix=True, follow=True, soft=True,
-                                   balance=True, least_share=0.2)
+    assert model['memory'] == dict(per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, follow=True, residual=True,
+                                   soft=True, balance=True, least_share=0.2)
     assert model['norm_eval'] is True
 
 

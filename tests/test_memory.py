@@ -30,7 +30,7 @@ from mmilmil.models import Teacher
 from mmilmil.models.hashes import weights_hash
 from mmilmil.models.memory import FeatureMemory, roi_shape
 from mmilmil.models.memory_building import Candidates, _of_background, _of_objects, _own, _spread, build_memory, herd
-from mmilmil.models.memory_drift import carried_over, channel_map, drift
+from mmilmil.models.memory_drift import carried_over, channel_map, drift, left_over
 from mmilmil.models.merging import merge_teacher_boxes
 from mmilmil.models.replay import _partners
 from mmilmil.models.sampling import NewFirst
@@ -518,6 +518,39 @@ def test_a_memory_that_follows_is_seen_as_the_student_sees(remembered):
         error = F.smooth_l1_loss(deltas[:, :12], known, reduction='none').unflatten(1, (3, 4)).sum(2)
         assert torch.allclose(losses['loss_memory_cls'], F.cross_entropy(logits, labels), rtol=0.01)
         assert torch.allclose(losses['loss_memory_reg'], (error * known_logits.softmax(1)[:, :3]).sum(1).mean(), rtol=0.02)
+
+
+def test_what_the_map_leaves():
+    """One channel, cells 1, 2 and 6 that become 2, 3 and 4, by 2 x - 1: 1 and 0 and -7 are left."""
+    before, after = (torch.tensor(cells).reshape(1, 1, 1, 3) for cells in ([1., 2., 6.], [2., 3., 4.]))
+    assert left_over(before, after, torch.tensor([[2.]]), torch.tensor([-1.])).flatten().tolist() == [1, 0, -7]
+
+
+def test_a_tensor_that_follows_gets_what_is_left_of_a_roi(remembered):
+    """A trunk that stands still but for one cell of one RoI in two: half of what is replayed has that change, and no other."""
+    student = build(student_cfg(remembered, memory=dict(per_step=99, follow=True, residual=True), norm_eval=True)).train()
+    before = torch.randn(2000, *SHAPE, generator=torch.Generator().manual_seed(3))
+    after = before.clone()
+    after[::2, 0, 0, 0] += torch.tensor([5., -5.]).repeat(500)  # no part of it is linear in the channels
+    seen = []
+    student.roi_head.bbox_head.register_forward_pre_hook(lambda head, args: seen.append(args[0]))
+    memory = FeatureMemory(torch.ones(400, *SHAPE), torch.zeros(400).long(), OLD, 'hash')
+    student.replay.per_step = 400
+    torch.manual_seed(0)
+    student.replay(memory, student, student.teacher.detector, moved=(before, after))
+    change = seen[0] - 1
+    hit = change[:, 0, 0, 0].abs() > 4.5
+    assert 160 < hit.sum() < 240
+    change[:, 0, 0, 0] -= 5 * change[:, 0, 0, 0].sign() * hit
+    assert change.abs().max() < 0.5
+    student.replay.residual = False
+    student.replay(memory, student, student.teacher.detector, moved=(before, after))
+    assert (seen[1] - 1).abs().max() < 0.5
+
+
+def test_a_residual_is_of_a_map(checkpoint):
+    with pytest.raises(InputError, match='model.memory.residual = True .* model.memory.follow is False'):
+        build(student_cfg(checkpoint, memory=dict(residual=True)))
 
 
 @pytest.mark.parametrize('kind', ['frcnn', 'cascade', 'cascade_wise', 'maskrcnn'])

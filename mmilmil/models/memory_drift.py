@@ -51,6 +51,12 @@ def channel_map(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     return _solved(*_sums(before, after))
 
 
+@torch.no_grad()
+def left_over(before: Tensor, after: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What the map leaves of pooled tensors, ``after - (weight @ before + bias)``, (R, C, h, w)."""
+    return after.float() - mapped(before.float(), weight, bias)
+
+
 def _sums(before: Tensor, after: Tensor) -> list[Tensor]:
     """(C + 1, C + 1) and (C + 1, C): of the cells' products, what the least squares are made of."""
     before, after = (pooled.float().permute(0, 2, 3, 1).reshape(-1, pooled.size(1)) for pooled in (before, after))

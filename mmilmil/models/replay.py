@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..registry import MODELS
 from .losses import RoIDeltaLoss
 from .memory import FeatureMemory
-from .memory_drift import channel_map, mapped
+from .memory_drift import channel_map, left_over, mapped
 from .prototypes import prototypes_of
 from .settings import check_number, check_switch
 from .views.base import box_heads
@@ -41,6 +41,9 @@ class FeatureReplay(BaseModule):
             soon knows a few thousand tensors by heart.
         follow: Whether they are moved as the trunk has moved: by the linear map of channels that, on the distillation RoIs of
             the step, brings the teacher's pooled features nearest to the student's (:mod:`mmilmil.models.memory_drift`).
+        residual: Whether each of them also gets what that map leaves of one of these RoIs, drawn at random (a residual
+            bootstrap): mapped by least squares alone they have less spread than the student's own features of such objects,
+            and the new classes take the room in between.
         soft: Whether the cross entropy is to what the teacher's head says of each tensor, as it is mixed and mirrored, with 0
             for the new classes, and not to its label: a loose look teaches no more than the teacher makes of it.
         least_share: Share of the weights that is left in a batch all of whose images show old objects; they teach the new rows
@@ -53,8 +56,8 @@ class FeatureReplay(BaseModule):
     """
 
     def __init__(self, file: str | None = None, per_step: int = 64, loss_weight: float = 1.0, reg_weight: float = 1.0,
-                 flip: bool = False, mix: bool = False, follow: bool = False, soft: bool = False,
-                 least_share: float = 1.0, balance: bool = False, prototypes: bool = False) -> None:
+                 flip: bool = False, mix: bool = False, follow: bool = False, residual: bool = False,
+                 soft: bool = False, least_share: float = 1.0, balance: bool = False, prototypes: bool = False) -> None:
         super().__init__()
         check_number(per_step, 'model.memory.per_step', 0, whole=True)
         check_number(loss_weight, 'model.memory.loss_weight', 0)
@@ -66,6 +69,10 @@ class FeatureReplay(BaseModule):
         self.flip = check_switch(flip, 'model.memory.flip')
         self.mix = check_switch(mix, 'model.memory.mix')
         self.follow = check_switch(follow, 'model.memory.follow')
+        self.residual = check_switch(residual, 'model.memory.residual')
+        if residual and not follow:
+            raise InputError('model.memory.residual = True is of tensors that are moved, and model.memory.follow is False: set '
+                             'both or neither')
         self.soft = check_switch(soft, 'model.memory.soft')
         check_number(least_share, 'model.memory.least_share', 0, 1)
         self.least_share = least_share
@@ -124,7 +131,11 @@ class FeatureReplay(BaseModule):
             features = torch.where((torch.rand(len(features), 1, 1, 1) < 0.5).to(device), features.flip(-1), features)
         seen = features
         if self.follow and moved is not None:
-            seen = mapped(features, *(value.to(device) for value in channel_map(*moved)))
+            weight, bias = (value.to(device) for value in channel_map(*moved))
+            seen = mapped(features, weight, bias)
+            if self.residual and len(moved[0]):
+                left = left_over(*moved, weight, bias)
+                seen = seen + left[torch.randint(len(left), (len(seen), )).to(device)]
         weights = getattr(student.roi_head, 'stage_loss_weights', (1.0, ) * len(heads))
         losses = [self._of_head(weight, head, teacher_head, seen, features, labels)
                   for weight, head, teacher_head in zip(weights, heads, box_heads(teacher), strict=True)]

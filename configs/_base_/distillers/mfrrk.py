@@ -27,6 +27,6 @@ distiller = dict(
 merging = dict(score_thr=0.5, iou_thr=0.3, nms_iou_thr=0.4, rpn=False, annotated_share=0.5)
 # What the stage before kept of the old classes, where it kept it: memory.pth beside the teacher.
 memory = dict(
-    per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, mix=True, follow=True, soft=True, balance=True,
+    per_step=256, loss_weight=2.0, reg_weight=1.0, flip=True, follow=True, residual=True, soft=True, balance=True,
     least_share=0.2)
 norm_eval = True
