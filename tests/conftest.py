@@ -29,9 +29,10 @@ REPO = Path(__file__).resolve().parents[1]
 DATA_ROOT = Path(os.environ.get('MMILMIL_TEST_DATA', REPO.parent / 'shared' / 'data'))
 
 # Files that take a minute or more. They begin the suite, so that its two processes end together.
-LONG = ('test_tools.py', 'test_first_stages.py', 'test_demo.py', 'test_pruning_tools.py', 'test_resume.py',
-        'test_new_split.py', 'test_distributed.py', 'test_training_options.py', 'test_coco_metric.py',
-        'test_learning.py', 'test_detectors_runs.py', 'test_published.py', 'test_notebook.py')
+LONG = ('test_tools.py', 'test_first_stages.py', 'test_processes.py', 'test_several_sets.py', 'test_new_student.py',
+        'test_demo.py', 'test_pruning_tools.py', 'test_resume.py', 'test_new_split.py', 'test_distributed.py',
+        'test_training_options.py', 'test_coco_metric.py', 'test_learning.py', 'test_detectors_runs.py', 'test_published.py',
+        'test_notebook.py')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
